@@ -1,0 +1,85 @@
+# Everything is made from here; `make help` lists it. The first target that needs it sets up .venv by itself.
+# Pass on: PYTHON=python3.12, SCALE=smoke|cpu|paper, FLOWREPRO_DATA=/folder/of/data.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do $$p -c 'import sys; exit(not (3, 11) <= sys.version_info[:2] < (3, 14))' 2>/dev/null && echo $$p && break; done)
+SCALE ?= cpu
+BIN := .venv/bin
+RUN := $(BIN)/flowrepro
+FIGURES := $(patsubst conf/figure/%.yaml,%,$(wildcard conf/figure/*/*.yaml))
+PAPERS := $(sort $(patsubst %/,%,$(dir $(FIGURES))))
+SOURCES := $(shell find flowrepro conf -name '*.py' -o -name '*.yaml')
+
+.PHONY: help demo test lint figures report bench wheel clean setup setup-dev lower-bounds $(FIGURES) $(PAPERS)
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-28s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@printf '  make %-28s %s\n' '<paper>' 'the figures of one paper: $(PAPERS)'
+	@for f in $(FIGURES); do printf '  make %-28s %s\n' "$$f" "$$(sed -n 's/^title: *//p' conf/figure/$$f.yaml)"; done
+
+setup: .venv/ready ## install flowrepro into .venv
+setup-dev: .venv/ready-dev ## the same with what the tests need
+
+.venv/bin/python:
+	@test -n "$(PYTHON)" || { echo "flowrepro needs Python 3.11, 3.12 or 3.13; set PYTHON=/path/to/python" >&2; exit 2; }
+	$(PYTHON) -m venv .venv
+
+.venv/ready: pyproject.toml tests/constraints.txt | .venv/bin/python
+	$(BIN)/python -m pip install --disable-pip-version-check -q -c tests/constraints.txt -e .
+	touch $@
+
+.venv/ready-dev: pyproject.toml tests/constraints.txt | .venv/bin/python
+	$(BIN)/python -m pip install --disable-pip-version-check -q -c tests/constraints.txt -e '.[dev]'
+	touch .venv/ready $@
+
+demo: .venv/ready ## a figure, a manifold and digits in ten minutes, without any download of data
+	$(RUN) evaluate figure=linear_systems/fig2
+	$(RUN) plot figure=linear_systems/fig2
+	$(RUN) train dataset=sine scale=demo
+	$(RUN) evaluate run=latest
+	$(RUN) plot run=latest
+	$(RUN) train dataset=digits2 scale=demo
+	$(RUN) evaluate run=latest
+	$(RUN) plot run=latest
+	@echo
+	@echo "Figure 2 of the first paper, its table and claims:  outputs/figures/linear_systems/fig2/cpu/"
+	@echo "The sine manifold (shortened: scale=demo) and the digits, pictures and tables:"
+	@ls -d outputs/runs/*-*/plots outputs/runs/*-*/measures/*/
+
+test: .venv/ready-dev ## set up and pass the tests
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 $(PYTEST)
+
+lint: .venv/ready-dev ## style and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+# A figure is made again when the code, the config or the scale's outputs say so; finished runs are left alone.
+define FIGURE_RULE
+$(1): outputs/figures/$(1)/$(SCALE)/figure.png
+outputs/figures/$(1)/$(SCALE)/figure.png: conf/figure/$(1).yaml flowrepro/figures/$(1).py | .venv/ready
+	$(RUN) train figure=$(1) scale=$(SCALE)
+	$(RUN) evaluate figure=$(1) scale=$(SCALE)
+	$(RUN) plot figure=$(1) scale=$(SCALE)
+endef
+$(foreach figure,$(FIGURES),$(eval $(call FIGURE_RULE,$(figure))))
+$(foreach paper,$(PAPERS),$(eval $(paper): $(filter $(paper)/%,$(FIGURES))))
+
+figures: $(FIGURES) report ## every figure at SCALE (cpu), then the report
+
+report: .venv/ready ## the page outputs/report/index.html and the README's index
+	$(RUN) plot figure=all
+
+wheel: .venv/ready-dev ## build the wheel into dist/
+	$(BIN)/python -m hatchling build -t wheel
+
+lower-bounds: ## the tests with the oldest versions that pyproject.toml allows, in .venv-lower
+	$(PYTHON) -m venv .venv-lower
+	sed -n '/^dependencies/,/^]/s/^ *"\([A-Za-z0-9-]*\)>=\([0-9.]*\).*/\1==\2/p' pyproject.toml > .venv-lower/bounds.txt
+	.venv-lower/bin/python -m pip install -q -c .venv-lower/bounds.txt -e '.[dev]'
+	OMP_NUM_THREADS=1 .venv-lower/bin/python -m pytest -n 2
+
+clean: ## remove the environment and built files, keep outputs
+	rm -rf .venv .venv-lower dist *.egg-info

@@ -1,0 +1,22 @@
+"""flowrepro: every figure and table of four papers on normalizing flows, by the command line.
+
+>>> import flowrepro
+>>> flow, config = flowrepro.load("latest")  # doctest: +SKIP
+"""
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from flowrepro.loading import load
+
+__all__ = ["load"]
+__version__ = "0.1.0"
+
+
+def __getattr__(name: str) -> Any:
+    # torch takes seconds to import, and `flowrepro --help` must not wait for it
+    if name == "load":
+        from flowrepro.loading import load
+
+        return load
+    raise AttributeError(f"module 'flowrepro' has no attribute '{name}'")

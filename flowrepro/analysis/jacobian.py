@@ -1,0 +1,75 @@
+"""Jacobian tools: plain functions of any batch map f, (B, D) -> (B, D), that treats its rows one by one."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+BatchMap = Callable[[Tensor], Tensor]
+
+
+def jvp(f: BatchMap, x: Tensor, v: Tensor) -> Tensor:
+    """J v at each row of x; v and the result are (B, D)."""
+    pushed: Tensor = torch.func.jvp(f, (x,), (v,))[1]
+    return pushed
+
+
+def vjp(f: BatchMap, x: Tensor, u: Tensor) -> Tensor:
+    """J^T u at each row of x; u and the result are (B, D)."""
+    pulled: Tensor = torch.func.vjp(f, x)[1](u)[0]
+    return pulled
+
+
+def jacobian(f: BatchMap, x: Tensor) -> Tensor:
+    """J = df/dx at each row of x (B, D): (B, D, D) with J[b, i, j] = df_i/dx_j."""
+    unit_vectors = torch.eye(x.shape[1], dtype=x.dtype, device=x.device)
+    columns: Tensor = torch.func.vmap(lambda e: jvp(f, x, e.expand_as(x)), out_dims=-1)(unit_vectors)
+    return columns
+
+
+@torch.no_grad()
+def top_svd(
+    f: BatchMap, x: Tensor, k: int, iterations: int = 8, oversampling: int = 4
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The k largest singular triplets of the Jacobian at each row of x (B, D), without forming it.
+
+    Block Krylov iteration on J^T J with a Rayleigh-Ritz step at the end; 2 (iterations + 1) (k + oversampling)
+    products with J or J^T a sample. The random start is always the same, so that the result is a function of (f, x).
+
+    Returns:
+        U (B, D, k), s (B, k) descending, V (B, D, k): J V = U diag(s).
+    """
+    push, pull = _products(f, x)
+    width = min(k + oversampling, x.shape[1])
+    block = _start(x, width)
+    blocks = [block]
+    for _ in range(min(iterations, -(-x.shape[1] // width) - 1)):
+        block = torch.linalg.qr(pull(push(block))).Q
+        blocks.append(block)
+    basis = torch.linalg.qr(torch.cat(blocks, -1)).Q
+    u, s, vh = torch.linalg.svd(push(basis), full_matrices=False)
+    return u[..., :k], s[..., :k], basis @ vh.mT[..., :k]
+
+
+def _products(f: BatchMap, x: Tensor) -> tuple[BatchMap, BatchMap]:
+    """The linear maps t -> J t and t -> J^T t on blocks (B, D, K), with f linearised once at x.
+
+    J^T u is linear in u, so its own reverse derivative is J: f need not be evaluated again for each product.
+    """
+
+    def transposed(u: Tensor) -> Tensor:
+        pulled: Tensor = pull(u)[0]
+        return pulled
+
+    z, pull = torch.func.vjp(f, x)
+    _, push = torch.func.vjp(transposed, torch.zeros_like(z))
+    return (
+        torch.func.vmap(lambda v: push(v)[0], in_dims=-1, out_dims=-1),
+        torch.func.vmap(transposed, in_dims=-1, out_dims=-1),
+    )
+
+
+def _start(x: Tensor, width: int) -> Tensor:
+    """An orthonormal random block (B, D, width), the same for every row."""
+    noise = torch.randn(x.shape[1], width, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    return torch.linalg.qr(noise).Q.to(x).expand(x.shape[0], -1, -1)

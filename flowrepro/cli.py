@@ -1,0 +1,150 @@
+"""The command line: three verbs, their help, completion, and the exit codes.
+
+Neither torch nor Hydra is imported until a verb has work to do. Hydra never sees the verb.
+"""
+
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from flowrepro.errors import FlowreproError, UsageError
+
+VERBS = {
+    "train": "train a flow (or go on with it); with -m a sweep of them; figure=KEY trains a figure's runs",
+    "evaluate": "likelihood tables, samples, components of a run; tables and claims of a figure",
+    "plot": "pictures from what evaluate stored; figure=all draws every figure and writes the report",
+}
+
+HELP = """flowrepro: reproduce the figures of four papers on normalizing flows, and judge their claims.
+
+  flowrepro train     {train}
+  flowrepro evaluate  {evaluate}
+  flowrepro plot      {plot}
+
+Examples
+  flowrepro train dataset=sine regularizer.alpha=5e-5 scale=smoke
+  flowrepro train -m dataset=sine regularizer.alpha=0,1e-5,5e-5
+  flowrepro evaluate figure=linear_systems/fig2
+
+Runs, sweeps, figures and the report go to ./outputs (output_dir=...).
+Every verb has its own --help with all data sets, models and keys.
+Completion: eval "$(flowrepro --completion bash)"   Version: flowrepro --version
+""".format(**VERBS)
+
+OPTIONS = ("-m", "--multirun", "-h", "--help", "--config-dir")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command line and return its exit code.
+
+    0 ok, 1 bug, 2 usage, 3 data, 4 checkpoint, 5 diverged, 6 jobs of a sweep failed, 130 Ctrl-C, 143 SIGTERM.
+    """
+    words = list(sys.argv[1:] if argv is None else argv)
+    debug = "debug=true" in words
+    try:
+        return _dispatch(words)
+    except FlowreproError as error:
+        if debug:
+            raise
+        return _fail(str(error), error.code)
+    except KeyboardInterrupt:
+        return _fail("stopped by Ctrl-C", 130)
+    except BrokenPipeError:
+        # the reader (head, less) has gone; Python would complain again when it flushes at exit
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 128 + signal.SIGPIPE
+    except OSError as error:
+        if debug:
+            raise
+        return _fail(f"{error.filename or 'a file'}: {error.strerror or error}; check space and permissions", 1)
+    except Exception as error:
+        if debug:
+            raise
+        return _fail(f"a bug in flowrepro: {type(error).__name__}: {error} (debug=true shows where)", 1)
+
+
+def _fail(message: str, code: int) -> int:
+    print("flowrepro: " + " ".join(message.split()), file=sys.stderr)
+    return code
+
+
+def _dispatch(words: list[str]) -> int:
+    if not words or words[0] in ("-h", "--help", "help"):
+        print(HELP, end="")
+        return 0
+    if words[0] == "--version":
+        from flowrepro import __version__
+
+        print(__version__)
+        return 0
+    if words[0] in ("--completion", "--complete"):
+        from flowrepro import completion
+
+        print(completion.answer(words), end="")
+        return 0
+    verb, rest = words[0], words[1:]
+    if verb not in VERBS:
+        from flowrepro.config import nearest
+
+        raise UsageError(f"'{verb}' is not a verb{nearest(verb, VERBS)}")
+    overrides, config_dirs, multirun, wants_help = _split(rest)
+    if wants_help:
+        from flowrepro import completion
+
+        print(completion.verb_help(verb, VERBS[verb], config_dirs), end="")
+        return 0
+    return _run_verb(verb, overrides, config_dirs, multirun)
+
+
+def _split(words: list[str]) -> tuple[list[str], list[Path], bool, bool]:
+    """The words of a verb: overrides, --config-dir folders, -m, --help."""
+    overrides: list[str] = []
+    config_dirs: list[Path] = []
+    multirun = wants_help = False
+    rest = iter(words)
+    for word in rest:
+        if word in ("-m", "--multirun"):
+            multirun = True
+        elif word in ("-h", "--help"):
+            wants_help = True
+        elif word == "--config-dir" or word.startswith("--config-dir="):
+            config_dirs.append(Path(word.partition("=")[2] or next(rest, "")))
+        elif word.startswith("-"):
+            from flowrepro.config import nearest
+
+            raise UsageError(f"unknown option '{word}'{nearest(word, OPTIONS)}")
+        else:
+            overrides.append(word)
+    return overrides, config_dirs, multirun, wants_help
+
+
+def _run_verb(verb: str, overrides: list[str], config_dirs: list[Path], multirun: bool) -> int:
+    from flowrepro.compose import compose
+
+    if multirun:
+        if verb != "train" or any(word.startswith("figure=") for word in overrides):
+            raise UsageError("-m is for train without figure=: a figure knows its runs")
+        from flowrepro.sweep import sweep
+
+        return sweep(overrides, config_dirs)
+    config = compose(overrides, config_dirs)
+    if verb == "train":
+        from flowrepro.training import verb as train_verb
+
+        train_verb.run(config, overrides)
+    elif verb == "evaluate":
+        from flowrepro import evaluation
+
+        evaluation.evaluate(config)
+    else:
+        from flowrepro import plotting
+
+        plotting.plot(config)
+    return 0
+
+
+def entry() -> None:
+    """The console script."""
+    sys.exit(main())

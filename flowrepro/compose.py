@@ -1,0 +1,140 @@
+"""Words of the command line -> Config: Hydra composes, this module checks the words first and answers in one line."""
+
+import dataclasses
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from flowrepro.config import GROUPS, SCHEMAS, Config, conf_dir, from_tree, nearest
+from flowrepro.errors import UsageError
+
+
+def options(group: str, config_dirs: Iterable[Path] = ()) -> dict[str, str]:
+    """The options of a config group with the first comment of each file, shipped ones and the user's."""
+    found = {}
+    for folder in (conf_dir(), *config_dirs):
+        for file in sorted((folder / group).rglob("*.yaml")):
+            comments = [line for line in file.read_text().splitlines() if line.startswith("#") and "@" not in line]
+            name = file.relative_to(folder / group).with_suffix("").as_posix()
+            found[name] = comments[0].removeprefix("#").strip() if comments else ""
+    return found
+
+
+def keys() -> dict[str, str]:
+    """Every key a command line may set, with its line of help."""
+    found: dict[str, str] = {}
+    for field in dataclasses.fields(Config):
+        if field.name in GROUPS:
+            schemas = SCHEMAS.get(field.name, {}).values() or [type(_default(field))]
+        elif field.name in ("training", "evaluation"):
+            schemas = [type(_default(field))]
+        else:
+            found[field.name] = field.metadata.get("help", "")
+            continue
+        for schema in dict.fromkeys(schemas):
+            for inner in dataclasses.fields(schema):
+                if inner.name != "name":
+                    found[f"{field.name}.{inner.name}"] = inner.metadata.get("help", "")
+    return found
+
+
+def _default(field: dataclasses.Field[Any]) -> Any:
+    assert field.default_factory is not dataclasses.MISSING
+    return field.default_factory()
+
+
+@contextmanager
+def hydra_at(config_dirs: Iterable[Path] = ()) -> Iterator[Any]:
+    """Hydra initialised on the conf folders; yields the Hydra object."""
+    from hydra import initialize_config_dir
+    from hydra.core.global_hydra import GlobalHydra
+
+    GlobalHydra.instance().clear()
+    try:
+        with initialize_config_dir(str(conf_dir()), job_name="flowrepro", version_base="1.3"):
+            yield GlobalHydra.instance().hydra
+    finally:
+        GlobalHydra.instance().clear()
+
+
+def search_path(config_dirs: Iterable[Path]) -> list[str]:
+    """The override that adds the user's own conf folders."""
+    dirs = [str(Path(d).resolve()) for d in config_dirs]
+    for folder in dirs:
+        if not Path(folder).is_dir():
+            raise UsageError(f"--config-dir {folder}: no such folder")
+    return [f"hydra.searchpath=[{','.join('file://' + d for d in dirs)}]"] if dirs else []
+
+
+def check_words(words: list[str], config_dirs: Iterable[Path] = ()) -> list[str]:
+    """The words as Hydra overrides: groups and keys are known; values are forced in, typed later. Raises UsageError."""
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+    from hydra.errors import HydraException
+
+    known = keys()
+    checked = []
+    for word in words:
+        if "=" not in word:
+            raise UsageError(f"'{word}' is not key=value{nearest(word, [*GROUPS, *known])}")
+        try:
+            override = OverridesParser.create().parse_override(word)
+        except HydraException as error:
+            raise UsageError(f"'{word}' cannot be read: {' '.join(str(error).split())[:160]}") from error
+        if override.is_delete():
+            raise UsageError(f"'{word}': keys cannot be deleted; set the value instead")
+        key = override.key_or_group
+        if key in GROUPS:
+            _check_options(key, override, config_dirs)
+            checked.append(word.lstrip("+"))
+        elif key in known or (key.rsplit(".", 1)[0] in known and not override.is_sweep_override()):
+            checked.append("++" + word.lstrip("+"))
+        elif key.startswith("hydra"):
+            checked.append(word)
+        else:
+            raise UsageError(f"unknown key '{key}'{nearest(key, [*GROUPS, *known])}")
+    return checked
+
+
+def _check_options(group: str, override: Any, config_dirs: Iterable[Path]) -> None:
+    known = options(group, config_dirs)
+    chosen = override.sweep_string_iterator() if override.is_sweep_override() else [override.value()]
+    for name in chosen:
+        if str(name) not in known:
+            raise UsageError(f"{group} '{name}' is unknown{nearest(name, known)}")
+
+
+def compose(words: list[str], config_dirs: Iterable[Path] = ()) -> Config:
+    """The Config that these words name. Raises UsageError with one helpful line."""
+    from hydra import compose as hydra_compose
+    from hydra.errors import HydraException
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+
+    config_dirs = list(config_dirs)
+    checked = check_words(words, config_dirs)
+    try:
+        with hydra_at(config_dirs):
+            tree = hydra_compose("config", overrides=[*search_path(config_dirs), *checked])
+    except (HydraException, OmegaConfBaseException) as error:
+        raise UsageError(" ".join(str(error).split())[:300]) from error
+    plain = OmegaConf.to_container(tree, resolve=True)
+    assert isinstance(plain, dict)
+    return from_tree({str(k): v for k, v in plain.items()})
+
+
+def expand(words: list[str], config_dirs: Iterable[Path] = ()) -> list[list[str]]:
+    """The jobs of a sweep: one list of words for each combination of the swept values, in Hydra's order."""
+    from itertools import product
+
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+
+    check_words(words, config_dirs)
+    choices = []
+    for word in words:
+        override = OverridesParser.create().parse_override(word)
+        if override.is_sweep_override():
+            choices.append([f"{override.get_key_element()}={v}" for v in override.sweep_string_iterator()])
+        else:
+            choices.append([word])
+    return [list(job) for job in product(*choices)]

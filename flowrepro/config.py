@@ -1,0 +1,335 @@
+"""The typed config: every key, its default and its meaning; and the identity of a run.
+
+A config key is a constructor argument: the dataclasses below are handed as they are to the builders of data sets,
+models, regularizers and to the training loop. This module imports neither torch nor Hydra, so that help is instant.
+"""
+
+import dataclasses
+import hashlib
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+
+def option(default: Any, help: str, identity: bool = True) -> Any:
+    """A config key with its default and a line of help; `identity=False` keeps it out of the run's hash."""
+    metadata = {"help": help, "identity": identity}
+    if isinstance(default, (list, dict)):
+        return field(default_factory=lambda: type(default)(default), metadata=metadata)
+    return field(default=default, metadata=metadata)
+
+
+@dataclass
+class ToyConfig:
+    """A sampled data set with known latents or density."""
+
+    name: str
+    n_train: int = option(10_000, "training points drawn")
+    n_val: int = option(2_000, "held-out points drawn")
+    noise: float = option(0.0, "std of isotropic noise added to every point")
+    seed: int = option(0, "seed of the points (the run's own seed is `seed`)")
+
+
+@dataclass
+class ImageConfig:
+    """An image data set in its official files, or scikit-learn's bundled digits."""
+
+    name: str
+    download: bool = option(False, "fetch and verify the official files if they are not there", identity=False)
+    n_train: int | None = option(None, "use the first n training images only")
+    n_val: int | None = option(None, "use the first n held-out images only")
+
+
+@dataclass
+class ArrayConfig:
+    """The user's own points: a .npy, .npz or .csv file whose rows are samples."""
+
+    name: str
+    path: str = option("", "the file; its content, not its place, is part of the run's identity", identity=False)
+    key: str = option("", "the array's name inside an .npz file")
+    val_fraction: float = option(0.1, "share of the rows held out")
+    seed: int = option(0, "seed of the split")
+
+
+@dataclass
+class LinearConfig:
+    """One dense affine layer."""
+
+    name: str
+    init: str = option("glorot", "glorot, orthogonal or whitening")
+
+
+@dataclass
+class DenseConfig:
+    """[dense affine, activation] x layers, and a dense affine layer at the end."""
+
+    name: str
+    layers: int = option(8, "hidden layers")
+    init: str = option("orthogonal", "glorot, orthogonal or whitening (the first layer whitens the data)")
+    gain: float = option(1.0, "whitening: the first layer is multiplied by it, the last divided")
+    shrinkage: float = option(5e-5, "whitening: added to the data covariance")
+
+
+@dataclass
+class NoRegularizerConfig:
+    """Plain maximum likelihood."""
+
+    name: str
+
+
+@dataclass
+class TikhonovConfig:
+    """alpha/2 times the squared Frobenius norm of the Jacobian, the papers' alpha."""
+
+    name: str
+    alpha: float = option(5e-5, "weight, in the convention of linear_systems Sec. 5")
+    estimator: str = option("auto", "exact, hutchinson, or auto (exact up to 16 dimensions)")
+    probes: int = option(1, "random probes a sample of the hutchinson estimator")
+
+
+@dataclass
+class Phase:
+    """What is trained when; unset values are those of `training`."""
+
+    share: float = option(1.0, "share of training.steps")
+    lr: float | None = option(None, "learning rate")
+    schedule: str | None = option(None, "constant, cosine or exponential")
+    warmup: int | None = option(None, "steps of linear warm-up")
+    alpha_from: float | None = option(None, "anneal alpha geometrically from here down to regularizer.alpha")
+    train_layers: list[int] | None = option(None, "indices of the layers that are trained (all)")
+    active_layers: int | None = option(None, "only the first layers of the chain are applied (all)")
+    reset_optimizer: bool = option(False, "forget the optimizer's moments at the start")
+
+
+@dataclass
+class PhasesConfig:
+    """A list of phases, in order."""
+
+    name: str = "end_to_end"
+    sequence: list[Phase] = option([Phase()], "the phases")
+
+
+@dataclass
+class ScaleConfig:
+    """smoke (seconds), cpu (two cores, honestly), paper (the paper's settings)."""
+
+    name: str = "cpu"
+
+
+@dataclass
+class TrainingConfig:
+    """The one training loop."""
+
+    steps: int = option(5_000, "optimizer steps in all")
+    batch_size: int = option(200, "samples a step")
+    optimizer: str = option("adam", "adam, adamw or adamax")
+    lr: float = option(1e-3, "learning rate")
+    beta1: float = option(0.9, "first-moment decay of the optimizer")
+    beta2: float = option(0.999, "second-moment decay of the optimizer")
+    weight_decay: float = option(0.0, "weight decay (adamw: decoupled)")
+    schedule: str = option("constant", "constant, cosine or exponential")
+    final_lr: float = option(0.01, "learning rate at the end of a schedule, as a share of lr")
+    warmup: int = option(0, "steps of linear warm-up")
+    clip: float = option(0.0, "clip the gradient norm (0: off)")
+    ema: float = option(0.0, "decay of averaged weights used for evaluation (0: off)")
+    validate_every: int = option(500, "steps between validations over the whole held-out set")
+    eval_batch_size: int = option(1_000, "samples a batch of validation", identity=False)
+    max_minutes: float | None = option(None, "pause after this time; the same command goes on", identity=False)
+    checkpoint_seconds: float = option(30.0, "time between saves of the last checkpoint", identity=False)
+    log_seconds: float = option(20.0, "time between log lines off a terminal", identity=False)
+
+
+@dataclass
+class EvaluationConfig:
+    """What `evaluate` computes beside the likelihoods."""
+
+    checkpoint: str = option("best", "best or last", identity=False)
+    n_samples: int = option(1_000, "samples drawn", identity=False)
+    n_components: int = option(1_000, "points whose components are extracted", identity=False)
+    temperature: float = option(1.0, "scales the prior's std in sampling", identity=False)
+
+
+@dataclass
+class Config:
+    """Everything a command knows."""
+
+    dataset: Any
+    model: Any
+    regularizer: Any
+    phases: PhasesConfig = field(default_factory=PhasesConfig)
+    scale: ScaleConfig = field(default_factory=ScaleConfig)
+    training: TrainingConfig = field(default_factory=TrainingConfig)
+    evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
+    seed: int = option(0, "seed of initialisation, order and probes")
+    dtype: str = option("auto", "float32, float64, or auto (images float32, vectors float64)")
+    device: str = option("auto", "cpu, cuda or auto", identity=False)
+    threads: int = option(0, "CPU threads (0: as torch chooses)", identity=False)
+    output_dir: str = option("outputs", "where runs, sweeps and figures go", identity=False)
+    run: str = option("", "evaluate, plot: a run folder, its name, or latest", identity=False)
+    figure: str = option("", "a figure's key such as linear_systems/fig2", identity=False)
+    overwrite: bool = option(False, "start a run again from nothing", identity=False)
+    dry_run: bool = option(False, "say what would be done and leave nothing behind", identity=False)
+    debug: bool = option(False, "show the traceback of an error", identity=False)
+
+
+TOYS = (
+    "banana scurve sine plane3d curve2d square gmm w wu "
+    "moons circles rings 8gaussians pinwheel 2spirals checkerboard swissroll"
+).split()
+IMAGES = "digits digits2 mnist mnist2 fashion_mnist".split()
+
+SCHEMAS: dict[str, dict[str, type]] = {
+    "dataset": {**dict.fromkeys(TOYS, ToyConfig), **dict.fromkeys(IMAGES, ImageConfig), "array": ArrayConfig},
+    "model": {"linear": LinearConfig, "dense_asinh": DenseConfig, "dense_softplus": DenseConfig},
+    "regularizer": {"none": NoRegularizerConfig, "tikhonov": TikhonovConfig},
+}
+GROUPS = ("dataset", "model", "regularizer", "phases", "scale")
+
+CHOICES = {
+    "dtype": ("auto", "float32", "float64"),
+    "device": ("auto", "cpu", "cuda"),
+    "training.optimizer": ("adam", "adamw", "adamax"),
+    "training.schedule": ("constant", "cosine", "exponential"),
+    "evaluation.checkpoint": ("best", "last"),
+    "model.init": ("glorot", "orthogonal", "whitening"),
+    "regularizer.estimator": ("auto", "exact", "hutchinson"),
+}
+POSITIVE = (
+    "training.steps training.batch_size training.lr training.validate_every training.eval_batch_size "
+    "training.final_lr model.layers model.gain dataset.n_train dataset.n_val regularizer.probes "
+    "evaluation.n_samples evaluation.n_components"
+).split()
+NOT_NEGATIVE = (
+    "regularizer.alpha training.weight_decay training.warmup training.clip dataset.noise model.shrinkage threads "
+    "evaluation.temperature"
+).split()
+
+
+def conf_dir() -> Path:
+    """The folder of YAML files: inside the installed package, or beside it in a checkout."""
+    here = Path(__file__).resolve().parent
+    packaged = here / "conf"
+    return packaged if packaged.is_dir() else here.parent / "conf"
+
+
+def problems(config: Config) -> list[str]:
+    """Everything wrong with the values of a config, one line each; empty when it can be run."""
+    values = flatten(dataclasses.asdict(config))
+    found = [
+        f"{key}={values[key]} is not one of {', '.join(choices)}"
+        for key, choices in CHOICES.items()
+        if key in values and values[key] not in choices
+    ]
+    found += [f"{k}={values[k]} must be positive" for k in POSITIVE if values.get(k) is not None and not values[k] > 0]
+    found += [f"{k}={values[k]} must not be negative" for k in NOT_NEGATIVE if k in values and not values[k] >= 0]
+    found += [f"{k}={values[k]} must lie in [0, 1)" for k in ("training.ema", "training.beta1", "training.beta2")
+              if not 0 <= values[k] < 1]
+    if not 0 < values.get("dataset.val_fraction", 0.5) < 1:
+        found.append("dataset.val_fraction must lie between 0 and 1")
+    return found + phase_problems(config.phases.sequence)
+
+
+def phase_problems(phases: list[Phase]) -> list[str]:
+    """What is wrong with a list of phases."""
+    found = [] if abs(sum(p.share for p in phases) - 1) < 1e-6 else ["the shares of phases.sequence must add up to 1"]
+    choices = CHOICES["training.schedule"]
+    for i, phase in enumerate(phases):
+        if phase.share <= 0 or (phase.lr is not None and phase.lr <= 0):
+            found.append(f"phases.sequence[{i}]: share and lr must be positive")
+        if phase.alpha_from is not None and phase.alpha_from <= 0:
+            found.append(f"phases.sequence[{i}]: alpha_from must be positive")
+        if phase.schedule not in (None, *choices):
+            found.append(f"phases.sequence[{i}]: schedule={phase.schedule} is not one of {', '.join(choices)}")
+    return found
+
+
+def flatten(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """{'a': {'b': 1}} -> {'a.b': 1}."""
+    flat: dict[str, Any] = {}
+    for key, value in tree.items():
+        if isinstance(value, dict):
+            flat |= flatten(value, f"{prefix}{key}.")
+        else:
+            flat[prefix + key] = value
+    return flat
+
+
+def resolved_dtype(config: Config) -> str:
+    """`auto` resolved: images train in float32, vectors in float64."""
+    if config.dtype != "auto":
+        return config.dtype
+    return "float32" if isinstance(config.dataset, ImageConfig) else "float64"
+
+
+def identity(config: Config) -> dict[str, Any]:
+    """What makes a run this run: group names, seed, dtype and every value that differs from its typed default."""
+    tree: dict[str, Any] = {
+        group: {"name": getattr(config, group).name, **_differences(getattr(config, group))} for group in GROUPS
+    }
+    tree["training"] = _differences(config.training)
+    if isinstance(config.dataset, ArrayConfig):
+        tree["dataset"]["content"] = _content(config.dataset.path)
+    return {**tree, "seed": config.seed, "dtype": resolved_dtype(config)}
+
+
+def _differences(node: Any) -> dict[str, Any]:
+    """The fields of a dataclass that count for identity and differ from their defaults; nested phases as dicts."""
+    differing = {}
+    for f in dataclasses.fields(node):
+        if f.name == "name" or not f.metadata.get("identity", True):
+            continue
+        default = f.default if f.default is not dataclasses.MISSING else f.default_factory()  # type: ignore[misc]
+        value = getattr(node, f.name)
+        if value != default:
+            differing[f.name] = [_differences(v) for v in value] if f.name == "sequence" else value
+    return differing
+
+
+def _content(path: str) -> str:
+    file = Path(path)
+    return hashlib.sha256(file.read_bytes()).hexdigest()[:16] if file.is_file() else "missing"
+
+
+def run_name(config: Config) -> str:
+    """`<dataset>-<model>-<regularizer>-<hash>`: the same config always gives the same name."""
+    digest = hashlib.sha256(json.dumps(identity(config), sort_keys=True).encode()).hexdigest()[:8]
+    return f"{config.dataset.name}-{config.model.name}-{config.regularizer.name}-{digest}"
+
+
+def from_tree(tree: dict[str, Any]) -> Config:
+    """A Config from a plain nested dict; unknown keys and wrong types raise UsageError, all problems at once."""
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+
+    from flowrepro.errors import UsageError
+
+    groups = {group: dict(tree.get(group) or {}) for group in SCHEMAS}
+    for group, node in groups.items():
+        if node.get("name") not in SCHEMAS[group]:
+            raise UsageError(f"{group}.name={node.get('name')} is unknown{nearest(node.get('name'), SCHEMAS[group])}")
+    try:
+        schema = OmegaConf.structured(
+            Config(**{g: SCHEMAS[g][n["name"]](name=n["name"]) for g, n in groups.items()})
+        )
+        config = OmegaConf.to_object(OmegaConf.merge(schema, tree))
+    except OmegaConfBaseException as error:
+        raise UsageError(f"config key {error.full_key or '?'}: {str(error).splitlines()[0]}") from error
+    assert isinstance(config, Config)
+    if found := problems(config):
+        raise UsageError("; ".join(found))
+    return config
+
+
+def to_tree(config: Config) -> dict[str, Any]:
+    """The plain nested dict of a Config: the inverse of `from_tree`."""
+    return dataclasses.asdict(config)
+
+
+def nearest(word: Any, known: Any) -> str:
+    """`. Did you mean 'x'?` or the list of known words, for the end of an error line."""
+    import difflib
+
+    words = sorted(str(k) for k in known)
+    match = difflib.get_close_matches(str(word), words, n=1, cutoff=0.5)
+    return f". Did you mean '{match[0]}'?" if match else f". Known: {', '.join(words)}"

@@ -1,0 +1,45 @@
+"""The errors a user can meet, each with the exit code that `main()` returns for it."""
+
+
+class FlowreproError(Exception):
+    """A problem told in one line: what is wrong and what to do. Only `cli.main` maps it to an exit code."""
+
+    code = 1
+
+
+class UsageError(FlowreproError):
+    """A wrong word, key or value on the command line or in a config."""
+
+    code = 2
+
+
+class DataError(FlowreproError):
+    """A data set that is missing or damaged."""
+
+    code = 3
+
+
+class CheckpointError(FlowreproError):
+    """A checkpoint that is missing, damaged, or of another model."""
+
+    code = 4
+
+
+class Diverged(FlowreproError):
+    """A loss or gradient that is not finite; the last good checkpoint is kept."""
+
+    code = 5
+
+
+class SweepFailed(FlowreproError):
+    """Some jobs of a sweep failed; the table names them."""
+
+    code = 6
+
+
+class Stopped(FlowreproError):
+    """Training stopped by a signal after its state was saved; `code` is 130 (Ctrl-C) or 143 (SIGTERM)."""
+
+    def __init__(self, message: str, code: int) -> None:
+        super().__init__(message)
+        self.code = code

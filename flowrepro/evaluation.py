@@ -1,0 +1,156 @@
+"""`flowrepro evaluate`: likelihood tables, samples and components of a run; measures, tables and claims of a figure."""
+
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+
+from flowrepro.analysis.bounds import linear_baseline
+from flowrepro.analysis.components import Components, neighbour_signs
+from flowrepro.config import Config
+from flowrepro.data import Data
+from flowrepro.errors import DataError, UsageError
+from flowrepro.flows.core import Flow
+from flowrepro.loading import load_flow
+from flowrepro.metrics.correlation import rank_correlations
+from flowrepro.metrics.likelihood import bits_per_dim, log_probs, summary
+from flowrepro.runs.checkpoints import verify
+from flowrepro.runs.files import replacing, write_json, write_text
+from flowrepro.runs.folder import Run, find, runs_folder
+from flowrepro.runs.manifest import manifest, versions
+from flowrepro.training.order import generator
+from flowrepro.training.session import choose_device, load_data
+
+BASELINE_ALPHA = 5e-5  # of linear_systems, where a run has no alpha of its own
+
+
+def evaluate(config: Config) -> None:
+    """Do what an `evaluate` command line asks for."""
+    if config.figure:
+        from flowrepro.figures.evaluate import evaluate_figure
+
+        evaluate_figure(config)
+    elif config.run:
+        evaluate_run(find(config.run, runs_folder(config)), config)
+    else:
+        raise UsageError("evaluate needs run=latest, run=<folder> or figure=KEY")
+
+
+def evaluate_run(run: Run, config: Config) -> Path:
+    """Measure one run; the folder of its measures is named by the checkpoint's digest.
+
+    Writes likelihood.csv (nats and bits/dim with standard errors), samples.npz, components.npz and measures.json.
+
+    Raises:
+        CheckpointError: the checkpoint is missing or damaged.
+        DataError: the data are not those of the training.
+    """
+    device = choose_device(config)
+    which = config.evaluation.checkpoint
+    flow = load_flow(run, which)
+    data = load_data(run.config)
+    trained_on = manifest(run).get("data")
+    if trained_on not in (None, data.fingerprint):
+        raise DataError(f"{run.path} was trained on data {trained_on}, here are {data.fingerprint}; bring the same data")
+    flow = flow.to(device)
+    folder = measures_folder(run, which)
+    began = time.monotonic()
+    table = likelihood_table(flow, data, run.config, device)
+    write_text(folder / "likelihood.csv", table.to_csv(index=False))
+    drawn = sample(flow, config, device)
+    _save_arrays(folder / "samples.npz", samples=drawn, reference=data.val[: len(drawn)].numpy())
+    extracted = components(flow, data, config, device)
+    _save_arrays(folder / "components.npz", **extracted)
+    measures = {
+        "run": run.name,
+        "checkpoint": which,
+        "scale": run.config.scale.name,
+        "step": run.status.get("step"),
+        "non_finite_samples": int((~np.isfinite(drawn).all(1)).sum()),
+        "n_samples": len(drawn),
+        "image_shape": data.image_shape,
+        "latent_names": data.latent_names,
+        "seconds": round(time.monotonic() - began, 1),
+        "versions": versions(),
+    }
+    write_json(folder / "measures.json", measures)
+    _print(run, folder, table, measures, extracted)
+    return folder
+
+
+def measures_folder(run: Run, which: str) -> Path:
+    """Where the measures of a run's checkpoint are kept."""
+    return run.path / "measures" / verify(run.checkpoint(which))[:12]
+
+
+def likelihood_table(flow: Flow, data: Data, config: Config, device: str) -> pd.DataFrame:
+    """One row for each of flow and closed-form linear baseline on the training and the held-out set."""
+    alpha = getattr(config.regularizer, "alpha", 0.0) or BASELINE_ALPHA
+    rows = []
+    for split, x in (("train", data.train), ("validation", data.val)):
+        values = log_probs(flow.log_prob, x, config.training.eval_batch_size, device)
+        rows.append(_row(config.model.name, split, values, data))
+    for split, x in (("train", data.train), ("validation", data.val)):
+        values = linear_baseline(data.train, x, alpha)
+        rows.append(_row(f"linear, closed form, alpha {alpha:g}", split, values, data))
+    if data.entropy is not None:
+        rows.append({"model": "the data's own density", "split": "exact", "log_prob": -data.entropy})
+    return pd.DataFrame(rows)
+
+
+def _row(model: str, split: str, values: Tensor, data: Data) -> dict[str, Any]:
+    found = summary(values)
+    row = {"model": model, "split": split, **found, "bits_per_dim": bits_per_dim(found["log_prob"], data.dim)}
+    if data.levels:
+        row[f"bits_per_dim_{data.levels}_levels"] = bits_per_dim(found["log_prob"], data.dim, data.levels)
+    row["bits_se"] = abs(bits_per_dim(found["se"], data.dim))
+    return row
+
+
+@torch.no_grad()
+def sample(flow: Flow, config: Config, device: str) -> np.ndarray:
+    """Samples of the flow, (n, D), in the data's own units; not finite ones are kept, and counted by the caller."""
+    settings = config.evaluation
+    source = generator(config.seed, "samples", device=device)
+    drawn = flow.sample(settings.n_samples, temperature=settings.temperature, generator=source)
+    return drawn.cpu().numpy()
+
+
+def components(flow: Flow, data: Data, config: Config, device: str, top: int = 2) -> dict[str, Any]:
+    """The leading un-whitened components of the first training points, by both rules of signs, and their latents."""
+    n = min(config.evaluation.n_components, len(data.train))
+    x = data.train[:n].to(device)
+    found = flow.components(x, k=top if data.dim > 16 else None)
+    found = Components(found.values.cpu(), found.std.cpu(), found.directions.cpu(), found.signs)
+    by_neighbours = neighbour_signs(found, x.cpu())
+    arrays: dict[str, Any] = {
+        "x": x.cpu().numpy(),
+        "loading": found.values.numpy(),
+        "neighbours": by_neighbours.values.numpy(),
+        "std": found.std.numpy(),
+    }
+    if data.train_latents is not None:
+        latents = data.train_latents[:n].numpy()
+        arrays |= {"latents": latents, "correlations": rank_correlations(arrays["neighbours"], latents)}
+    return arrays
+
+
+def _save_arrays(path: Path, **arrays: Any) -> None:
+    with replacing(path) as file:
+        np.savez_compressed(file, **arrays)
+
+
+def _print(run: Run, folder: Path, table: pd.DataFrame, measures: dict[str, Any], extracted: dict[str, Any]) -> None:
+    print(f"run         {run.path} ({measures['checkpoint']} checkpoint, scale {measures['scale']})")
+    print(table.to_string(index=False, float_format=lambda v: f"{v:.4f}", na_rep=""))
+    print(f"samples     {measures['n_samples']}, of which not finite: {measures['non_finite_samples']}")
+    medians = ", ".join(f"{v:.4g}" for v in np.median(extracted["std"], axis=0))
+    print(f"components  median local std: {medians}")
+    for name, column in zip(measures["latent_names"], np.transpose(extracted.get("correlations", [])), strict=False):
+        text = ", ".join(f"{v:+.3f}" for v in column)
+        print(f"            rank correlation with {name}: {text}")
+    print(f"measures    {folder}\nnext        flowrepro plot run={run.name}")

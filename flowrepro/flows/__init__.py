@@ -1,0 +1,1 @@
+"""Normalizing flows: layers, chains, bases, and the models built from them."""

@@ -1,0 +1,54 @@
+"""Densities on the latent."""
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+
+class Base(nn.Module):
+    """A density on R^D: `log_prob` in nats and `sample`."""
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.dim = dim
+
+    def log_prob(self, z: Tensor) -> Tensor:
+        """log p(z) in nats, (B, D) -> (B,)."""
+        raise NotImplementedError
+
+    def sample(
+        self,
+        n: int,
+        temperature: float = 1.0,
+        deviation: float = 1.0,
+        generator: torch.Generator | None = None,
+    ) -> Tensor:
+        """n latents (n, D), drawn with `temperature` times the std; 0 gives the mode."""
+        raise NotImplementedError
+
+
+class StandardNormal(Base):
+    """N(0, I). `deviation` has no meaning for a square flow and is ignored."""
+
+    origin: Tensor
+
+    def __init__(self, dim: int, dtype: torch.dtype | None = None) -> None:
+        super().__init__(dim)
+        # only says where and in which dtype to sample; it is no state of the model
+        self.register_buffer("origin", torch.zeros(dim, dtype=dtype), persistent=False)
+
+    def log_prob(self, z: Tensor) -> Tensor:
+        return -0.5 * z.square().sum(-1) - 0.5 * self.dim * math.log(2 * math.pi)
+
+    def sample(
+        self,
+        n: int,
+        temperature: float = 1.0,
+        deviation: float = 1.0,
+        generator: torch.Generator | None = None,
+    ) -> Tensor:
+        # drawn where the generator lives, so that a CPU generator gives the same samples for a flow on any device
+        device = self.origin.device if generator is None else generator.device
+        noise = torch.randn(n, self.dim, dtype=self.origin.dtype, device=device, generator=generator)
+        return temperature * noise.to(self.origin.device)

@@ -1,0 +1,152 @@
+"""Layer, Chain and Flow: the one contract that everything obeys.
+
+`forward(x) -> (z, dlogp)` goes from data to latent, and log p(x) = log p(z) + dlogp in nats, with x of shape (B, D)
+and dlogp of shape (B,). For a bijection dlogp = log |det dz/dx|.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+
+from flowrepro.analysis.components import Components, components
+from flowrepro.analysis.jacobian import jvp
+
+if TYPE_CHECKING:
+    from flowrepro.flows.bases import Base
+
+
+class Layer(nn.Module):
+    """An invertible map. `forward` is pure: it writes nothing and remembers nothing for `inverse`."""
+
+    @property
+    def data_dependent(self) -> bool:
+        """Whether `init_from` does anything."""
+        return False
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Data (B, D) to latent (B, D), with dlogp (B,) in nats."""
+        raise NotImplementedError
+
+    def inverse(self, z: Tensor) -> Tensor:
+        """Latent (B, D) to data (B, D); nan or inf where z is outside the layer's range, never an exception."""
+        raise NotImplementedError
+
+    def init_from(self, x: Tensor) -> None:
+        """Set parameters or buffers from the training data (N, D), where the layer wants that."""
+
+    def forward_tangents(self, x: Tensor, t: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """(z, dlogp, J t) for K tangent columns a sample, t of shape (B, D, K) with J = dz/dx at each x.
+
+        The default lets torch.func do it; layers with a simple Jacobian do it by hand.
+        """
+
+        push = torch.func.vmap(lambda v: jvp(lambda data: self(data)[0], x, v), in_dims=-1, out_dims=-1)
+        z, dlogp = self(x)
+        return z, dlogp, push(t)
+
+
+class Chain(Layer, nn.Sequential):
+    """Layers one after the other, itself a layer; `chain[:k]` is the chain of the first k, sharing them."""
+
+    @property
+    def data_dependent(self) -> bool:
+        return any(layer.data_dependent for layer in self)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        total = x.new_zeros(x.shape[0])
+        for layer in self:
+            x, dlogp = layer(x)
+            total = total + dlogp
+        return x, total
+
+    def inverse(self, z: Tensor) -> Tensor:
+        for layer in reversed(list(self)):
+            z = layer.inverse(z)
+        return z
+
+    def forward_tangents(self, x: Tensor, t: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        total = x.new_zeros(x.shape[0])
+        for layer in self:
+            x, dlogp, t = layer.forward_tangents(x, t)
+            total = total + dlogp
+        return x, total, t
+
+    @torch.no_grad()
+    def init_from(self, x: Tensor) -> None:
+        """Initialise layer by layer, passing the data on as far as a layer wants it."""
+        last = max((i for i, layer in enumerate(self) if layer.data_dependent), default=-1)
+        for layer in self[: last + 1]:
+            layer.init_from(x)
+            x = layer(x)[0]
+
+    def trace(self, x: Tensor) -> list[tuple[str, Tensor, Tensor]]:
+        """(name, z, dlogp) after every layer; the dlogp add up to that of the chain."""
+        steps = []
+        for i, layer in enumerate(self):
+            x, dlogp = layer(x)
+            steps.append((f"{i}.{type(layer).__name__}", x, dlogp))
+        return steps
+
+
+class Flow(nn.Module):
+    """A chain of layers and a base density on the latent: a density on the data.
+
+    Calling the flow gives `log_prob`, so that `torch.func.functional_call` and `stack_module_state` apply.
+    """
+
+    def __init__(self, chain: Chain, base: Base) -> None:
+        super().__init__()
+        self.chain, self.base = chain, base
+
+    @property
+    def dim(self) -> int:
+        """The dimension D of the data."""
+        return self.base.dim
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.log_prob(x)
+
+    def log_prob(self, x: Tensor) -> Tensor:
+        """log p(x) in nats, (B, D) -> (B,)."""
+        z, dlogp = self.chain(x)
+        return self.base.log_prob(z) + dlogp
+
+    def latents(self, x: Tensor) -> Tensor:
+        """f(x), (B, D) -> (B, D)."""
+        z: Tensor = self.chain(x)[0]
+        return z
+
+    @torch.no_grad()
+    def sample(
+        self,
+        n: int,
+        temperature: float = 1.0,
+        deviation: float = 1.0,
+        generator: torch.Generator | None = None,
+    ) -> Tensor:
+        """n points (n, D) in the units of the data.
+
+        `temperature` scales the std of the prior, `deviation` the distance from the manifold (injective flows).
+        Rows may be nan or inf: sinh overflows, and a softplus flow reaches only a part of its latent space. They
+        are returned as they are, for the caller to count.
+        """
+        return self.chain.inverse(self.base.sample(n, temperature, deviation, generator))
+
+    def reconstruct(self, x: Tensor) -> Tensor:
+        """x to latent and back, (B, D) -> (B, D)."""
+        return self.chain.inverse(self.latents(x))
+
+    def components(self, x: Tensor, k: int | None = None) -> Components:
+        """The k un-whitened components of largest local std at x (B, D); all of them by default."""
+        return components(self, x, k)
+
+    def init_from(self, x: Tensor) -> None:
+        """Initialise the layers that want it from the training data (N, D)."""
+        self.chain.init_from(x)
+
+    def slice(self, k: int) -> Flow:
+        """The flow of the first k layers (Center is layer 0), which it shares with this one."""
+        return Flow(self.chain[:k], self.base)

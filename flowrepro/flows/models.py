@@ -1,0 +1,59 @@
+"""The models: a registry from the name in the config to a builder. Every model begins by centring the data."""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+from flowrepro.config import DenseConfig, LinearConfig
+from flowrepro.errors import UsageError
+from flowrepro.flows.activations import Asinh, Elementwise, Softplus
+from flowrepro.flows.bases import StandardNormal
+from flowrepro.flows.core import Chain, Flow, Layer
+from flowrepro.flows.linear import Dense
+from flowrepro.flows.preprocess import Center
+
+
+def build(config: Any, dim: int, generator: torch.Generator, dtype: torch.dtype) -> Flow:
+    """The untrained flow of a model config on R^dim, its randomness from `generator` (on the CPU).
+
+    Layers that want the training data get it afterwards by `flow.init_from(x)`.
+
+    Raises:
+        UsageError: unknown model or init, or dim < 1.
+    """
+    if config.name not in MODELS:
+        raise UsageError(f"model={config.name} is unknown; known: {', '.join(MODELS)}")
+    if dim < 1:
+        raise UsageError(f"a flow needs at least one dimension, not {dim}")
+    layers = MODELS[config.name](config, dim, generator, dtype)
+    return Flow(Chain(Center(dim, dtype), *layers), StandardNormal(dim, dtype))
+
+
+def linear(config: LinearConfig, dim: int, generator: torch.Generator, dtype: torch.dtype) -> list[Layer]:
+    """One dense layer (linear_systems Sec. 3.1)."""
+    return [Dense(dim, config.init, generator, dtype=dtype)]
+
+
+def dense(activation: type[Elementwise]) -> Callable[..., list[Layer]]:
+    """The builder of [Dense, activation] x layers + Dense (linear_systems Sec. 6).
+
+    With `whitening` the first layer whitens the data, times `gain`; the others are orthogonal, the last over `gain`.
+    """
+
+    def layers(config: DenseConfig, dim: int, generator: torch.Generator, dtype: torch.dtype) -> list[Layer]:
+        whiten = config.init == "whitening"
+        gain, inner = (config.gain, "orthogonal") if whiten else (1.0, config.init)
+        built: list[Layer] = [Dense(dim, config.init, generator, gain, config.shrinkage, dtype), activation()]
+        for _ in range(config.layers - 1):
+            built += [Dense(dim, inner, generator, dtype=dtype), activation()]
+        return [*built, Dense(dim, inner, generator, 1 / gain, dtype=dtype)]
+
+    return layers
+
+
+MODELS: dict[str, Callable[..., list[Layer]]] = {
+    "linear": linear,
+    "dense_asinh": dense(Asinh),
+    "dense_softplus": dense(Softplus),
+}

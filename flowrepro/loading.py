@@ -1,0 +1,53 @@
+"""A trained flow from its run folder, in one line."""
+
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+
+from flowrepro.config import Config, resolved_dtype
+from flowrepro.errors import CheckpointError
+from flowrepro.flows.core import Flow
+from flowrepro.flows.models import build
+from flowrepro.runs import checkpoints
+from flowrepro.runs.folder import Run, find
+
+
+class Loaded(NamedTuple):
+    """A trained flow and the config it was trained with."""
+
+    flow: Flow
+    config: Config
+
+
+def load(run: str = "latest", checkpoint: str = "best", output_dir: str = "outputs") -> Loaded:
+    """The trained flow of a run and its config, on the CPU.
+
+    Args:
+        run: `latest`, a run's name, or its folder.
+        checkpoint: `best` (by held-out log-likelihood) or `last`.
+        output_dir: where `runs/` is.
+
+    Raises:
+        UsageError: no such run.
+        CheckpointError: the checkpoint is missing or damaged.
+    """
+    found = find(run, Path(output_dir) / "runs")
+    return Loaded(load_flow(found, checkpoint), found.config)
+
+
+def load_flow(run: Run, checkpoint: str) -> Flow:
+    """The flow of a run's checkpoint; its shape comes from the run's config and the checkpoint alone."""
+    config = run.config
+    path = run.checkpoint(checkpoint)
+    state = checkpoints.load(path)
+    weights = state.get("flow")
+    if not isinstance(weights, dict) or not weights:
+        raise CheckpointError(f"{path} holds no flow; train again with overwrite=true")
+    dim = int(state.get("dim", 0))
+    flow = build(config.model, dim, torch.Generator(), getattr(torch, resolved_dtype(config)))
+    try:
+        flow.load_state_dict(weights)
+    except RuntimeError as error:
+        raise CheckpointError(f"{path} does not fit the model of its config.yaml; use overwrite=true") from error
+    return flow.eval()

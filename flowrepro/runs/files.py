@@ -1,0 +1,58 @@
+"""Writing files so that a crash, a full disk or a kill never leaves half of one."""
+
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+from flowrepro.errors import FlowreproError
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[IO[bytes]]:
+    """A file that takes the place of `path` only once its bytes are durable on the disk.
+
+    Raises:
+        FlowreproError: the disk is full or the folder cannot be written; what stood at `path` is untouched.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with open(temporary, "wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+        _sync_folder(path.parent)
+    except (OSError, RuntimeError) as error:
+        # torch.save reports a failed write as a RuntimeError
+        raise FlowreproError(f"cannot write {path}: {error}; free some space or check permissions") from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _sync_folder(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Replace a text file in one step."""
+    with replacing(path) as file:
+        file.write(text.encode())
+
+
+def write_json(path: Path, tree: dict[str, Any]) -> None:
+    """Replace a JSON file in one step."""
+    write_text(path, json.dumps(tree, indent=1, default=str) + "\n")
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Delete temporary files that a killed process left behind."""
+    for file in folder.rglob(".*.tmp"):
+        file.unlink(missing_ok=True)

@@ -1,0 +1,92 @@
+"""What a run was made of: versions, code, data, hardware, sessions. No environment variables, no user's paths."""
+
+import os
+import platform
+import subprocess
+import sys
+import time
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from flowrepro.runs.files import write_json
+from flowrepro.runs.folder import Run, read_json
+
+PACKAGES = ("flowrepro", "torch", "numpy", "hydra-core", "omegaconf", "scikit-learn", "pandas", "matplotlib")
+
+
+def versions() -> dict[str, str]:
+    """The versions of Python and of what the numbers depend on."""
+    found = {"python": platform.python_version()}
+    for package in PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            found[package] = "not installed"
+    return found
+
+
+def git_state() -> dict[str, Any]:
+    """Commit of the source tree and whether it has uncommitted changes; empty for an installed package."""
+    here = Path(__file__).resolve().parents[2]
+    if not (here / ".git").exists():
+        return {}
+    commit = _git(here, "rev-parse", "HEAD")
+    changes = _git(here, "status", "--porcelain", "--", "flowrepro", "conf")
+    return {"commit": commit, "dirty": bool(changes)} if commit else {}
+
+
+def _git(folder: Path, *words: str) -> str:
+    try:
+        answer = subprocess.run(["git", *words], cwd=folder, capture_output=True, text=True, timeout=10)
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return answer.stdout.strip() if answer.returncode == 0 else ""
+
+
+def hardware(device: str) -> dict[str, Any]:
+    """Device, processor, cores and threads."""
+    import torch
+
+    found: dict[str, Any] = {
+        "device": device,
+        "processor": _processor(),
+        "cores": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+    }
+    if device == "cuda":
+        found["gpu"] = torch.cuda.get_device_name()
+    return found
+
+
+def _processor() -> str:
+    info = Path("/proc/cpuinfo")
+    names = [line for line in info.read_text().splitlines() if line.startswith("model name")] if info.exists() else []
+    return names[0].split(":")[1].strip() if names else platform.processor()
+
+
+def begin_session(run: Run, device: str, fingerprint: str, parameters: int) -> None:
+    """Add this session to the run's manifest."""
+    manifest = read_json(run.path / "manifest.json") or {"data": fingerprint, "parameters": parameters, "sessions": []}
+    manifest["sessions"].append(
+        {
+            "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+            "words": sys.argv[1:],
+            "versions": versions(),
+            "git": git_state(),
+            "hardware": hardware(device),
+        }
+    )
+    write_json(run.path / "manifest.json", manifest)
+
+
+def end_session(run: Run, state: str, step: int) -> None:
+    """Close the last session of the manifest."""
+    manifest = read_json(run.path / "manifest.json")
+    manifest["sessions"][-1] |= {"ended": time.strftime("%Y-%m-%dT%H:%M:%S%z"), "state": state, "step": step}
+    write_json(run.path / "manifest.json", manifest)
+
+
+def manifest(run: Run) -> dict[str, Any]:
+    """The manifest of a run."""
+    return read_json(run.path / "manifest.json")

@@ -1,0 +1,107 @@
+"""`train -m`: one run for each combination of values, one table and one plot; finished runs are left alone."""
+
+import hashlib
+import json
+import traceback
+from pathlib import Path
+from typing import Any
+
+from flowrepro.compose import check_words, compose, expand, hydra_at, search_path
+from flowrepro.config import Config, from_tree, identity
+from flowrepro.errors import FlowreproError, Stopped, SweepFailed
+from flowrepro.runs.files import write_text
+
+COLUMNS = ["train_log_prob", "train_se", "val_log_prob", "val_se", "val_bits_per_dim", "best_val_log_prob", "step",
+           "minutes"]
+
+
+def sweep(words: list[str], config_dirs: list[Path]) -> int:
+    """Train every job of a sweep and write `outputs/sweeps/<hash>/{sweep.csv,sweep.png}`.
+
+    All jobs are composed before the first is trained, so that a wrong word costs nothing. A failed job is told at
+    once and the others go on; afterwards SweepFailed (exit code 6) counts the failures.
+    """
+    jobs = expand([w for w in words if not w.startswith("hydra")], config_dirs)
+    configs = [compose(job, config_dirs) for job in jobs]
+    folder = Path(configs[0].output_dir) / "sweeps" / _name(configs)
+    if configs[0].dry_run:
+        print(f"{len(jobs)} jobs, table and plot in {folder}")
+        for job in jobs:
+            print("  " + " ".join(job))
+        return 0
+    folder.mkdir(parents=True, exist_ok=True)
+    print(f"{len(jobs)} jobs, table and plot in {folder}")
+    rows = _launch(words, config_dirs, folder)
+    rows = [{"overrides": " ".join(_swept(words, job)), **row} for job, row in zip(jobs, rows, strict=False)]
+    _report(rows, folder, _swept(words, jobs[0]))
+    failed = [row for row in rows if row["state"] not in ("completed", "paused")]
+    if failed or len(rows) < len(jobs):
+        raise SweepFailed(f"{len(failed)} of {len(jobs)} jobs failed; the same command tries only those again")
+    return 0
+
+
+def _launch(words: list[str], config_dirs: list[Path], folder: Path) -> list[dict[str, Any]]:
+    """Hydra's sweeper and launcher (basic, joblib, submitit) run `job` for each combination."""
+    overrides = [
+        *search_path(config_dirs),
+        *check_words(words, config_dirs),
+        f"hydra.sweep.dir={folder}",
+        "hydra.sweep.subdir=.",
+        "hydra.output_subdir=null",
+        "hydra/job_logging=none",
+        "hydra/hydra_logging=none",
+    ]
+    with hydra_at() as hydra:
+        batches = hydra.multirun("config", job, overrides, with_log_configuration=False)
+    return [job_return.return_value for batch in batches for job_return in batch]
+
+
+def job(tree: Any) -> dict[str, Any]:
+    """One job: train, and answer with a row of the table. A failure is a row too; only a signal ends the sweep."""
+    from omegaconf import OmegaConf
+
+    from flowrepro.training.loop import train
+
+    plain = OmegaConf.to_container(tree, resolve=True)
+    assert isinstance(plain, dict)
+    try:
+        return train(from_tree({str(k): v for k, v in plain.items()}))
+    except Stopped as stop:
+        print(f"flowrepro: {stop}")
+        raise SystemExit(stop.code) from stop
+    except FlowreproError as error:
+        print(f"FAILED: {error}", flush=True)
+        return {"state": "diverged" if error.code == 5 else "failed", "error": str(error)}
+    except Exception as error:
+        traceback.print_exc()
+        return {"state": "failed", "error": f"{type(error).__name__}: {error}"}
+
+
+def _name(configs: list[Config]) -> str:
+    tree = json.dumps([identity(c) for c in configs], sort_keys=True)
+    return f"{configs[0].dataset.name}-{configs[0].model.name}-{hashlib.sha256(tree.encode()).hexdigest()[:8]}"
+
+
+def _swept(words: list[str], job: list[str]) -> list[str]:
+    """The words of a job that differ between jobs; all of them where nothing is swept."""
+    return [new for old, new in zip((w for w in words if not w.startswith("hydra")), job, strict=True) if old != new] or job
+
+
+def _report(rows: list[dict[str, Any]], folder: Path, swept: list[str]) -> None:
+    """Write and print the table, draw the plot over the first swept key."""
+    import pandas as pd
+
+    from flowrepro.figures import runs as pictures
+    from flowrepro.figures.style import save
+
+    table = pd.DataFrame(rows)
+    table = table.reindex(columns=[c for c in ["overrides", "state", *COLUMNS, "run", "error"] if c in table])
+    write_text(folder / "sweep.csv", table.to_csv(index=False))
+    print(table[[c for c in table if c not in ("error", "train_se", "minutes")]].to_string(index=False))
+    key = swept[0].partition("=")[0] if swept else "overrides"
+    done = table[table.state == "completed"].copy()
+    if len(done) and "val_log_prob" in done:
+        done[key] = [dict(w.split("=", 1) for w in o.split()).get(key, o) for o in done.overrides]
+        figure = pictures.sweep_curve(done, key, ["train_log_prob", "val_log_prob"], label=folder.name)
+        save(figure, folder / "sweep.png")
+    print(f"table  {folder / 'sweep.csv'}\nplot   {folder / 'sweep.png'}")

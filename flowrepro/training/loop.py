@@ -1,0 +1,230 @@
+"""The training loop: one for all models, regularizers and phases."""
+
+import math
+import time
+import traceback
+from typing import Any
+
+import torch
+
+from flowrepro.config import Config
+from flowrepro.errors import Diverged, FlowreproError, Stopped, UsageError
+from flowrepro.metrics.likelihood import bits_per_dim, log_probs, summary
+from flowrepro.runs.folder import Run, claimed, mark_latest
+from flowrepro.runs.manifest import begin_session, end_session
+from flowrepro.training.order import Batches, generator
+from flowrepro.training.phases import Stage, stage_at, stages
+from flowrepro.training.progress import Progress
+from flowrepro.training.session import Session, choose_device, layer_trace, load_data
+from flowrepro.training.signals import StopRequest, stop_request
+
+HEARTBEAT_SECONDS = 5.0
+TRACE_SAMPLES = 256
+
+
+def train(config: Config) -> dict[str, Any]:
+    """Train the run of a config, or go on with it, or leave it alone if it is finished.
+
+    Returns the run's result: state, step, train_log_prob and val_log_prob in nats a sample, and their kin.
+
+    Raises:
+        Diverged: a loss or gradient is not finite; the last good checkpoint is kept.
+        Stopped: Ctrl-C or SIGTERM; the state of the last finished step is saved.
+        UsageError, DataError, CheckpointError: as their names say.
+    """
+    device = choose_device(config)
+    if device == "cuda" and not torch.cuda.is_available():
+        raise UsageError("device=cuda, but torch sees no GPU; use device=cpu")
+    with claimed(config) as run:
+        if run.state == "completed":
+            mark_latest(run)
+            print(f"finished already: {run.path} (overwrite=true starts it again)")
+            return _told(run, config)
+        if run.state == "diverged":
+            raise Diverged(f"{run.path} diverged before: {run.status.get('error')}; or start it again: overwrite=true")
+        try:
+            _train(config, run, device)
+        except FlowreproError as error:
+            if run.state == "running":
+                run.set_status("failed", error=str(error))
+            run.log(str(error))
+            raise
+        except Exception as error:
+            run.set_status("failed", error=repr(error))
+            run.log(traceback.format_exc())
+            raise
+        return _told(run, config)
+
+
+def _train(config: Config, run: Run, device: str) -> None:
+    data = load_data(config)
+    session = Session(config, data, device)
+    if run.checkpoint("last").exists():
+        session.restore(run)
+    run.cut_history(session.counters.step if run.checkpoint("last").exists() else -1)
+    mark_latest(run)
+    begin_session(run, device, data.fingerprint, sum(p.numel() for p in session.flow.parameters()))
+    _introduce(run, session)
+    with stop_request() as request:
+        _steps(run, session, request)
+    _finish(run, session)
+
+
+def _steps(run: Run, session: Session, request: StopRequest) -> None:
+    """From the present step to the last, with validation, saving, heartbeat, time budget and signals."""
+    config, counters, plan = session.config, session.counters, stages(session.config)
+    batches = Batches(len(session.data.train), config.training.batch_size, config.seed)
+    progress = Progress(counters.step, config.training.steps, config.training.log_seconds)
+    began = saved = beaten = time.monotonic()
+    run.set_status("running", step=counters.step, steps=config.training.steps)
+    if counters.step == 0:
+        _validate(run, session, progress, plan[0])
+        session.save(run, "last")
+    try:
+        while counters.step < config.training.steps:
+            before = time.monotonic()
+            stage = stage_at(plan, counters.step)
+            _take_step(run, session, stage, batches)
+            counters.seconds += time.monotonic() - before
+            if counters.step % config.training.validate_every == 0 or counters.step == config.training.steps:
+                _validate(run, session, progress, stage)
+            progress.update(counters.step)
+            now = time.monotonic()
+            if now - beaten > HEARTBEAT_SECONDS:
+                beaten = now
+                run.set_status("running", step=counters.step, steps=config.training.steps)
+            if now - saved > config.training.checkpoint_seconds:
+                session.save(run, "last")
+                saved = time.monotonic()
+            if request.signal:
+                _stop(run, session, "interrupted")
+                raise Stopped(f"stopped at step {counters.step}; saved in {run.path}: {_go_on()}", request.code)
+            budget = config.training.max_minutes
+            if budget is not None and now - began > 60 * budget and counters.step < config.training.steps:
+                return _stop(run, session, "paused")
+    finally:
+        progress.close()
+    session.save(run, "last")
+
+
+def _take_step(run: Run, session: Session, stage: Stage, batches: Batches) -> None:
+    """One optimizer step; raises Diverged before anything is changed if the loss or a gradient is not finite."""
+    config, counters, flow = session.config, session.counters, session.flow
+    step = counters.step
+    if stage is not session.stage:
+        session.enter(stage)
+    alpha = stage.alpha_at(step)
+    for group in session.optimizer.param_groups:
+        group["lr"] = stage.lr_at(step)
+
+    indices = batches.at(step)
+    x = session.data.train[indices].to(session.device)
+    active = flow if stage.active_layers is None else flow.slice(stage.active_layers)
+    regularizer = session.regularizer if alpha > 0 else session.plain
+    log_prob, term = regularizer(active, x, generator(config.seed, "probes", step, device=session.device))
+    loss = (alpha * term - log_prob).mean()
+    session.optimizer.zero_grad(set_to_none=True)
+    loss.backward()
+    norm = torch.nn.utils.clip_grad_norm_(flow.parameters(), config.training.clip or math.inf)
+    if not (loss.isfinite() and norm.isfinite()):
+        _diverge(run, session, f"loss {float(loss):.4g}, gradient norm {float(norm):.4g}", indices.tolist())
+    session.optimizer.step()
+    session.average()
+    counters.step += 1
+    counters.log_prob_sum += float(log_prob.detach().sum())
+    counters.term_sum += float(term.detach().sum())
+    counters.samples += len(x)
+
+
+def _validate(run: Run, session: Session, progress: Progress, stage: Stage) -> None:
+    """One record of the history; keeps the best checkpoint by held-out log-likelihood."""
+    counters, flow = session.counters, session.evaluated
+    batch_size = session.config.training.eval_batch_size
+    val = summary(log_probs(flow.log_prob, session.data.val, batch_size, session.device))
+    record = {
+        "step": counters.step,
+        "train_log_prob": counters.log_prob_sum / counters.samples if counters.samples else None,
+        "term": counters.term_sum / counters.samples if counters.samples else None,
+        **{f"val_{name}": value for name, value in val.items()},
+        "lr": stage.lr_at(max(0, counters.step - 1)),
+        "alpha": stage.alpha_at(counters.step),
+        "seconds": round(counters.seconds, 2),
+        "layers": layer_trace(flow, session.data.train[:TRACE_SAMPLES].to(session.device)),
+    }
+    counters.log_prob_sum = counters.term_sum = 0.0
+    counters.samples = 0
+    run.append_history(record)
+    progress.record(f"validation {val['log_prob']:.4g} nats, best {max(counters.best, val['log_prob']):.4g}")
+    if val["log_prob"] > counters.best:
+        counters.best, counters.best_step = val["log_prob"], counters.step
+        session.save(run, "best")
+
+
+def _diverge(run: Run, session: Session, what: str, indices: list[int]) -> None:
+    step = session.counters.step
+    message = (
+        f"diverged at step {step} ({what}); the last good checkpoint is kept; "
+        "try a smaller training.lr, training.clip=1 or a larger regularizer.alpha"
+    )
+    run.set_status("diverged", step=step, error=message, batch=indices)
+    end_session(run, "diverged", step)
+    raise Diverged(f"{run.path}: {message}")
+
+
+def _stop(run: Run, session: Session, state: str) -> None:
+    session.save(run, "last")
+    run.set_status(state, step=session.counters.step, steps=session.config.training.steps)
+    end_session(run, state, session.counters.step)
+
+
+def _finish(run: Run, session: Session) -> None:
+    """The result over the whole training and held-out sets, if all steps are done."""
+    config, counters = session.config, session.counters
+    if counters.step < config.training.steps:
+        return
+    result: dict[str, Any] = {"best_val_log_prob": counters.best, "best_step": counters.best_step}
+    for split, x in (("train", session.data.train), ("val", session.data.val)):
+        values = log_probs(session.evaluated.log_prob, x, config.training.eval_batch_size, session.device)
+        found = summary(values)
+        result |= {f"{split}_log_prob": found["log_prob"], f"{split}_se": found["se"]}
+        result[f"{split}_bits_per_dim"] = bits_per_dim(found["log_prob"], session.data.dim)
+    result["minutes"] = round(counters.seconds / 60, 2)
+    run.set_status("completed", step=counters.step, steps=config.training.steps, result=result)
+    end_session(run, "completed", counters.step)
+
+
+def _introduce(run: Run, session: Session) -> None:
+    config, counters = session.config, session.counters
+    parameters = sum(p.numel() for p in session.flow.parameters())
+    begin = f"goes on at step {counters.step} of" if counters.step else "steps"
+    lines = [
+        f"run        {run.path}",
+        f"data       {config.dataset.name}: {session.data.source}, fingerprint {session.data.fingerprint}",
+        f"model      {config.model.name}, {parameters:,} parameters, {next(session.flow.parameters()).dtype}",
+        f"training   {begin} {config.training.steps}, seed {config.seed}, scale {config.scale.name}, "
+        f"{session.device} with {torch.get_num_threads()} threads",
+    ]
+    for line in lines:
+        print(line.replace("torch.", ""), flush=True)
+        run.log(line)
+
+
+def _told(run: Run, config: Config) -> dict[str, Any]:
+    """The run's state and numbers; prints the last lines of the command."""
+    status = run.status
+    result = status.get("result") or {}
+    if status.get("state") == "paused":
+        print(f"paused at step {status['step']}/{status['steps']} by training.max_minutes: {_go_on()}")
+    elif result:
+        print(
+            f"log-likelihood  train {result['train_log_prob']:.4f}  validation {result['val_log_prob']:.4f} "
+            f"± {result['val_se']:.2g} nats  (best {result['best_val_log_prob']:.4f} at step {result['best_step']})"
+        )
+        print(f"checkpoint      {run.checkpoint('best')}")
+        place = "" if config.output_dir == "outputs" else f" output_dir={config.output_dir}"
+        print(f"next            flowrepro evaluate run={run.name}{place}")
+    return {"run": run.name, "state": status.get("state"), "step": status.get("step"), **result}
+
+
+def _go_on() -> str:
+    return "the same command goes on from here"

@@ -1,0 +1,34 @@
+"""Telling how far a run is: a bar on a terminal, a line now and then elsewhere."""
+
+import sys
+import time
+
+from tqdm import tqdm
+
+
+class Progress:
+    """`update` after every step, `say` for lines that stay."""
+
+    def __init__(self, start: int, total: int, log_seconds: float) -> None:
+        self.total, self.start, self.log_seconds = total, start, log_seconds
+        self.began = self.logged = time.monotonic()
+        self.note = ""
+        self.bar = tqdm(total=total, initial=start, unit="step", disable=None, leave=False, dynamic_ncols=True)
+
+    def update(self, step: int) -> None:
+        """One step is done; `step` counts them from the run's start."""
+        self.bar.update(1)
+        if self.bar.disable and time.monotonic() - self.logged > self.log_seconds:
+            self.logged = time.monotonic()
+            left = (self.logged - self.began) / max(1, step - self.start) * (self.total - step)
+            print(f"step {step}/{self.total}  {self.note}  about {left / 60:.1f} min left", flush=True)
+
+    def record(self, note: str) -> None:
+        """The newest numbers, shown beside the bar or in the next line."""
+        self.note = note
+        self.bar.set_postfix_str(note)
+
+    def close(self) -> None:
+        """Take the bar away."""
+        self.bar.close()
+        sys.stdout.flush()

@@ -1,0 +1,126 @@
+"""What a training session holds: flow, optimizer, averaged weights, counters; saved to and restored from checkpoints."""
+
+import copy
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from flowrepro.config import Config, resolved_dtype
+from flowrepro.data import Data, load
+from flowrepro.errors import CheckpointError
+from flowrepro.flows.core import Flow
+from flowrepro.flows.models import build
+from flowrepro.runs import checkpoints
+from flowrepro.runs.folder import Run
+from flowrepro.training import regularizers
+from flowrepro.training.order import generator
+from flowrepro.training.phases import Stage
+
+OPTIMIZERS = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW, "adamax": torch.optim.Adamax}
+
+
+@dataclass
+class Counters:
+    """The numbers that a checkpoint keeps beside the tensors."""
+
+    step: int = 0
+    best: float = -float("inf")
+    best_step: int = 0
+    seconds: float = 0.0
+    log_prob_sum: float = 0.0
+    term_sum: float = 0.0
+    samples: int = 0
+
+
+class Session:
+    """Everything that a step changes."""
+
+    def __init__(self, config: Config, data: Data, device: str) -> None:
+        self.config, self.data, self.device = config, data, device
+        self.flow = initial_flow(config, data).to(device)
+        self.averaged = copy.deepcopy(self.flow) if config.training.ema else None
+        self.regularizer = regularizers.build(config.regularizer)
+        self.plain = regularizers.NoRegularizer()
+        self.optimizer = make_optimizer(self.flow, config)
+        self.counters = Counters()
+        self.stage: Stage | None = None
+
+    def enter(self, stage: Stage) -> None:
+        """Begin a stage, or come back into the middle of one: freeze the layers that it does not train."""
+        self.stage = stage
+        for i, layer in enumerate(self.flow.chain):
+            layer.requires_grad_(stage.train_layers is None or i in stage.train_layers)
+        if stage.reset_optimizer and self.counters.step == stage.start:
+            self.optimizer = make_optimizer(self.flow, self.config)
+
+    @property
+    def evaluated(self) -> Flow:
+        """The flow that is validated and reported: the averaged one where there is one."""
+        return self.averaged or self.flow
+
+    def average(self) -> None:
+        """Move the averaged weights towards the present ones."""
+        if self.averaged is not None:
+            weight = 1 - self.config.training.ema
+            for mean, now in zip(self.averaged.parameters(), self.flow.parameters(), strict=True):
+                mean.data.lerp_(now.data, weight)
+
+    def save(self, run: Run, which: str) -> None:
+        """Write a checkpoint; `last` has all that is needed to go on, `best` the flow alone."""
+        state: dict[str, Any] = {"flow": self.evaluated.state_dict(), "dim": self.data.dim, **asdict(self.counters)}
+        if which == "last":
+            state |= {"training": self.flow.state_dict(), "optimizer": self.optimizer.state_dict()}
+        checkpoints.save(run.checkpoint(which), state)
+
+    def restore(self, run: Run) -> None:
+        """Go back to the `last` checkpoint. Raises CheckpointError where it is damaged or of another model."""
+        path = run.checkpoint("last")
+        state = checkpoints.load(path)
+        try:
+            self.flow.load_state_dict(state["training"])
+            if self.averaged is not None:
+                self.averaged.load_state_dict(state["flow"])
+            self.optimizer.load_state_dict(state["optimizer"])
+            self.counters = Counters(**{name: state[name] for name in asdict(self.counters)})
+        except (KeyError, RuntimeError, ValueError) as error:
+            raise CheckpointError(f"{path} does not fit this model; use overwrite=true") from error
+
+
+def initial_flow(config: Config, data: Data) -> Flow:
+    """The untrained flow of a config, initialised by its seed and, where layers want it, by the training data."""
+    dtype = getattr(torch, resolved_dtype(config))
+    flow = build(config.model, data.dim, generator(config.seed, "init"), dtype)
+    flow.init_from(data.train)
+    return flow
+
+
+def load_data(config: Config) -> Data:
+    """The data set of a config in the run's dtype."""
+    return load(config.dataset, getattr(torch, resolved_dtype(config)))
+
+
+def make_optimizer(flow: nn.Module, config: Config) -> torch.optim.Optimizer:
+    """The optimizer of `training.optimizer` over all parameters."""
+    t = config.training
+    betas = (t.beta1, t.beta2)
+    return OPTIMIZERS[t.optimizer](flow.parameters(), lr=t.lr, betas=betas, weight_decay=t.weight_decay)
+
+
+def choose_device(config: Config) -> str:
+    """cpu or cuda; sets the number of CPU threads too."""
+    if config.threads:
+        torch.set_num_threads(config.threads)
+    if config.device == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    return config.device
+
+
+@torch.no_grad()
+def layer_trace(flow: Flow, x: Tensor) -> list[dict[str, Any]]:
+    """Mean dlogp (nats) and variance of the output of every layer on a fixed batch."""
+    return [
+        {"layer": name, "mean_dlogp": float(dlogp.mean()), "variance": float(z.var(0).mean())}
+        for name, z, dlogp in flow.chain.trace(x)
+    ]

@@ -1,0 +1,40 @@
+"""Ctrl-C and SIGTERM: the first asks the loop to stop at the end of its step, a second Ctrl-C stops at once."""
+
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+
+class StopRequest:
+    """`signal` is 0 until one arrives."""
+
+    def __init__(self) -> None:
+        self.signal = 0
+
+    def receive(self, number: int, frame: FrameType | None) -> None:
+        """The signal handler."""
+        if self.signal:
+            raise KeyboardInterrupt
+        self.signal = number
+
+    @property
+    def code(self) -> int:
+        """The exit code that tells of the signal: 130 or 143."""
+        return 128 + self.signal
+
+
+@contextmanager
+def stop_request() -> Iterator[StopRequest]:
+    """Listen for both signals while the block runs (in the main thread; elsewhere nothing arrives)."""
+    request = StopRequest()
+    if threading.current_thread() is not threading.main_thread():
+        yield request
+        return
+    before = {s: signal.signal(s, request.receive) for s in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield request
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

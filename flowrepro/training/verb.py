@@ -1,0 +1,100 @@
+"""`flowrepro train`: one run, a figure's runs, or a dry run."""
+
+import time
+from typing import Any
+
+import torch
+
+from flowrepro.compose import compose
+from flowrepro.config import Config, run_name, to_tree
+from flowrepro.errors import DataError, UsageError
+from flowrepro.training.loop import train
+
+
+def run(config: Config, overrides: list[str]) -> None:
+    """Do what a `train` command line asks for."""
+    if config.run:
+        raise UsageError("train takes no run=: the same words find the same run again")
+    if config.figure:
+        train_figure(config, overrides)
+    elif config.dry_run:
+        dry_run(config)
+    else:
+        train(config)
+
+
+def train_figure(config: Config, overrides: list[str]) -> None:
+    """Train the runs of a figure at a scale; one line where it has none."""
+    from flowrepro.figures.catalogue import load_spec
+
+    configs = figure_runs(load_spec(config.figure).words(config.scale.name), overrides)
+    if not configs:
+        print(f"{config.figure} needs no trained runs; next: flowrepro evaluate figure={config.figure}")
+    for number, one in enumerate(configs, 1):
+        print(f"--- {config.figure}: run {number} of {len(configs)}")
+        dry_run(one) if config.dry_run else train(one)
+
+
+def figure_runs(runs: list[list[str]], overrides: list[str]) -> list[Config]:
+    """The configs of a figure's runs; of the command's words the figure keeps where and how, not what."""
+    kept = [w for w in overrides if w.split("=")[0] in ("output_dir", "device", "threads", "overwrite", "dry_run")]
+    return [compose([*words, *kept]) for words in runs]
+
+
+def dry_run(config: Config) -> None:
+    """Print what a run would be and cost; leaves nothing behind."""
+    from omegaconf import OmegaConf
+
+    from flowrepro.data import check
+    from flowrepro.training.session import choose_device
+
+    device = choose_device(config)
+    print(OmegaConf.to_yaml(OmegaConf.create(to_tree(config))), end="")
+    print(f"run        {run_name(config)}")
+    try:
+        print(f"data       {check(config.dataset)}")
+    except DataError as error:
+        print(f"data       NOT THERE: {error}")
+        return
+    for line in _costs(config, device):
+        print(line)
+
+
+def _costs(config: Config, device: str, trial_steps: int = 3) -> list[str]:
+    """Parameters, steps, and time and memory from a few steps on the real data."""
+    from flowrepro.training.order import Batches, generator
+    from flowrepro.training.phases import stages
+    from flowrepro.training.session import Session, load_data
+
+    session = Session(config, load_data(config), device)
+    stage = stages(config)[0]
+    batches = Batches(len(session.data.train), config.training.batch_size, config.seed)
+    seconds: list[float] = []
+    for step in range(trial_steps + 1):
+        began = time.monotonic()
+        x = session.data.train[batches.at(step)].to(device)
+        regularizer = session.regularizer if stage.alpha > 0 else session.plain
+        log_prob, term = regularizer(session.flow, x, generator(config.seed, "probes", step, device=device))
+        (stage.alpha * term - log_prob).mean().backward()
+        session.optimizer.zero_grad()
+        seconds.append(time.monotonic() - began)
+    step_seconds = min(seconds[1:])
+    parameters = sum(p.numel() for p in session.flow.parameters())
+    size = next(session.flow.parameters()).element_size()
+    minutes = step_seconds * config.training.steps / 60
+    return [
+        f"parameters {parameters:,}",
+        f"steps      {config.training.steps} of {config.training.batch_size} samples",
+        f"time       about {minutes:.1f} minutes ({1000 * step_seconds:.1f} ms a step, {trial_steps} tried here)",
+        f"memory     about {_memory(device, 4 * parameters * size):.0f} MB (weights, gradients, moments, activations)",
+    ]
+
+
+def _memory(device: str, weights: int) -> float:
+    """Peak memory in MB: of the GPU, or of this process after the trial steps."""
+    if device == "cuda":
+        return torch.cuda.max_memory_allocated() / 1e6
+    import resource
+
+    peak: Any = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return max(weights / 1e6, peak / 1e3)

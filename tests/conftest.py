@@ -1,0 +1,46 @@
+"""Fixtures: an empty working folder, and the command line in-process."""
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@dataclass
+class Answer:
+    code: int
+    out: str
+    err: str
+
+
+@pytest.fixture
+def workdir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty folder that is the working folder of the test."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def flowrepro(workdir: Path, capsys: pytest.CaptureFixture[str]) -> Callable[..., Answer]:
+    """`flowrepro("train", "dataset=sine")` runs the command line in-process, in an empty folder."""
+    from flowrepro.cli import main
+
+    def run(*words: str) -> Answer:
+        code = main(list(words))
+        captured = capsys.readouterr()
+        return Answer(code, captured.out, captured.err)
+
+    return run
+
+
+@pytest.fixture
+def real_data() -> Path:
+    """The folder of real data; the test is skipped where there is none."""
+    folder = os.environ.get("FLOWREPRO_DATA")
+    if not folder or not (Path(folder) / "MNIST").is_dir():
+        pytest.skip("FLOWREPRO_DATA does not hold MNIST")
+    return Path(folder)

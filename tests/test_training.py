@@ -1,0 +1,240 @@
+"""The training loop through its public door: stopping, going on bit for bit, divergence, phases, schedules."""
+
+import json
+import math
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from flowrepro.compose import compose
+from flowrepro.errors import Diverged, Stopped, UsageError
+from flowrepro.runs.checkpoints import load
+from flowrepro.runs.folder import Run, claimed, find
+from flowrepro.training import loop
+from flowrepro.training.loop import train
+from flowrepro.training.order import Batches, generator, stream
+from flowrepro.training.phases import stage_at, stages
+
+QUICK = ["dataset=sine", "model.layers=2", "scale=smoke", "dataset.n_train=450", "dataset.n_val=100", "threads=1",
+         "training.steps=24", "training.validate_every=5", "training.checkpoint_seconds=0", "training.ema=0.9"]
+
+
+def quick(*words):
+    return compose([*QUICK, *words])
+
+
+def weights(run: Run, which: str = "last"):
+    state = load(run.checkpoint(which))
+    return {k: state[k] for k in ("flow", "training", "optimizer") if k in state}
+
+
+def equal(a, b) -> bool:
+    if isinstance(a, torch.Tensor):
+        return torch.equal(a, b)
+    if isinstance(a, dict):
+        return a.keys() == b.keys() and all(equal(a[k], b[k]) for k in a)
+    if isinstance(a, list | tuple):
+        return len(a) == len(b) and all(equal(x, y) for x, y in zip(a, b, strict=True))
+    return a == b
+
+
+def timeless(run: Run):
+    return [{k: v for k, v in record.items() if k != "seconds"} for record in run.history()]
+
+
+@pytest.fixture
+def undisturbed(workdir):
+    train(quick("output_dir=undisturbed"))
+    return find("latest", workdir / "undisturbed" / "runs")
+
+
+@pytest.mark.parametrize("stops", [[1], [5], [7], [3, 4, 13, 23]])  # an epoch has three steps, a validation five
+def test_interrupted_and_continued_equals_undisturbed_bit_for_bit(undisturbed, workdir, monkeypatch, stops):
+    take_step = loop._take_step
+
+    def stop_at(run, session, *rest):
+        take_step(run, session, *rest)
+        if stops and session.counters.step == stops[0]:
+            stops.pop(0)
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr(loop, "_take_step", stop_at)
+    while stops:
+        with pytest.raises(Stopped) as stopped:
+            train(quick())
+        assert stopped.value.code == 143
+        assert find("latest", workdir / "outputs" / "runs").state == "interrupted"
+    result = train(quick())
+    run = find("latest", workdir / "outputs" / "runs")
+    assert result["state"] == "completed"
+    for which in ("last", "best"):
+        assert equal(weights(run, which), weights(undisturbed, which))
+    assert timeless(run) == timeless(undisturbed)
+
+
+def test_kill_9_in_mid_training_and_the_same_command(workdir):
+    words = [*QUICK, "training.steps=4000", "training.validate_every=200", "training.checkpoint_seconds=0.2"]
+    command = [sys.executable, "-m", "flowrepro", "train", *words]
+    environment = {**os.environ, "PYTHONPATH": str(Path(loop.__file__).parents[2]), "OMP_NUM_THREADS": "1"}
+    train(compose([*words, "output_dir=undisturbed"]))
+    process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL)
+    while not list(workdir.glob("outputs/runs/*/checkpoints/last.pt")) or _step(workdir) < 250:
+        assert process.poll() is None, "finished before it could be killed"
+        time.sleep(0.05)
+    process.kill()
+    process.wait()
+    assert find("latest", workdir / "outputs" / "runs").state == "running"
+    assert train(compose(words))["state"] == "completed"
+    killed, whole = (find("latest", workdir / o / "runs") for o in ("outputs", "undisturbed"))
+    assert len(json.loads((killed.path / "manifest.json").read_text())["sessions"]) == 2
+    assert equal(weights(killed), weights(whole))
+    assert timeless(killed) == timeless(whole)
+
+
+def _step(workdir) -> int:
+    history = next(iter(workdir.glob("outputs/runs/*/history.jsonl")), None)
+    lines = history.read_text().splitlines() if history else []
+    return json.loads(lines[-1])["step"] if lines else 0
+
+
+def test_a_finished_run_is_left_alone_and_overwrite_starts_again(workdir, capsys):
+    first = train(quick())
+    checkpoint = find("latest", workdir / "outputs" / "runs").checkpoint("last")
+    stamp = checkpoint.stat().st_mtime_ns
+    assert train(quick()) == first
+    assert "finished already" in capsys.readouterr().out
+    assert checkpoint.stat().st_mtime_ns == stamp
+    train(quick("overwrite=true"))
+    assert checkpoint.stat().st_mtime_ns != stamp
+
+
+def test_a_second_process_on_the_same_run_refuses(workdir):
+    with claimed(quick()), pytest.raises(UsageError, match="another process"):
+        train(quick())
+
+
+def test_a_default_that_changed_since_is_told(workdir):
+    train(quick())
+    file = find("latest", workdir / "outputs" / "runs").path / "config.yaml"
+    file.write_text(file.read_text().replace("lr: 0.001", "lr: 0.002"))
+    with pytest.raises(UsageError, match=r"training.lr 0.002 -> 0.001.*overwrite=true"):
+        train(quick())
+
+
+def test_a_time_budget_pauses_and_never_finishes(workdir, capsys):
+    words = [*QUICK, "training.max_minutes=0.0000001"]
+    assert train(compose(words))["state"] == "paused"
+    assert "same command" in capsys.readouterr().out
+    assert train(quick())["state"] == "completed"  # the budget is no part of the run's identity
+
+
+@pytest.mark.parametrize("where", ["loss", "gradient"])
+def test_nan_stops_before_the_optimizer_and_keeps_the_last_good_checkpoint(workdir, monkeypatch, where):
+    take_step, seen = loop._take_step, {}
+
+    def poison(run, session, *rest):
+        if session.counters.step == 12:
+            seen["before"] = {k: v.clone() for k, v in session.flow.state_dict().items()}
+            plain = session.regularizer
+
+            def broken(flow, x, source):
+                log_prob, term = plain(flow, x, source)
+                if where == "loss":
+                    return log_prob * math.nan, term
+                # sqrt at zero: the value is finite, its gradient is not
+                zero = (next(flow.parameters()) * 0).abs().sum().sqrt()
+                return log_prob + zero, term
+
+            monkeypatch.setattr(session, "regularizer", broken)
+            seen["session"] = session
+        take_step(run, session, *rest)
+
+    monkeypatch.setattr(loop, "_take_step", poison)
+    with pytest.raises(Diverged, match="step 12") as error:
+        train(quick())
+    assert error.value.code == 5
+    run = find("latest", workdir / "outputs" / "runs")
+    assert run.state == "diverged"
+    assert len(run.status["batch"]) == 200
+    assert equal(seen["session"].flow.state_dict(), seen["before"])
+    assert load(run.checkpoint("last"))["step"] == 12
+    with pytest.raises(Diverged, match="overwrite=true"):
+        train(quick())
+
+
+def test_history_has_curves_and_the_trace_of_every_layer(undisturbed):
+    history = undisturbed.history()
+    assert [r["step"] for r in history] == [0, 5, 10, 15, 20, 24]
+    assert {"val_log_prob", "val_se", "val_worst", "lr", "alpha", "layers"} <= history[-1].keys()
+    assert len(history[-1]["layers"]) == 6  # centre, two hidden layers of two, the last affine
+    assert history[-1]["val_log_prob"] > history[0]["val_log_prob"]
+
+
+def test_validation_is_a_mean_over_samples_not_over_batches(workdir):
+    """A last batch of 10 must not count as much as one of 90 (the trap of the authors' code)."""
+    results = [train(quick(f"training.eval_batch_size={b}", f"output_dir=out{b}")) for b in (90, 100)]
+    assert results[0]["val_log_prob"] == pytest.approx(results[1]["val_log_prob"], rel=1e-12)
+
+
+def test_every_sample_is_seen_once_an_epoch_and_orders_differ():
+    batches = Batches(45, 20, seed=0)
+    epochs = [torch.cat([batches.at(3 * e + i) for i in range(3)]) for e in range(2)]
+    assert [len(batches.at(i)) for i in range(3)] == [20, 20, 5]
+    assert all(sorted(e.tolist()) == list(range(45)) for e in epochs)
+    assert not torch.equal(*epochs)
+    assert torch.equal(Batches(45, 20, seed=0).at(4), epochs[1][20:40])
+
+
+def test_streams_of_different_purposes_differ():
+    assert len({stream(0, "order", 1), stream(0, "probes", 1), stream(1, "order", 1), stream(0, "order", 2)}) == 4
+    assert torch.equal(torch.rand(3, generator=generator(0, "a")), torch.rand(3, generator=generator(0, "a")))
+
+
+def test_phases_lay_out_alpha_and_learning_rate():
+    config = compose(["phases=annealed", "training.steps=1000", "training.lr=0.01", "regularizer.alpha=5e-5"])
+    annealing, decaying = stages(config)
+    assert (annealing.start, annealing.end, decaying.end) == (0, 600, 1000)
+    assert annealing.alpha_at(0) == pytest.approx(0.5)
+    assert annealing.alpha_at(300) == pytest.approx(math.sqrt(0.5 * 5e-5))
+    assert decaying.alpha_at(700) == pytest.approx(5e-5)
+    assert annealing.lr_at(0) < annealing.lr_at(50) < annealing.lr_at(100) == pytest.approx(0.01)
+    assert decaying.lr_at(800) == pytest.approx(0.01 * (0.01 + 0.99 / 2))
+    assert stage_at(stages(config), 599) is not stage_at(stages(config), 600)
+    exponential = stages(compose(["training.schedule=exponential", "training.steps=100", "training.final_lr=0.25"]))[0]
+    assert exponential.lr_at(50) == pytest.approx(0.5 * exponential.lr)
+
+
+def test_annealing_is_skipped_at_alpha_zero():
+    annealing, _ = stages(compose(["phases=annealed", "regularizer.alpha=0"]))
+    assert annealing.alpha_at(0) == annealing.alpha_at(10) == 0
+
+
+def test_frozen_and_inactive_layers_do_not_move(workdir):
+    words = ["phases.sequence=[{share:0.5,train_layers:[1],active_layers:4},{share:0.5,reset_optimizer:true}]"]
+    config = compose([*QUICK, *words, "training.ema=0"])
+    snapshots, take_step = {}, loop._take_step
+
+    def record(run, session, *rest):
+        take_step(run, session, *rest)
+        snapshots[session.counters.step] = {k: v.clone() for k, v in session.flow.state_dict().items()}
+
+    loop_take = pytest.MonkeyPatch()
+    loop_take.setattr(loop, "_take_step", record)
+    train(config)
+    loop_take.undo()
+    moved = [{k for k in snapshots[a] if not torch.equal(snapshots[a][k], snapshots[b][k])} for a, b in ((1, 12), (12, 24))]
+    assert {k.split(".")[1] for k in moved[0]} == {"1"}
+    assert {k.split(".")[1] for k in moved[1]} == {"1", "3", "5"}
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "adamw", "adamax"])
+def test_every_optimizer_improves_the_likelihood(workdir, optimizer):
+    train(quick(f"training.optimizer={optimizer}", "training.clip=10", "training.ema=0"))
+    history = find("latest", workdir / "outputs" / "runs").history()
+    assert history[-1]["val_log_prob"] > history[0]["val_log_prob"]
