@@ -81,7 +81,7 @@ def test_interrupted_and_continued_equals_undisturbed_bit_for_bit(undisturbed, w
 def test_kill_9_in_mid_training_and_the_same_command(workdir):
     words = [*QUICK, "training.steps=4000", "training.validate_every=200", "training.checkpoint_seconds=0.2"]
     command = [sys.executable, "-m", "flowrepro", "train", *words]
-    environment = {**os.environ, "PYTHONPATH": str(Path(loop.__file__).parents[2]), "OMP_NUM_THREADS": "1"}
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(Path(loop.__file__).parents[2]), os.environ.get("PYTHONPATH", "")]), "OMP_NUM_THREADS": "1"}
     train(compose([*words, "output_dir=undisturbed"]))
     process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL)
     while not list(workdir.glob("outputs/runs/*/checkpoints/last.pt")) or _step(workdir) < 250:

@@ -1,4 +1,4 @@
-"""What theory says without training: the linear flow with Tikhonov regularisation (linear_systems Sec. 3.1 and 5)."""
+"""What theory says without training: the linear flow with Tikhonov regularisation (linear_systems Sec. 5)."""
 
 import math
 
@@ -9,7 +9,7 @@ from flowrepro.errors import UsageError
 
 
 def tikhonov_singular_values(eigenvalues: Tensor, alpha: float) -> Tensor:
-    """The singular values (lambda_i + alpha)^(-1/2) of the optimal W, in the order of the covariance's eigenvalues.
+    """The singular values (lambda_i + alpha)^(-1/2) of the optimal W, from the eigenvalues of the covariance.
 
     The optimum of the regularised linear flow has W^T W = (S + alpha I)^(-1) (linear_systems Sec. 5).
     """
@@ -41,9 +41,9 @@ def gaussian_log_prob(x: Tensor, mean: Tensor, cov: Tensor) -> Tensor:
 
 
 def linear_baseline(train: Tensor, x: Tensor, alpha: float) -> Tensor:
-    """log N(x; mean, S + alpha I) in nats, (B,) float64: what a linear flow trained on `train` (N, D) reaches on x.
+    """What the best linear flow on `train` (N, D) reaches on x (B, D): log N(x; mean, S + alpha I), in nats.
 
-    S has 1/N in front, as in linear_systems Sec. 5, and alpha is the paper's.
+    S is the covariance of `train` with 1/N in front, alpha that of linear_systems Sec. 5; (B,) float64.
 
     Raises:
         UsageError: S + alpha I is singular.

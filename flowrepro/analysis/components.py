@@ -1,4 +1,4 @@
-"""Un-whitened components S^-1 U^T f(x) of a flow, from the SVD of its Jacobian J = U S V^T (linear_systems Sec. 4)."""
+"""Un-whitened components S^-1 U^T f(x) of a flow with Jacobian J = U S V^T (linear_systems Sec. 4)."""
 
 from dataclasses import dataclass, replace
 from typing import Protocol
@@ -32,8 +32,10 @@ class HasInverse(Protocol):
 class Components:
     """The components of a batch, the one of largest local std first.
 
-    values: (B, k), in the units of the data. std: (B, k), the local standard deviations 1/s_i. directions: (B, D, k),
-    unit vectors in data space. signs: "paper" (the largest loading of each column of U is positive) or "neighbours".
+    values: (B, k), in the units of the data.
+    std: (B, k), the local standard deviations 1/s_i.
+    directions: (B, D, k), unit vectors in data space: columns of V.
+    signs: "paper" (the largest loading of each column of U is positive) or "neighbours".
     """
 
     values: Tensor
@@ -45,8 +47,8 @@ class Components:
 def components(flow: InvertibleMap, x: Tensor, k: int | None = None, method: str = "auto") -> Components:
     """The first k components (all by default) of a flow at x (B, D).
 
-    method: "exact" takes the SVD of every Jacobian; "matrix_free" finds the largest singular triplets of the inverse
-    map's Jacobian V S^-1 U^T at f(x); "auto" is exact up to 64 dimensions or where all components are wanted.
+    method: "exact" takes the SVD of every Jacobian; "matrix_free" finds the largest singular triplets of the
+    inverse map's Jacobian V S^-1 U^T at f(x); "auto" is exact up to 64 dimensions or where all are wanted.
 
     Raises:
         UsageError: unknown method, or k not in 1 .. D.
@@ -58,9 +60,9 @@ def components(flow: InvertibleMap, x: Tensor, k: int | None = None, method: str
 def neighbour_signs(components: Components, x: Tensor, neighbours: int = 10) -> Components:
     """The same components with signs that agree between neighbours in data space; x is the batch, (B, D).
 
-    The paper's rule looks at one point at a time, and flips inside a manifold wherever the largest loading changes.
-    Here each component's sign is carried from neighbour to neighbour (`signs.agreeing_signs`); the one sign that
-    stays free is the one that the paper's rule gives to most points.
+    The paper's rule looks at one point at a time, and can flip inside a manifold where the largest loading
+    changes. Here each component's sign is carried from neighbour to neighbour (`signs.agreeing_signs`); the
+    one sign that stays free is the one that the paper's rule gives to most points.
     """
     # scikit-learn takes a second to import, and a flow does not need it
     from flowrepro.analysis.signs import agreeing_signs
@@ -82,7 +84,7 @@ def neighbour_signs(components: Components, x: Tensor, neighbours: int = 10) -> 
 def components_of(
     f: BatchMap, x: Tensor, k: int | None = None, inverse: BatchMap | None = None, method: str = "auto"
 ) -> Components:
-    """`components` of a plain batch map f, (B, D) -> (B, D), with its inverse where the matrix-free way is wanted."""
+    """`components` of a batch map f, (B, D) -> (B, D); the matrix-free way needs its inverse."""
     k, method = _settled(x.shape[1], k, inverse is not None, method)
     width = x.shape[1] if method == "exact" else 16 * k
     chunks = x.split(max(1, CHUNK_ELEMENTS // (x.shape[1] * width)))
@@ -109,9 +111,10 @@ def _settled(dim: int, k: int | None, invertible: bool, method: str) -> tuple[in
 
 
 def _exact(f: BatchMap, x: Tensor, k: int) -> tuple[Tensor, Tensor, Tensor]:
+    z = _finite(f(x))
     # float64: the smallest singular values, which make the first components, are lost first
     u, s, vh = torch.linalg.svd(_finite(jacobian(f, x)).double())
-    return _projected(f(x), u.flip(-1)[..., :k], s.reciprocal().flip(-1)[..., :k], vh.mT.flip(-1)[..., :k])
+    return _projected(z, u.flip(-1)[..., :k], s.reciprocal().flip(-1)[..., :k], vh.mT.flip(-1)[..., :k])
 
 
 def _matrix_free(f: BatchMap, inverse: BatchMap, x: Tensor, k: int) -> tuple[Tensor, Tensor, Tensor]:

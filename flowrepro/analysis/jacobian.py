@@ -1,6 +1,7 @@
 """Jacobian tools: plain functions of any batch map f, (B, D) -> (B, D), that treats its rows one by one."""
 
 from collections.abc import Callable
+from typing import cast
 
 import torch
 from torch import Tensor
@@ -16,15 +17,15 @@ def jvp(f: BatchMap, x: Tensor, v: Tensor) -> Tensor:
 
 def vjp(f: BatchMap, x: Tensor, u: Tensor) -> Tensor:
     """J^T u at each row of x; u and the result are (B, D)."""
-    pulled: Tensor = torch.func.vjp(f, x)[1](u)[0]
-    return pulled
+    return _pullback(f, x)[1](u)
 
 
 def jacobian(f: BatchMap, x: Tensor) -> Tensor:
     """J = df/dx at each row of x (B, D): (B, D, D) with J[b, i, j] = df_i/dx_j."""
-    unit_vectors = torch.eye(x.shape[1], dtype=x.dtype, device=x.device)
-    columns: Tensor = torch.func.vmap(lambda e: jvp(f, x, e.expand_as(x)), out_dims=-1)(unit_vectors)
-    return columns
+    z, pull = _pullback(f, x)
+    unit_vectors = torch.eye(z.shape[1], dtype=z.dtype, device=z.device)
+    rows: Tensor = torch.func.vmap(lambda e: pull(e.expand_as(z)), out_dims=1)(unit_vectors)
+    return rows
 
 
 @torch.no_grad()
@@ -33,8 +34,9 @@ def top_svd(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """The k largest singular triplets of the Jacobian at each row of x (B, D), without forming it.
 
-    Block Krylov iteration on J^T J with a Rayleigh-Ritz step at the end; 2 (iterations + 1) (k + oversampling)
-    products with J or J^T a sample. The random start is always the same, so that the result is a function of (f, x).
+    Block Krylov iteration on J^T J with a Rayleigh-Ritz step at the end: about 3 `iterations` products of J
+    or J^T with a block of k + oversampling vectors. The random start is always the same, so that the result
+    is a function of (f, x).
 
     Returns:
         U (B, D, k), s (B, k) descending, V (B, D, k): J V = U diag(s).
@@ -51,22 +53,20 @@ def top_svd(
     return u[..., :k], s[..., :k], basis @ vh.mT[..., :k]
 
 
+def _pullback(f: BatchMap, x: Tensor) -> tuple[Tensor, BatchMap]:
+    """f(x) and the map u -> J^T u at x."""
+    z, pull = cast(tuple[Tensor, Callable[[Tensor], tuple[Tensor]]], torch.func.vjp(f, x))
+    return z, lambda u: pull(u)[0]
+
+
 def _products(f: BatchMap, x: Tensor) -> tuple[BatchMap, BatchMap]:
     """The linear maps t -> J t and t -> J^T t on blocks (B, D, K), with f linearised once at x.
 
     J^T u is linear in u, so its own reverse derivative is J: f need not be evaluated again for each product.
     """
-
-    def transposed(u: Tensor) -> Tensor:
-        pulled: Tensor = pull(u)[0]
-        return pulled
-
-    z, pull = torch.func.vjp(f, x)
-    _, push = torch.func.vjp(transposed, torch.zeros_like(z))
-    return (
-        torch.func.vmap(lambda v: push(v)[0], in_dims=-1, out_dims=-1),
-        torch.func.vmap(transposed, in_dims=-1, out_dims=-1),
-    )
+    z, pull = _pullback(f, x)
+    _, push = _pullback(pull, torch.zeros_like(z))
+    return torch.func.vmap(push, in_dims=-1, out_dims=-1), torch.func.vmap(pull, in_dims=-1, out_dims=-1)
 
 
 def _start(x: Tensor, width: int) -> Tensor:

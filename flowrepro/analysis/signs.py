@@ -13,9 +13,9 @@ Indices = NDArray[np.intp]
 def agreeing_signs(directions: Array, points: Array, neighbours: int = 10) -> Array:
     """Signs (N, k) that make the directions (N, D, k) of neighbouring points (N, D) agree, most of them +1.
 
-    For each of the k components the sign is carried along a minimum spanning tree of the k-nearest-neighbour graph,
-    whose edges weigh the disagreement 1 - |v_i . v_j| (as Hoppe et al. 1992 orient surfaces). Parts of the graph that
-    hang apart are joined where they are closest.
+    For each of the k components the sign is carried along a minimum spanning tree of the nearest-neighbour
+    graph, whose edges weigh the disagreement 1 - |v_i . v_j| (as Hoppe et al. 1992 orient surfaces). Parts of
+    the graph that hang apart are joined where they are closest.
     """
     rows, columns = _edges(points, min(neighbours, len(points) - 1))
     return np.stack([_carried(directions[..., j], rows, columns) for j in range(directions.shape[2])], axis=1)
@@ -45,7 +45,7 @@ def _bridge(points: Array, inside: NDArray[np.bool_]) -> tuple[int, int]:
 def _carried(directions: Array, rows: Indices, columns: Indices) -> Array:
     """The sign (N,) of each direction (N, D) that agrees with its neighbour's along the spanning tree."""
     agreement = (directions[rows] * directions[columns]).sum(1)
-    # a constant added to all weights leaves the tree as it is and keeps edges of weight zero in the sparse matrix
+    # adding 1 to all weights leaves the tree as it is and keeps edges of weight zero in the sparse matrix
     tree = minimum_spanning_tree(_graph(rows, columns, len(directions), 2 - np.abs(agreement)))
     order, parents = breadth_first_order(tree, 0, directed=False)
     signs = np.ones(len(directions))

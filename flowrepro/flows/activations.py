@@ -49,9 +49,9 @@ class Asinh(Elementwise):
 class Softplus(Elementwise):
     """z = log(1 + e^h), R onto (0, inf), with derivative 1 / (1 + e^-h) (linear_systems Fig. 6b).
 
-    It is not onto R: a flow with this layer covers only a part of its latent space, its density integrates to the
-    base's mass of that part, and the inverse of z <= 0 is nan. Below h = -745 (float64; -103 in float32) z
-    underflows to 0 and cannot be inverted either.
+    It is not onto R: a flow with this layer covers only a part of its latent space, its density integrates to
+    the base's mass of that part, and the inverse of z <= 0 is nan. Below h = -745 (float64; -103 in float32)
+    z underflows to 0 and cannot be inverted either.
     """
 
     def value(self, h: Tensor) -> Tensor:

@@ -48,7 +48,7 @@ class StandardNormal(Base):
         deviation: float = 1.0,
         generator: torch.Generator | None = None,
     ) -> Tensor:
-        # drawn where the generator lives, so that a CPU generator gives the same samples for a flow on any device
+        # drawn where the generator lives: a CPU generator gives the same samples for a flow on any device
         device = self.origin.device if generator is None else generator.device
         noise = torch.randn(n, self.dim, dtype=self.origin.dtype, device=device, generator=generator)
         return temperature * noise.to(self.origin.device)

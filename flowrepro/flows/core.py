@@ -1,12 +1,13 @@
 """Layer, Chain and Flow: the one contract that everything obeys.
 
-`forward(x) -> (z, dlogp)` goes from data to latent, and log p(x) = log p(z) + dlogp in nats, with x of shape (B, D)
-and dlogp of shape (B,). For a bijection dlogp = log |det dz/dx|.
+`forward(x) -> (z, dlogp)` goes from data to latent, and log p(x) = log p(z) + dlogp in nats, with x of
+shape (B, D) and dlogp of shape (B,). For a bijection dlogp = log |det dz/dx|.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, cast
 
 import torch
 from torch import Tensor, nn
@@ -31,7 +32,7 @@ class Layer(nn.Module):
         raise NotImplementedError
 
     def inverse(self, z: Tensor) -> Tensor:
-        """Latent (B, D) to data (B, D); nan or inf where z is outside the layer's range, never an exception."""
+        """Latent (B, D) to data (B, D); nan or inf, never an exception, outside the layer's range."""
         raise NotImplementedError
 
     def init_from(self, x: Tensor) -> None:
@@ -50,6 +51,9 @@ class Layer(nn.Module):
 
 class Chain(Layer, nn.Sequential):
     """Layers one after the other, itself a layer; `chain[:k]` is the chain of the first k, sharing them."""
+
+    def __iter__(self) -> Iterator[Layer]:
+        return cast(Iterator[Layer], super().__iter__())
 
     @property
     def data_dependent(self) -> bool:
@@ -78,7 +82,7 @@ class Chain(Layer, nn.Sequential):
     def init_from(self, x: Tensor) -> None:
         """Initialise layer by layer, passing the data on as far as a layer wants it."""
         last = max((i for i, layer in enumerate(self) if layer.data_dependent), default=-1)
-        for layer in self[: last + 1]:
+        for layer in list(self)[: last + 1]:
             layer.init_from(x)
             x = layer(x)[0]
 
@@ -129,9 +133,9 @@ class Flow(nn.Module):
     ) -> Tensor:
         """n points (n, D) in the units of the data.
 
-        `temperature` scales the std of the prior, `deviation` the distance from the manifold (injective flows).
-        Rows may be nan or inf: sinh overflows, and a softplus flow reaches only a part of its latent space. They
-        are returned as they are, for the caller to count.
+        `temperature` scales the std of the prior, `deviation` the distance from the manifold (injective
+        flows). Rows may be nan or inf: sinh overflows, and a softplus flow reaches only a part of its latent
+        space. They are returned as they are, for the caller to count.
         """
         return self.chain.inverse(self.base.sample(n, temperature, deviation, generator))
 
@@ -149,4 +153,4 @@ class Flow(nn.Module):
 
     def slice(self, k: int) -> Flow:
         """The flow of the first k layers (Center is layer 0), which it shares with this one."""
-        return Flow(self.chain[:k], self.base)
+        return Flow(cast(Chain, self.chain[:k]), self.base)

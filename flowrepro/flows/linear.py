@@ -18,8 +18,8 @@ class Dense(Layer):
 
     Args:
         dim: D.
-        init: a name of `INITS`. `whitening` starts as gain times the identity; `init_from(x)` makes it the symmetric
-            whitening of its data.
+        init: a name of `INITS`. `whitening` starts as gain times the identity; `init_from(x)` makes it the
+            symmetric whitening of its data.
         generator: source of all randomness.
         gain: factor of the initial weight.
         shrinkage: added to the eigenvalues of the data covariance by `whitening`.
@@ -123,7 +123,7 @@ def glorot(dim: int, generator: torch.Generator | None = None) -> Tensor:
 
 
 def orthogonal(dim: int, generator: torch.Generator | None = None) -> Tensor:
-    """(D, D) float64, uniform over the orthogonal group: QR of a normal matrix, signs fixed by the diagonal of R."""
+    """(D, D) float64, uniform over the orthogonal group: QR of a normal matrix with the diagonal of R > 0."""
     q, r = torch.linalg.qr(torch.randn(dim, dim, generator=generator, dtype=torch.float64))
     return q * r.diagonal().sign()
 

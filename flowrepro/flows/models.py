@@ -1,4 +1,4 @@
-"""The models: a registry from the name in the config to a builder. Every model begins by centring the data."""
+"""The models: a registry from a config's name to a builder. Every model begins by centring the data."""
 
 from collections.abc import Callable
 from typing import Any
@@ -38,7 +38,8 @@ def linear(config: LinearConfig, dim: int, generator: torch.Generator, dtype: to
 def dense(activation: type[Elementwise]) -> Callable[..., list[Layer]]:
     """The builder of [Dense, activation] x layers + Dense (linear_systems Sec. 6).
 
-    With `whitening` the first layer whitens the data, times `gain`; the others are orthogonal, the last over `gain`.
+    With `whitening` the first layer whitens the data, times `gain`; the others are orthogonal, the last
+    divided by `gain`. Elsewhere `gain` and `shrinkage` have no effect.
     """
 
     def layers(config: DenseConfig, dim: int, generator: torch.Generator, dtype: torch.dtype) -> list[Layer]:

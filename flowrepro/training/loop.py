@@ -127,7 +127,7 @@ def _take_step(run: Run, session: Session, stage: Stage, batches: Batches) -> No
     loss.backward()
     norm = torch.nn.utils.clip_grad_norm_(flow.parameters(), config.training.clip or math.inf)
     if not (loss.isfinite() and norm.isfinite()):
-        _diverge(run, session, f"loss {float(loss):.4g}, gradient norm {float(norm):.4g}", indices.tolist())
+        _diverge(run, session, f"loss {loss.item():.4g}, gradient norm {norm.item():.4g}", indices.tolist())
     session.optimizer.step()
     session.average()
     counters.step += 1

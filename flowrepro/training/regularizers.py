@@ -1,4 +1,4 @@
-"""Regularizers: each returns the log-likelihood and its unweighted term, in nats a sample, from one forward pass.
+"""Regularizers: each returns the log-likelihood and its unweighted term, in nats, from one forward pass.
 
 The loop minimises the mean of -log_prob + alpha * term.
 """
@@ -41,8 +41,8 @@ class Tikhonov:
     """term = 1/2 ||J(x)||_F^2 with J the Jacobian of data to latent (linear_systems Sec. 5).
 
     The paper's objective is twice the negative log-likelihood plus alpha ||J||_F^2; in nats that is
-    -log_prob + alpha/2 ||J||_F^2, and alpha here is the paper's. The authors' code adds alpha_J ||J||_F^2 to the
-    negative log-likelihood instead: its alpha_J is alpha / 2, so that alpha_J = 5e-5 there is alpha = 1e-4 here.
+    -log_prob + alpha/2 ||J||_F^2, and alpha here is the paper's. The authors' code adds alpha_J ||J||_F^2 to
+    the negative log-likelihood instead: its alpha_J is alpha / 2, so that alpha_J = 5e-5 there is 1e-4 here.
 
     Args:
         alpha: weight, used by the loop.

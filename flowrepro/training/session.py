@@ -63,7 +63,9 @@ class Session:
     def average(self) -> None:
         """Move the averaged weights towards the present ones."""
         if self.averaged is not None:
-            weight = 1 - self.config.training.ema
+            step = self.counters.step
+            # young averages forget faster, or the start would weigh in for long
+            weight = 1 - min(self.config.training.ema, (1 + step) / (10 + step))
             for mean, now in zip(self.averaged.parameters(), self.flow.parameters(), strict=True):
                 mean.data.lerp_(now.data, weight)
 

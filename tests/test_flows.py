@@ -1,0 +1,191 @@
+"""Flows as densities, and the registry of models."""
+
+import math
+
+import pytest
+import torch
+from torch import Tensor
+
+from flowrepro.config import DenseConfig, LinearConfig
+from flowrepro.errors import UsageError
+from flowrepro.flows.bases import StandardNormal
+from flowrepro.flows.core import Flow
+from flowrepro.flows.models import MODELS, build
+
+CONFIGS = {
+    "linear": LinearConfig("linear"),
+    "dense_asinh": DenseConfig("dense_asinh", layers=2),
+    "dense_softplus": DenseConfig("dense_softplus", layers=2),
+}
+each_model = pytest.mark.parametrize("name", CONFIGS)
+
+
+def seeded(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def points(*shape: int, seed: int = 0) -> Tensor:
+    return torch.randn(*shape, generator=seeded(seed), dtype=torch.float64)
+
+
+def made(config: DenseConfig | LinearConfig, dim: int = 2, seed: int = 0) -> Flow:
+    """The flow of a config, initialised on points around (1, 1, ...)."""
+    flow = build(config, dim, seeded(seed), torch.float64)
+    flow.init_from(points(500, dim, seed=9) + 1)
+    return flow
+
+
+def compact(layers: int, seed: int = 0) -> Flow:
+    """A random asinh flow whose last layer is strong enough to keep its heavy tails in a box."""
+    flow = made(DenseConfig("dense_asinh", layers=layers), seed=seed)
+    with torch.no_grad():
+        flow.chain[-1].weight.mul_(3)
+    return flow
+
+
+def grid(low: float, high: float, n: int) -> tuple[Tensor, float]:
+    """(n^2, 2) points of a square grid and the area of a cell."""
+    axis = torch.linspace(low, high, n, dtype=torch.float64)
+    return torch.cartesian_prod(axis, axis), float((axis[1] - axis[0]) ** 2)
+
+
+def test_every_model_is_tested() -> None:
+    assert set(CONFIGS) == set(MODELS)
+
+
+@each_model
+def test_a_model_begins_by_centring_and_ends_in_a_dense_layer(name: str) -> None:
+    flow = made(CONFIGS[name], 3)
+    names = [type(layer).__name__ for layer in flow.chain]
+    assert names[0] == "Center" and names[-1] == "Dense" and flow.dim == 3
+    torch.testing.assert_close(flow.chain[0].mean, (points(500, 3, seed=9) + 1).mean(0))
+
+
+def test_layers_counts_hidden_layers() -> None:
+    names = [type(layer).__name__ for layer in made(DenseConfig("dense_asinh", layers=8)).chain]
+    assert names.count("Dense") == 9 and names.count("Asinh") == 8
+
+
+@each_model
+def test_a_seed_gives_the_same_flow(name: str) -> None:
+    x = points(5, 2)
+    assert torch.equal(made(CONFIGS[name]).log_prob(x), made(CONFIGS[name]).log_prob(x))
+    assert not torch.equal(made(CONFIGS[name]).log_prob(x), made(CONFIGS[name], seed=1).log_prob(x))
+
+
+@each_model
+def test_reconstructs(name: str) -> None:
+    x = points(50, 2)
+    torch.testing.assert_close(made(CONFIGS[name]).reconstruct(x), x, rtol=1e-8, atol=1e-8)
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_a_random_asinh_flow_integrates_to_one(seed: int) -> None:
+    flow = compact(layers=2, seed=seed)
+    x, cell = grid(-19, 21, 801)
+    with torch.no_grad():
+        assert abs(float(flow.log_prob(x).exp().sum()) * cell - 1) < 1e-3
+
+
+def test_a_softplus_flow_integrates_to_its_part_of_the_latent_space() -> None:
+    flow = made(DenseConfig("dense_softplus", layers=1))
+    x, cell = grid(-40, 60, 2001)
+    with torch.no_grad():
+        mass = float(flow.log_prob(x).exp().sum()) * cell
+        reached = flow.sample(200_000, generator=seeded()).isfinite().all(1).double().mean()
+    assert mass < 0.9 and abs(mass - float(reached)) < 5e-3
+
+
+def test_moments_of_samples_are_those_of_the_density() -> None:
+    flow = compact(layers=1)
+    x, cell = grid(-19, 21, 801)
+    with torch.no_grad():
+        weights = flow.log_prob(x).exp() * cell
+    mean = weights @ x
+    second = weights @ x.square()
+    samples = flow.sample(100_000, generator=seeded())
+    for power, expected in ((samples, mean), (samples.square(), second)):
+        error = power.std(0) / math.sqrt(len(samples))
+        assert ((power.mean(0) - expected).abs() < 5 * error).all()
+
+
+def test_temperature_zero_is_the_image_of_the_mode() -> None:
+    flow = made(DenseConfig("dense_asinh", layers=2))
+    x = flow.sample(3, temperature=0.0)
+    torch.testing.assert_close(flow.latents(x), torch.zeros(3, 2, dtype=x.dtype))
+
+
+def test_temperature_scales_the_prior() -> None:
+    flow = made(LinearConfig("linear"))
+    cold, warm = (flow.sample(10, temperature=t, generator=seeded()) for t in (0.5, 1.0))
+    torch.testing.assert_close(2 * flow.latents(cold), flow.latents(warm))
+
+
+def test_samples_are_in_the_units_of_the_data() -> None:
+    data = points(2000, 2) * torch.tensor([3.0, 0.1]) + torch.tensor([100.0, -5.0])
+    flow = build(LinearConfig("linear", init="whitening"), 2, seeded(), torch.float64)
+    flow.init_from(data)
+    samples = flow.sample(20_000, generator=seeded(1))
+    torch.testing.assert_close(samples.mean(0), data.mean(0), rtol=0, atol=0.1)
+    torch.testing.assert_close(samples.std(0), data.std(0), rtol=0.05, atol=0)
+
+
+def test_standard_normal_is_that_of_torch() -> None:
+    z = points(6, 3)
+    theirs = torch.distributions.Normal(0, 1).log_prob(z).sum(1)
+    torch.testing.assert_close(StandardNormal(3).log_prob(z), theirs)
+
+
+def test_slices_share_layers_and_are_flows() -> None:
+    flow, x = made(DenseConfig("dense_asinh", layers=2)), points(4, 2)
+    head = flow.slice(3)
+    assert head.chain[1] is flow.chain[1] and len(head.chain) == 3 and head.dim == 2
+    z, dlogp = flow.chain[:3](x)
+    torch.testing.assert_close(head.log_prob(x), flow.base.log_prob(z) + dlogp)
+
+
+def test_whitening_starts_as_the_whitened_data_bent_by_gain() -> None:
+    data = points(3000, 3) @ points(3, 3, seed=1)
+    config = DenseConfig("dense_asinh", layers=2, init="whitening", gain=1e-3, shrinkage=0.0)
+    flow = build(config, 3, seeded(), torch.float64)
+    flow.init_from(data)
+    # asinh is the identity for a small gain, so that the whole flow whitens
+    covariance = torch.cov(flow.latents(data).mT, correction=0)
+    torch.testing.assert_close(covariance, torch.eye(3, dtype=data.dtype), rtol=1e-4, atol=1e-4)
+
+
+def test_state_dict_restores_a_whitened_flow_without_data() -> None:
+    config = DenseConfig("dense_asinh", layers=1, init="whitening")
+    flow, x = made(config), points(4, 2)
+    fresh = build(config, 2, torch.Generator(), torch.float64)
+    fresh.load_state_dict(flow.state_dict())
+    assert torch.equal(fresh.log_prob(x), flow.log_prob(x))
+
+
+@each_model
+def test_flows_stack_under_torch_func(name: str) -> None:
+    flows, x = [made(CONFIGS[name], 3, seed) for seed in range(3)], points(5, 3)
+    parameters, buffers = torch.func.stack_module_state(flows)
+
+    def log_prob(parameters: dict[str, Tensor], buffers: dict[str, Tensor]) -> Tensor:
+        return torch.func.functional_call(flows[0], (parameters, buffers), (x,))
+
+    stacked = torch.func.vmap(log_prob)(parameters, buffers)
+    torch.testing.assert_close(stacked, torch.stack([flow.log_prob(x) for flow in flows]))
+    torch.func.vmap(torch.func.grad(lambda p, b: log_prob(p, b).sum()))(parameters, buffers)
+
+
+@each_model
+def test_dtype(name: str) -> None:
+    flow = build(CONFIGS[name], 3, seeded(), torch.float32)
+    assert flow.sample(4, generator=seeded()).dtype == torch.float32
+    assert {value.dtype for value in flow.state_dict().values()} == {torch.float32}
+
+
+def test_unknown_words_name_the_known_ones() -> None:
+    with pytest.raises(UsageError, match="linear, dense_asinh, dense_softplus"):
+        build(LinearConfig("lineer"), 2, seeded(), torch.float64)
+    with pytest.raises(UsageError, match="glorot, orthogonal, whitening"):
+        build(LinearConfig("linear", init="xavier"), 2, seeded(), torch.float64)
+    with pytest.raises(UsageError, match="dimension"):
+        build(LinearConfig("linear"), 0, seeded(), torch.float64)

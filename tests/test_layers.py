@@ -1,0 +1,365 @@
+"""The laws of layers. A new layer is one line in CATALOGUE."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from flowrepro.errors import UsageError
+from flowrepro.flows.activations import Asinh, Softplus
+from flowrepro.flows.core import Chain, Layer
+from flowrepro.flows.linear import Dense, Permutation, Rotation, orthogonal
+from flowrepro.flows.preprocess import Center
+
+# torch's forward-mode differentiation scripts its own formulas when it is first used
+pytestmark = pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecated:DeprecationWarning")
+
+
+def seeded(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def dense(init: str) -> Callable[[int, torch.dtype], Layer]:
+    return lambda dim, dtype: Dense(dim, init, seeded(dim), dtype=dtype)
+
+
+def everything(dim: int, dtype: torch.dtype) -> Layer:
+    """All layers in a chain, one chain inside another."""
+    inner = Chain(Dense(dim, "orthogonal", seeded(1), dtype=dtype), Softplus(), Center(dim, dtype))
+    return Chain(
+        Center(dim, dtype),
+        Dense(dim, "glorot", seeded(2), dtype=dtype),
+        Asinh(),
+        Permutation.random(dim, seeded(3)),
+        inner,
+        Rotation.random(dim, seeded(4), dtype),
+        Dense(dim, "whitening", dtype=dtype),
+    )
+
+
+@dataclass(frozen=True)
+class Case:
+    """A constructor (dim, dtype) -> layer, and the latents (low, high) that its inverse is defined for."""
+
+    make: Callable[[int, torch.dtype], Layer]
+    low: float = -4.0
+    high: float = 4.0
+    onto: bool = True
+
+
+CATALOGUE = {
+    "dense_glorot": Case(dense("glorot")),
+    "dense_orthogonal": Case(dense("orthogonal")),
+    "dense_whitening": Case(dense("whitening")),
+    "rotation": Case(lambda dim, dtype: Rotation.random(dim, seeded(dim), dtype)),
+    "permutation": Case(lambda dim, dtype: Permutation.random(dim, seeded(dim))),
+    "asinh": Case(lambda dim, dtype: Asinh()),
+    "softplus": Case(lambda dim, dtype: Softplus(), low=1e-3),
+    "center": Case(Center),
+    "chain": Case(everything, onto=False),
+}
+each_layer = pytest.mark.parametrize("case", CATALOGUE.values(), ids=CATALOGUE.keys())
+PARAMETRISED = {n: c for n, c in CATALOGUE.items() if list(c.make(2, torch.float64).parameters())}
+each_parametrised_layer = pytest.mark.parametrize("case", PARAMETRISED.values(), ids=PARAMETRISED.keys())
+dims = st.integers(1, 8)
+seeds = st.integers(0, 10_000)
+
+
+def filled(case: Case, dim: int, dtype: torch.dtype = torch.float64) -> Layer:
+    """The layer, initialised by data and moved away from special values such as zero biases."""
+    layer = case.make(dim, dtype)
+    layer.init_from(points(200, dim, seed=7, dtype=dtype) + 0.5)
+    with torch.no_grad():
+        for parameter in layer.parameters():
+            parameter.add_(0.05 * points(*parameter.shape, seed=8, dtype=dtype))
+    return layer
+
+
+def points(*shape: int, seed: int = 0, dtype: torch.dtype = torch.float64) -> Tensor:
+    return torch.randn(*shape, generator=seeded(seed), dtype=torch.float64).to(dtype)
+
+
+def close(a: Tensor, b: Tensor, tolerance: float = 1e-8) -> None:
+    torch.testing.assert_close(a, b, rtol=tolerance, atol=tolerance)
+
+
+def single(layer: Layer) -> Callable[[Tensor], Tensor]:
+    return lambda x: layer(x[None])[0][0]
+
+
+def tracked(layer: Layer, x: Tensor) -> list[Tensor]:
+    """Gradients of all outputs of `forward` in x and in every parameter."""
+    x = x.clone().requires_grad_()
+    z, dlogp = layer(x)
+    return list(torch.autograd.grad(z.sum() + dlogp.sum(), [x, *layer.parameters()]))
+
+
+@each_layer
+@settings(max_examples=15, deadline=None)
+@given(dim=dims, seed=seeds)
+def test_inverse_undoes_forward(case: Case, dim: int, seed: int) -> None:
+    layer, x = filled(case, dim), points(5, dim, seed=seed)
+    z, dlogp = layer(x)
+    assert z.shape == x.shape and dlogp.shape == (5,)
+    close(layer.inverse(z), x, 1e-7)
+
+
+@each_layer
+@settings(max_examples=15, deadline=None)
+@given(dim=dims, seed=seeds)
+def test_forward_undoes_inverse(case: Case, dim: int, seed: int) -> None:
+    layer = filled(case, dim)
+    unit = torch.rand(5, dim, generator=seeded(seed), dtype=torch.float64)
+    z = case.low + (case.high - case.low) * unit if case.onto else layer(points(5, dim, seed=seed))[0]
+    close(layer(layer.inverse(z))[0], z, 1e-7)
+
+
+@each_layer
+@settings(max_examples=15, deadline=None)
+@given(dim=dims, seed=seeds)
+def test_dlogp_is_the_log_determinant_of_the_autograd_jacobian(case: Case, dim: int, seed: int) -> None:
+    layer, x = filled(case, dim), 2 * points(3, dim, seed=seed)
+    jacobians = [torch.autograd.functional.jacobian(single(layer), row) for row in x]
+    close(layer(x)[1], torch.stack([torch.linalg.slogdet(j)[1] for j in jacobians]))
+
+
+@each_parametrised_layer
+def test_gradient_reaches_every_parameter(case: Case) -> None:
+    layer = filled(case, 4)
+    z, dlogp = layer(points(20, 4))
+    (z.square().sum() - dlogp.sum()).backward()
+    for name, parameter in layer.named_parameters():
+        assert parameter.grad is not None and parameter.grad.abs().sum() > 0, name
+
+
+@each_layer
+def test_forward_is_pure_under_torch_func(case: Case) -> None:
+    layer, x, v = filled(case, 4), points(6, 4), points(6, 4, seed=1)
+    before = {name: value.clone() for name, value in layer.state_dict().items()}
+    first = layer(x)
+    jacobians = torch.func.vmap(torch.func.jacrev(single(layer)))(x)
+    pushed = torch.func.jvp(lambda x: layer(x)[0], (x,), (v,))[1]
+    close((jacobians @ v[..., None])[..., 0], pushed)
+    torch.func.vmap(torch.func.grad(lambda x: layer(x[None])[1][0]))(x)
+    for a, b in zip(first, layer(x), strict=True):
+        assert torch.equal(a, b)
+    for name, value in layer.state_dict().items():
+        assert torch.equal(value, before[name])
+
+
+@each_layer
+def test_forward_tangents_are_those_of_jvp(case: Case) -> None:
+    layer, x, t = filled(case, 5), points(4, 5), points(4, 5, 3, seed=1)
+    z, dlogp, pushed = layer.forward_tangents(x, t)
+    close(z, layer(x)[0])
+    close(dlogp, layer(x)[1])
+    columns = [torch.func.jvp(lambda x: layer(x)[0], (x,), (t[..., k],))[1] for k in range(3)]
+    close(pushed, torch.stack(columns, -1))
+    close(Layer.forward_tangents(layer, x, t)[2], pushed)
+
+
+@each_parametrised_layer
+def test_forward_tangents_have_the_parameter_gradients_of_the_jacobian(case: Case) -> None:
+    layer, x = filled(case, 3), points(4, 3)
+    eye = torch.eye(3, dtype=x.dtype).expand(4, 3, 3)
+    parameters = list(layer.parameters())
+    by_hand = layer.forward_tangents(x, eye)[2].square().sum()
+    by_autograd = torch.func.vmap(torch.func.jacrev(single(layer)))(x).square().sum()
+    for a, b in zip(
+        torch.autograd.grad(by_hand, parameters, allow_unused=True, materialize_grads=True),
+        torch.autograd.grad(by_autograd, parameters, allow_unused=True, materialize_grads=True),
+        strict=True,
+    ):
+        close(a, b)
+
+
+@each_layer
+@pytest.mark.parametrize(("dtype", "size"), [(torch.float64, 1e3), (torch.float32, 1e4)])
+def test_finite_far_outside_the_bulk(case: Case, dtype: torch.dtype, size: float) -> None:
+    layer = filled(case, 4, dtype)
+    x = size * torch.cat([torch.eye(4), -torch.eye(4), torch.ones(1, 4), torch.zeros(1, 4)]).to(dtype)
+    assert all(part.isfinite().all() for part in [*layer(x), *tracked(layer, x)])
+
+
+@each_layer
+def test_keeps_the_dtype(case: Case) -> None:
+    layer, x = filled(case, 3, torch.float32), points(4, 3, dtype=torch.float32)
+    z, dlogp = layer(x)
+    assert z.dtype == dlogp.dtype == layer.inverse(z).dtype == torch.float32
+
+
+@pytest.mark.parametrize("size", [1e10, 1e20, 1e30, -1e10, -1e20, -1e30])
+def test_asinh_is_finite_up_to_1e30_in_float32(size: float) -> None:
+    layer, h = Asinh(), torch.full((1, 9), size)
+    z, dlogp = layer(h)
+    close(z, torch.full_like(h, math.asinh(size)), 1e-5)
+    close(dlogp, torch.tensor([-9 * math.log(abs(size))]), 1e-5)
+    assert tracked(layer, h)[0].isfinite().all()
+
+
+def test_softplus_has_no_inverse_outside_its_range_and_does_not_raise() -> None:
+    inverse = Softplus().inverse(torch.tensor([[-1.0, 0.0, 1e-6, 2.0, 100.0]], dtype=torch.float64))
+    assert inverse[0, :2].isnan().all() and inverse[0, 2:].isfinite().all()
+
+
+def test_asinh_overflows_to_inf_in_the_inverse() -> None:
+    assert Asinh().inverse(torch.tensor([[800.0, -800.0]])).isinf().all()
+
+
+@pytest.mark.parametrize("value", [-30.0, -1.0, 0.0, 1.0, 25.0, 45.0])
+def test_softplus_is_that_of_torch_distributions(value: float) -> None:
+    theirs, h = torch.distributions.transforms.SoftplusTransform(), torch.full((1, 2), value).double()
+    z, dlogp = Softplus()(h)
+    # torch's own threshold of 20 costs it 2e-9
+    close(z, theirs(h), 1e-8)
+    close(dlogp, theirs.log_abs_det_jacobian(h, z).sum(1))
+
+
+@pytest.mark.parametrize("value", [19.0, 21.0, 30.0, 39.0, 41.0])
+def test_softplus_is_exact_around_the_thresholds(value: float) -> None:
+    h = torch.tensor([[value], [-value]], dtype=torch.float64)
+    expected = value + math.log1p(math.exp(-value))
+    close(Softplus().value(h)[0, 0], torch.tensor(expected, dtype=h.dtype), 1e-15)
+    close(Softplus().log_derivative(h)[1, 0], torch.tensor(-expected, dtype=h.dtype), 1e-15)
+
+
+def test_glorot_is_uniform_with_the_authors_bound() -> None:
+    weight = Dense(300, "glorot", seeded(), dtype=torch.float64).weight.detach()
+    bound = math.sqrt(3 / 300)
+    assert weight.abs().max() <= bound and weight.abs().max() > 0.999 * bound
+    assert abs(float(weight.var() * 300) - 1) < 0.02
+
+
+def test_orthogonal_is_orthogonal_and_of_both_orientations() -> None:
+    matrices = [orthogonal(4, seeded(seed)) for seed in range(40)]
+    for q in matrices:
+        close(q @ q.mT, torch.eye(4, dtype=torch.float64), 1e-12)
+    assert 10 < sum(float(torch.linalg.det(q)) > 0 for q in matrices) < 30
+
+
+@pytest.mark.parametrize("init", ["glorot", "orthogonal"])
+def test_a_seed_gives_the_same_weights_in_both_dtypes(init: str) -> None:
+    double, single = (Dense(5, init, seeded(3), dtype=d).weight for d in (torch.float64, torch.float32))
+    close(double.float(), single, 0)
+
+
+def test_whitening_whitens_its_batch_with_gain_and_shrinkage() -> None:
+    x = points(1000, 4) @ points(4, 4, seed=1) + 3
+    layer = Dense(4, "whitening", gain=0.5, shrinkage=0.1, dtype=torch.float64)
+    layer.init_from(x)
+    covariance = torch.cov(x.mT, correction=0)
+    precision = torch.linalg.inv(covariance + 0.1 * torch.eye(4, dtype=x.dtype))
+    close(layer.weight.mT @ layer.weight, 0.25 * precision, 1e-9)
+    close(layer.weight, layer.weight.mT, 1e-9)
+    close(layer(x)[0].mean(0), torch.zeros(4, dtype=x.dtype), 1e-9)
+
+
+def test_whitening_of_constant_pixels_is_finite_in_float32() -> None:
+    x = torch.cat([points(50, 3), torch.ones(50, 2)], 1).float()
+    layer = Dense(5, "whitening", dtype=torch.float32)
+    layer.init_from(x)
+    close(torch.linalg.svdvals(layer.weight)[:2], torch.full((2,), 5e-5**-0.5), 1e-3)
+
+
+def test_init_from_leaves_other_inits_alone() -> None:
+    layer = Dense(3, "orthogonal", seeded(), dtype=torch.float64)
+    before = layer.weight.clone()
+    layer.init_from(points(10, 3))
+    assert torch.equal(layer.weight, before)
+
+
+def test_unknown_init_names_the_known_ones() -> None:
+    with pytest.raises(UsageError, match="glorot, orthogonal, whitening"):
+        Dense(3, "xavier")
+
+
+def test_chain_slices_share_layers_and_traces_add_up() -> None:
+    chain, x = everything(3, torch.float64), points(6, 3)
+    assert isinstance(chain, Chain)
+    head, tail = chain[:3], chain[3:]
+    assert isinstance(head, Chain) and head[1] is chain[1]
+    middle, first = head(x)
+    z, second = tail(middle)
+    close(z, chain(x)[0])
+    close(first + second, chain(x)[1])
+    trace = chain.trace(x)
+    assert [name for name, _, _ in trace][:3] == ["0.Center", "1.Dense", "2.Asinh"]
+    close(trace[-1][1], z)
+    close(torch.stack([dlogp for _, _, dlogp in trace]).sum(0), chain(x)[1])
+
+
+def test_chain_initialises_each_layer_by_what_reaches_it() -> None:
+    x = points(500, 3) @ points(3, 3, seed=1) + 2
+    chain = Chain(
+        Center(3, torch.float64), Dense(3, "whitening", shrinkage=0.0, dtype=torch.float64), Asinh()
+    )
+    chain.init_from(x)
+    close(chain[0].mean, x.mean(0))
+    close(torch.cov(chain[:2](x)[0].mT, correction=0), torch.eye(3, dtype=x.dtype))
+
+
+def test_an_empty_chain_is_the_identity() -> None:
+    z, dlogp = Chain()(points(4, 2))
+    assert torch.equal(z, points(4, 2)) and torch.equal(dlogp, torch.zeros(4, dtype=z.dtype))
+
+
+class TestOracles:
+    """The same layers in zuko and nflows."""
+
+    def test_zuko_lu_linear(self) -> None:
+        transforms = pytest.importorskip("zuko.transforms")
+        theirs = transforms.LULinearTransform(points(4, 4, seed=2) + 2 * torch.eye(4))
+        ours = Dense(4, dtype=torch.float64)
+        with torch.no_grad():
+            ours.weight.copy_(theirs(torch.eye(4, dtype=torch.float64)).mT)
+        x = points(5, 4)
+        close(ours(x)[0], theirs(x))
+        close(ours(x)[1], theirs.log_abs_det_jacobian(x, theirs(x)))
+        close(ours.inverse(x), theirs.inv(x))
+
+    def test_zuko_rotation(self) -> None:
+        transforms = pytest.importorskip("zuko.transforms")
+        theirs = transforms.RotationTransform(points(4, 4, seed=2))
+        ours, x = Rotation(theirs.R), points(5, 4)
+        close(ours(x)[0], theirs(x))
+        close(ours(x)[1], theirs.log_abs_det_jacobian(x, theirs(x)))
+        close(ours.inverse(x), theirs.inv(x))
+
+    def test_zuko_permutation(self) -> None:
+        transforms = pytest.importorskip("zuko.transforms")
+        order = torch.tensor([2, 0, 3, 1])
+        theirs, x = transforms.PermutationTransform(order), points(5, 4)
+        close(Permutation(order)(x)[0], theirs(x))
+        close(Permutation(order).inverse(x), theirs.inv(x))
+
+    def test_nflows_naive_linear(self) -> None:
+        linear = pytest.importorskip("nflows.transforms.linear")
+        torch.manual_seed(0)
+        theirs = linear.NaiveLinear(4, orthogonal_initialization=False).double()
+        ours = Dense(4, dtype=torch.float64)
+        with torch.no_grad():
+            theirs.bias.copy_(points(4))
+            ours.weight.copy_(theirs.weight())
+            ours.bias.copy_(-torch.linalg.solve(ours.weight, theirs.bias))
+        for a, b in zip(ours(points(5, 4)), theirs(points(5, 4)), strict=True):
+            close(a, b)
+
+    def test_nflows_permutation(self) -> None:
+        permutations = pytest.importorskip("nflows.transforms.permutations")
+        order = torch.tensor([2, 0, 3, 1])
+        for a, b in zip(
+            Permutation(order)(points(5, 4)), permutations.Permutation(order)(points(5, 4)), strict=True
+        ):
+            close(a, b)
+
+    def test_nflows_affine_is_center(self) -> None:
+        standard = pytest.importorskip("nflows.transforms.standard")
+        ours, x = filled(CATALOGUE["center"], 4), points(5, 4)
+        z, dlogp = standard.PointwiseAffineTransform(shift=-ours.mean)(x)
+        close(ours(x)[0], z)
+        close(ours(x)[1], dlogp.double())
