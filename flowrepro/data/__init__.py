@@ -1,0 +1,114 @@
+"""Data sets: `load(config, dtype)` gives training and held-out samples in their own units.
+
+Nothing is centred here: centring by the training mean is the first layer of every flow.
+"""
+
+import hashlib
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from flowrepro.config import ArrayConfig, ImageConfig, ToyConfig
+from flowrepro.data import array, files, images
+from flowrepro.data.toy import TOYS
+from flowrepro.errors import DataError
+
+
+@dataclass(frozen=True)
+class Data:
+    """Training samples (N, D) and held-out samples (M, D), with what is known about them."""
+
+    name: str
+    train: Tensor
+    val: Tensor
+    source: str
+    fingerprint: str
+    train_latents: Tensor | None = None
+    val_latents: Tensor | None = None
+    latent_names: tuple[str, ...] = ()
+    image_shape: tuple[int, ...] | None = None
+    levels: int | None = None
+    entropy: float | None = None
+
+    @property
+    def dim(self) -> int:
+        """The dimension D of a sample."""
+        return self.train.shape[1]
+
+
+def load(config: Any, dtype: torch.dtype) -> Data:
+    """The data set of a ToyConfig, ImageConfig or ArrayConfig.
+
+    Raises:
+        DataError: missing or damaged, in one line with the way to get it.
+    """
+    if isinstance(config, ToyConfig):
+        return _load_toy(config, dtype)
+    if isinstance(config, ArrayConfig):
+        train, val = array.load_array(config)
+        return _data(config.name, train, val, dtype, source=config.path)
+    return _load_images(config, dtype)
+
+
+def check(config: Any) -> str:
+    """One line on whether the data are there, without reading them whole. Raises DataError where they are not."""
+    if isinstance(config, ToyConfig):
+        return f"{config.name}: {config.n_train} + {config.n_val} points are sampled"
+    if isinstance(config, ArrayConfig):
+        return f"{config.path}: {array.read(config).shape}"
+    if config.name not in images.OFFICIAL:
+        return f"{config.name}: bundled with scikit-learn"
+    names = [n for n in files.DIGESTS if n.startswith(images.OFFICIAL[config.name] + "/")]
+    absent = [name for name in names if files.find(name) is None]
+    if absent and not config.download:
+        raise DataError(files.missing(absent[0]))
+    return f"{config.name}: " + (f"{len(absent)} files will be fetched" if absent else "all files are there")
+
+
+def _load_toy(config: ToyConfig, dtype: torch.dtype) -> Data:
+    toy, n = TOYS[config.name], config.n_train
+    generator = torch.Generator().manual_seed(config.seed)
+    x, latents = toy.sample(n + config.n_val, generator)
+    if config.noise:
+        x = x + config.noise * torch.randn(x.shape, generator=generator, dtype=x.dtype)
+    return _data(
+        config.name,
+        x[:n].numpy(),
+        x[n:].numpy(),
+        dtype,
+        source=f"{n} + {config.n_val} points sampled with seed {config.seed}",
+        train_latents=None if latents is None else latents[:n],
+        val_latents=None if latents is None else latents[n:],
+        latent_names=toy.latent_names,
+        entropy=None if config.noise else toy.entropy,
+    )
+
+
+def _load_images(config: ImageConfig, dtype: torch.dtype) -> Data:
+    official = config.name in images.OFFICIAL
+    train, val = images.load_official(config) if official else images.load_digits(config.name)
+    train, val = train[: config.n_train], val[: config.n_val]
+    side = 28 if official else 8
+    return _data(
+        config.name,
+        train,
+        val,
+        dtype,
+        source=f"{len(train)} + {len(val)} images" + ("" if official else " bundled with scikit-learn"),
+        image_shape=(side, side),
+        levels=256 if official else 17,
+    )
+
+
+def _data(name: str, train: np.ndarray, val: np.ndarray, dtype: torch.dtype, **known: Any) -> Data:
+    digest = hashlib.sha256(np.ascontiguousarray(train).tobytes() + np.ascontiguousarray(val).tobytes())
+    return Data(
+        name=name,
+        train=torch.from_numpy(np.ascontiguousarray(train)).to(dtype),
+        val=torch.from_numpy(np.ascontiguousarray(val)).to(dtype),
+        fingerprint=digest.hexdigest()[:16],
+        **known,
+    )

@@ -1,0 +1,116 @@
+"""Finding, checking and fetching the files of official data sets."""
+
+import gzip
+import hashlib
+import os
+import zlib
+from pathlib import Path
+
+from flowrepro.errors import DataError
+
+# MNIST is served by several mirrors of the original site, Fashion-MNIST by its authors
+SOURCES = {
+    "MNIST": ("https://ossci-datasets.s3.amazonaws.com/mnist/", "https://storage.googleapis.com/cvdf-datasets/mnist/"),
+    "FashionMNIST": ("http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/",),
+}
+
+# SHA-256 of the official .gz files
+DIGESTS = {
+    "MNIST/raw/train-images-idx3-ubyte.gz": "440fcabf73cc546fa21475e81ea370265605f56be210a4024d2ca8f203523609",
+    "MNIST/raw/train-labels-idx1-ubyte.gz": "3552534a0a558bbed6aed32b30c495cca23d567ec52cac8be1a0730e8010255c",
+    "MNIST/raw/t10k-images-idx3-ubyte.gz": "8d422c7b0a1c1c79245a5bcf07fe86e33eeafee792b84584aec276f5a2dbc4e6",
+    "MNIST/raw/t10k-labels-idx1-ubyte.gz": "f7ae60f92e00ec6debd23a6088c31dbd2371eca3ffa0defaefb259924204aec6",
+    "FashionMNIST/raw/train-images-idx3-ubyte.gz": "3aede38d61863908ad78613f6a32ed271626dd12800ba2636569512369268a84",
+    "FashionMNIST/raw/train-labels-idx1-ubyte.gz": "a04f17134ac03560a47e3764e11b92fc97de4d1bfaf8ba1a3aa29af54cc90845",
+    "FashionMNIST/raw/t10k-images-idx3-ubyte.gz": "346e55b948d973a97e58d2351dde16a484bd415d4595297633bb08f03db6a073",
+    "FashionMNIST/raw/t10k-labels-idx1-ubyte.gz": "67da17c76eaffca5446c3361aaab5c3cd6d1c2608764d35dfb1850b086bf8dd5",
+}
+
+# MD5 of the same files unpacked, as torchvision leaves them beside the .gz
+UNPACKED_DIGESTS = {
+    "MNIST/raw/train-images-idx3-ubyte": "6bbc9ace898e44ae57da46a324031adb",
+    "MNIST/raw/train-labels-idx1-ubyte": "a25bea736e30d166cdddb491f175f624",
+    "MNIST/raw/t10k-images-idx3-ubyte": "2646ac647ad5339dbf082846283269ea",
+    "MNIST/raw/t10k-labels-idx1-ubyte": "27ae3e4e09519cfbb04c329615203637",
+    "FashionMNIST/raw/train-images-idx3-ubyte": "f4a8712d7a061bf5bd6d2ca38dc4d50a",
+    "FashionMNIST/raw/t10k-images-idx3-ubyte": "8181f5470baa50b63fa0f6fddb340f0a",
+}
+
+
+def data_folders() -> list[Path]:
+    """The places looked at, in order; the first one is where downloads go."""
+    own = os.environ.get("FLOWREPRO_DATA")
+    return [Path(own)] if own else [Path.home() / ".cache" / "flowrepro"]
+
+
+def read(name: str, download: bool) -> bytes:
+    """The unpacked bytes of an official file such as `MNIST/raw/train-images-idx3-ubyte.gz`, verified.
+
+    Raises:
+        DataError: missing (with the places looked at and the way to get it) or damaged.
+    """
+    path = find(name) or (fetch(name) if download else None)
+    if path is None:
+        raise DataError(missing(name))
+    content = path.read_bytes()
+    if path.suffix != ".gz":
+        return _verified(path, content, "md5", UNPACKED_DIGESTS.get(name.removesuffix(".gz")))
+    _verified(path, content, "sha256", DIGESTS[name])
+    try:
+        return gzip.decompress(content)
+    except (OSError, EOFError, zlib.error) as error:
+        raise DataError(f"{path} is damaged ({error}); {_replace(path)}") from error
+
+
+def find(name: str) -> Path | None:
+    """Where a file is, packed or unpacked; None where it is in no folder."""
+    for folder in data_folders():
+        for candidate in (folder / name, folder / name.removesuffix(".gz")):
+            if candidate.is_file():
+                return candidate
+    return None
+
+
+def missing(name: str) -> str:
+    """The line that says what is missing, where it was looked for, and how to get it."""
+    places = ", ".join(str(folder / name) for folder in data_folders())
+    return (
+        f"missing: {name}; looked at {places} (FLOWREPRO_DATA sets the folder); "
+        "fetch it with dataset.download=true, or bring the official file"
+    )
+
+
+def fetch(name: str) -> Path:
+    """Download and verify a file into the data folder; FLOWREPRO_MIRROR=URL replaces the official servers.
+
+    Raises:
+        DataError: no server gave the right bytes.
+    """
+    import pooch
+
+    target = data_folders()[0] / name
+    mirror = os.environ.get("FLOWREPRO_MIRROR")
+    official = [base + target.name for base in SOURCES[name.split("/")[0]]]
+    urls = [f"{mirror.rstrip('/')}/{name}"] if mirror else official
+    failures = []
+    for url in urls:
+        try:
+            print(f"fetching {url}", flush=True)
+            found = pooch.retrieve(url, f"sha256:{DIGESTS[name]}", fname=target.name, path=target.parent,
+                                   downloader=pooch.HTTPDownloader(progressbar=True, timeout=30))
+            return Path(found)
+        except (OSError, ValueError) as error:  # requests' errors are OSErrors; a wrong digest is a ValueError
+            failures.append(f"{url}: {' '.join(str(error).split())[:150]}")
+    raise DataError(f"cannot fetch {name}: {'; '.join(failures)}; bring the file to {target}")
+
+
+def _verified(path: Path, content: bytes, algorithm: str, expected: str | None) -> bytes:
+    if content.lstrip()[:1] == b"<":
+        raise DataError(f"{path} is a web page, not data; {_replace(path)}")
+    if expected is not None and hashlib.new(algorithm, content).hexdigest() != expected:
+        raise DataError(f"{path} is damaged: its {algorithm} is not the official one; {_replace(path)}")
+    return content
+
+
+def _replace(path: Path) -> str:
+    return "delete it and use dataset.download=true, or bring the official file"
