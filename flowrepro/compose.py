@@ -112,7 +112,9 @@ def compose(words: list[str], config_dirs: Iterable[Path] = ()) -> Config:
     from omegaconf.errors import OmegaConfBaseException
 
     config_dirs = list(config_dirs)
-    checked = check_words(words, config_dirs)
+    # to Hydra conf/figure is a group of configs to merge; to us a figure is a name
+    figure = next((w.partition("=")[2] for w in reversed(words) if w.startswith("figure=")), "")
+    checked = check_words([w for w in words if not w.startswith("figure=")], config_dirs)
     try:
         with hydra_at(config_dirs):
             tree = hydra_compose("config", overrides=[*search_path(config_dirs), *checked])
@@ -120,7 +122,7 @@ def compose(words: list[str], config_dirs: Iterable[Path] = ()) -> Config:
         raise UsageError(" ".join(str(error).split())[:300]) from error
     plain = OmegaConf.to_container(tree, resolve=True)
     assert isinstance(plain, dict)
-    return from_tree({str(k): v for k, v in plain.items()})
+    return from_tree({**{str(k): v for k, v in plain.items()}, "figure": figure})
 
 
 def expand(words: list[str], config_dirs: Iterable[Path] = ()) -> list[list[str]]:

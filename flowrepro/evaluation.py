@@ -31,7 +31,7 @@ BASELINE_ALPHA = 5e-5  # of linear_systems, where a run has no alpha of its own
 def evaluate(config: Config) -> None:
     """Do what an `evaluate` command line asks for."""
     if config.figure:
-        from flowrepro.figures.evaluate import evaluate_figure
+        from flowrepro.figures.build import evaluate_figure
 
         evaluate_figure(config)
     elif config.run:

@@ -19,7 +19,7 @@ from flowrepro.runs.folder import Run, find, runs_folder
 def plot(config: Config) -> None:
     """Do what a `plot` command line asks for."""
     if config.figure:
-        from flowrepro.figures.evaluate import plot_figure
+        from flowrepro.figures.build import plot_figure
 
         plot_figure(config)
     elif config.run:

@@ -84,7 +84,7 @@ def _read_csv(path: Path, key: str) -> np.ndarray:
         for cell in row:
             if not _is_number(cell):
                 raise DataError(f"{path}: row {number} (counted from 0) holds '{cell[:40]}', which is not a number")
-    return np.array([[float(cell) for cell in row] for row in rows], dtype=np.float64).reshape(len(rows), -1)
+    return np.array([[float(cell) for cell in row] for row in rows], dtype=np.float64).reshape(len(rows), max(widths, default=0))
 
 
 def _is_number(cell: str) -> bool:

@@ -9,15 +9,16 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from flowrepro import __version__
 from flowrepro.runs.files import write_json
 from flowrepro.runs.folder import Run, read_json
 
-PACKAGES = ("flowrepro", "torch", "numpy", "hydra-core", "omegaconf", "scikit-learn", "pandas", "matplotlib")
+PACKAGES = ("torch", "numpy", "hydra-core", "omegaconf", "scikit-learn", "pandas", "matplotlib")
 
 
 def versions() -> dict[str, str]:
     """The versions of Python and of what the numbers depend on."""
-    found = {"python": platform.python_version()}
+    found = {"python": platform.python_version(), "flowrepro": __version__}
     for package in PACKAGES:
         try:
             found[package] = version(package)

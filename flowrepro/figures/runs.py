@@ -1,0 +1,132 @@
+"""Pictures of single runs and of sweeps, from stored tables and arrays alone."""
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from flowrepro.figures.style import (
+    BLUE,
+    DOTS,
+    GREEN,
+    GREY,
+    LATENT_MAP,
+    ORANGE,
+    footer,
+    panels,
+    robust_limits,
+    show_images,
+)
+
+
+def training_curves(history: pd.DataFrame, best_step: int | None, label: str) -> Figure:
+    """Log-likelihood of training (running mean) and held-out data over the steps."""
+    figure, axes = panels(1, 1, 5.2, 3.2)
+    axis = axes[0, 0]
+    axis.plot(history.step, history.train_log_prob, color=BLUE, label="training, running mean")
+    axis.plot(history.step, history.val_log_prob, color=ORANGE, ls="--", label="validation, whole set")
+    if best_step is not None:
+        axis.axvline(best_step, color=GREY, lw=0.8, ls=":", label=f"best checkpoint, step {best_step}")
+    later = history[history.step >= history.step.max() * 0.02]
+    values = np.concatenate([later.train_log_prob.dropna(), later.val_log_prob.dropna()])
+    if np.isfinite(values).any():
+        axis.set_ylim(*robust_limits(values, margin=0.15))
+    axis.set(xlabel="step", ylabel="log-likelihood (nats a sample)")
+    axis.legend()
+    footer(figure, label)
+    return figure
+
+
+def layers_trace(layers: pd.DataFrame, label: str) -> Figure:
+    """What every layer does on a fixed batch: mean dlogp and variance of its output."""
+    figure, axes = panels(1, 2, 3.6, 0.9 + 0.17 * len(layers))
+    positions = np.arange(len(layers))
+    for axis, column, name in zip(
+        axes[0], ("mean_dlogp", "variance"), ("mean dlogp (nats)", "variance of the output"), strict=True
+    ):
+        axis.barh(positions, layers[column], color=np.where(layers[column] >= 0, BLUE, ORANGE))
+        axis.set(yticks=positions, yticklabels=layers["layer"], xlabel=name)
+        axis.tick_params(axis="y", labelsize=7)
+        axis.invert_yaxis()
+        axis.grid(axis="y", visible=False)
+    footer(figure, label)
+    return figure
+
+
+def samples_grid(samples: np.ndarray, reference: np.ndarray, label: str, side: int = 8) -> Figure:
+    """Samples (n, H, W) beside held-out images."""
+    figure, axes = panels(1, 2, 3.2, 3.3)
+    for axis, images, title in zip(axes[0], (reference, samples), ("held-out data", "samples"), strict=True):
+        show_images(axis, images[: side * side], side)
+        axis.set_title(title)
+    footer(figure, label)
+    return figure
+
+
+def samples_scatter(reference: np.ndarray, samples: np.ndarray, label: str) -> Figure:
+    """Samples over held-out points, for each pair of the first three dimensions."""
+    dim = reference.shape[1]
+    pairs = [(0, 1)] if dim == 2 else [(0, 1), (0, 2), (1, 2)] if dim > 2 else [(0, 0)]
+    figure, axes = panels(1, len(pairs), 3.0, 3.0)
+    for axis, (i, j) in zip(axes[0], pairs, strict=True):
+        axis.scatter(reference[:, i], reference[:, j], color=BLUE, label="held-out data", **DOTS)
+        axis.scatter(samples[:, i], samples[:, j], color=ORANGE, marker="x", s=6, linewidths=0.6, label="samples")
+        axis.set(xlabel=f"$x_{i + 1}$", ylabel=f"$x_{j + 1}$")
+        axis.set(xlim=robust_limits(reference[:, i], 0.35), ylim=robust_limits(reference[:, j], 0.35))
+    axes[0, 0].legend(markerscale=2, loc="upper left", fontsize=7)
+    footer(figure, label)
+    return figure
+
+
+def components_scatter(
+    values: np.ndarray, latents: np.ndarray, names: list[str], correlations: np.ndarray, label: str
+) -> Figure:
+    """Top: the two leading components coloured by each true latent; below: the best component against it."""
+    figure, axes = panels(2, len(names), 3.4, 2.9)
+    for column, name in enumerate(names):
+        best = int(np.abs(correlations[:, column]).argmax())
+        top, below = axes[0, column], axes[1, column]
+        second = values[:, 1] if values.shape[1] > 1 else np.zeros(len(values))
+        dots = top.scatter(values[:, 0], second, c=latents[:, column], cmap=LATENT_MAP, **DOTS)
+        top.set(xlabel="component 1", ylabel="component 2", title=f"coloured by {name}")
+        top.set(xlim=robust_limits(values[:, 0]), ylim=robust_limits(second))
+        figure.colorbar(dots, ax=top, label=f"true {name}")
+        below.scatter(latents[:, column], values[:, best], color=GREEN, **DOTS)
+        below.set(xlabel=f"true {name}", ylabel=f"component {best + 1}", ylim=robust_limits(values[:, best]))
+        below.set_title(f"rank correlation {correlations[best, column]:+.3f}")
+    footer(figure, label + " · axes from the 1st to the 99th percentile · signs by neighbours")
+    return figure
+
+
+def sweep_curve(table: pd.DataFrame, key: str, metrics: list[str], label: str) -> Figure:
+    """Log-likelihoods against the first swept key: a line where it is numeric, else points by name."""
+    figure, axes = panels(1, 1, 4.8, 3.2)
+    axis = axes[0, 0]
+    x: Any = pd.to_numeric(table[key], errors="coerce")
+    numeric = bool(x.notna().all()) and x.nunique() > 1
+    if numeric:
+        table = table.assign(**{key: x}).sort_values(key)
+        x = table[key]
+        _numeric_axis(axis, x)
+    else:
+        x = table[key].astype(str)
+    names = {"train_log_prob": "training", "val_log_prob": "validation"}
+    for metric, colour, marker in zip(metrics, (BLUE, ORANGE, GREEN), "osD", strict=False):
+        error = table.get(metric.replace("log_prob", "se"))
+        axis.errorbar(x, table[metric], yerr=error, color=colour, marker=marker, ms=5, capsize=2,
+                      ls="-" if numeric else "", label=names.get(metric, metric))
+    axis.set(xlabel=key, ylabel="log-likelihood (nats a sample)")
+    axis.legend()
+    footer(figure, f"{label} · bars: standard errors")
+    return figure
+
+
+def _numeric_axis(axis: Any, x: pd.Series) -> None:
+    """Logarithmic over decades; linear near zero where zero is among the values."""
+    positive = x[x > 0]
+    if len(positive) and x.min() >= 0 and positive.max() / positive.min() >= 5:
+        if x.min() > 0:
+            axis.set_xscale("log")
+        else:
+            axis.set_xscale("symlog", linthresh=float(positive.min()))

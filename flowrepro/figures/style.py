@@ -1,0 +1,77 @@
+"""One look for all pictures: colours that colour-blind readers can tell apart, a footer that says what was run."""
+
+from pathlib import Path
+
+import matplotlib
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from flowrepro.runs.files import replacing
+
+# Okabe & Ito
+BLUE, ORANGE, GREEN, RED, GREY = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#7F7F7F"
+PALE = "#9CC9E3"
+LATENT_MAP = "viridis"
+GREY_MAP = "gray_r"
+DOTS = {"s": 4, "alpha": 0.7, "linewidths": 0, "rasterized": True}
+
+RC = {
+    "font.size": 9,
+    "axes.titlesize": 9,
+    "axes.labelsize": 9,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": "#e5e5e5",
+    "grid.linewidth": 0.6,
+    "legend.frameon": False,
+}
+DPI = 130
+# the figures are made without pyplot, so no window system and no state but this one
+matplotlib.rcParams.update(RC)
+
+
+def panels(rows: int, columns: int, width: float = 3.0, height: float = 2.8) -> tuple[Figure, np.ndarray]:
+    """A figure with (rows, columns) axes in the common style; sizes are of one panel, in inches."""
+    figure = Figure(figsize=(columns * width, rows * height + 0.3), layout="constrained")
+    return figure, figure.subplots(rows, columns, squeeze=False)
+
+
+def footer(figure: Figure, text: str) -> None:
+    """The line at the bottom that says what was run, and at which scale."""
+    lines = "\n".join(_wrapped(text, int(figure.get_figwidth() * 19)))
+    figure.supxlabel(lines, fontsize=6.5, color="#555555")
+
+
+def _wrapped(text: str, width: int) -> list[str]:
+    import textwrap
+
+    return textwrap.wrap(text, max(40, width))
+
+
+def save(figure: Figure, path: Path) -> None:
+    """Write a PNG in one step; the same figure gives the same bytes."""
+    with replacing(path) as file:
+        figure.savefig(file, format="png", dpi=DPI, metadata={"Software": None})
+
+
+def robust_limits(values: np.ndarray, margin: float = 0.1) -> tuple[float, float]:
+    """Axis limits from the 1st to the 99th percentile with a margin: heavy tails do not squeeze the rest."""
+    low, high = np.percentile(values[np.isfinite(values)], [1, 99])
+    extra = margin * max(high - low, 1e-9)
+    return float(low - extra), float(high + extra)
+
+
+def show_images(axis: Axes, images: np.ndarray, columns: int) -> None:
+    """A grid of images (n, H, W) with pixels in [0, 1], drawn as ink on paper."""
+    n, height, width = images.shape
+    rows = -(-n // columns)
+    sheet = np.zeros((rows * (height + 1), columns * (width + 1)))
+    for i, image in enumerate(images):
+        top, left = (i // columns) * (height + 1), (i % columns) * (width + 1)
+        sheet[top : top + height, left : left + width] = image
+    axis.imshow(np.clip(sheet, 0, 1), cmap=GREY_MAP, vmin=0, vmax=1, interpolation="nearest")
+    axis.set_axis_off()
