@@ -58,7 +58,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except OSError as error:
         if debug:
             raise
-        return _fail(f"{error.filename or 'a file'}: {error.strerror or error}; check space and permissions", 1)
+        return _fail(
+            f"{error.filename or 'a file'}: {error.strerror or error}; check space and permissions", 1
+        )
     except Exception as error:
         if debug:
             raise

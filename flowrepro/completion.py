@@ -75,8 +75,13 @@ def verb_help(verb: str, what: str, config_dirs: Iterable[Path]) -> str:
         lines += ["", f"{group}="] + [f"  {name:<22} {text}" for name, text in options(group, dirs).items()]
     lines += ["", "keys"]
     for key, text in keys().items():
-        if verb == "train" or not key.startswith(("training.", "dataset.", "model.", "regularizer.", "phases.")):
+        if verb == "train" or not key.startswith(
+            ("training.", "dataset.", "model.", "regularizer.", "phases.")
+        ):
             lines.append(f"  {key + '=':<32} {text}")
     if verb == "train":
-        lines += ["", "-m sweeps over comma-separated values; hydra/launcher=joblib or submitit_slurm runs jobs in parallel"]
+        lines += [
+            "",
+            "-m sweeps over comma-separated values; hydra/launcher=joblib or submitit_slurm runs jobs in parallel",
+        ]
     return "\n".join([*lines, "--config-dir DIR adds a folder of your own dataset/, model/, ... files", ""])

@@ -15,7 +15,9 @@ def options(group: str, config_dirs: Iterable[Path] = ()) -> dict[str, str]:
     found = {}
     for folder in (conf_dir(), *config_dirs):
         for file in sorted((folder / group).rglob("*.yaml")):
-            comments = [line for line in file.read_text().splitlines() if line.startswith("#") and "@" not in line]
+            comments = [
+                line for line in file.read_text().splitlines() if line.startswith("#") and "@" not in line
+            ]
             name = file.relative_to(folder / group).with_suffix("").as_posix()
             found[name] = comments[0].removeprefix("#").strip() if comments else ""
     return found

@@ -36,7 +36,9 @@ class ImageConfig:
     """An image data set in its official files, or scikit-learn's bundled digits."""
 
     name: str
-    download: bool = option(False, "fetch and verify the official files if they are not there", identity=False)
+    download: bool = option(
+        False, "fetch and verify the official files if they are not there", identity=False
+    )
     n_train: int | None = option(None, "use the first n training images only")
     n_val: int | None = option(None, "use the first n held-out images only")
 
@@ -46,7 +48,9 @@ class ArrayConfig:
     """The user's own points: a .npy, .npz or .csv file whose rows are samples."""
 
     name: str
-    path: str = option("", "the file; its content, not its place, is part of the run's identity", identity=False)
+    path: str = option(
+        "", "the file; its content, not its place, is part of the run's identity", identity=False
+    )
     key: str = option("", "the array's name inside an .npz file")
     val_fraction: float = option(0.1, "share of the rows held out")
     seed: int = option(0, "seed of the split")
@@ -135,7 +139,9 @@ class TrainingConfig:
     ema: float = option(0.0, "decay of averaged weights used for evaluation (0: off)")
     validate_every: int = option(500, "steps between validations over the whole held-out set")
     eval_batch_size: int = option(1_000, "samples a batch of validation", identity=False)
-    max_minutes: float | None = option(None, "pause after this time; the same command goes on", identity=False)
+    max_minutes: float | None = option(
+        None, "pause after this time; the same command goes on", identity=False
+    )
     checkpoint_seconds: float = option(30.0, "time between saves of the last checkpoint", identity=False)
     log_seconds: float = option(20.0, "time between log lines off a terminal", identity=False)
 
@@ -221,10 +227,19 @@ def problems(config: Config) -> list[str]:
         for key, choices in CHOICES.items()
         if key in values and values[key] not in choices
     ]
-    found += [f"{k}={values[k]} must be positive" for k in POSITIVE if values.get(k) is not None and not values[k] > 0]
-    found += [f"{k}={values[k]} must not be negative" for k in NOT_NEGATIVE if k in values and not values[k] >= 0]
-    found += [f"{k}={values[k]} must lie in [0, 1)" for k in ("training.ema", "training.beta1", "training.beta2")
-              if not 0 <= values[k] < 1]
+    found += [
+        f"{k}={values[k]} must be positive"
+        for k in POSITIVE
+        if values.get(k) is not None and not values[k] > 0
+    ]
+    found += [
+        f"{k}={values[k]} must not be negative" for k in NOT_NEGATIVE if k in values and not values[k] >= 0
+    ]
+    found += [
+        f"{k}={values[k]} must lie in [0, 1)"
+        for k in ("training.ema", "training.beta1", "training.beta2")
+        if not 0 <= values[k] < 1
+    ]
     if not 0 < values.get("dataset.val_fraction", 0.5) < 1:
         found.append("dataset.val_fraction must lie between 0 and 1")
     return found + phase_problems(config.phases.sequence)
@@ -232,7 +247,11 @@ def problems(config: Config) -> list[str]:
 
 def phase_problems(phases: list[Phase]) -> list[str]:
     """What is wrong with a list of phases."""
-    found = [] if abs(sum(p.share for p in phases) - 1) < 1e-6 else ["the shares of phases.sequence must add up to 1"]
+    found = (
+        []
+        if abs(sum(p.share for p in phases) - 1) < 1e-6
+        else ["the shares of phases.sequence must add up to 1"]
+    )
     choices = CHOICES["training.schedule"]
     for i, phase in enumerate(phases):
         if phase.share <= 0 or (phase.lr is not None and phase.lr <= 0):
@@ -240,7 +259,9 @@ def phase_problems(phases: list[Phase]) -> list[str]:
         if phase.alpha_from is not None and phase.alpha_from <= 0:
             found.append(f"phases.sequence[{i}]: alpha_from must be positive")
         if phase.schedule not in (None, *choices):
-            found.append(f"phases.sequence[{i}]: schedule={phase.schedule} is not one of {', '.join(choices)}")
+            found.append(
+                f"phases.sequence[{i}]: schedule={phase.schedule} is not one of {', '.join(choices)}"
+            )
     return found
 
 
@@ -265,7 +286,8 @@ def resolved_dtype(config: Config) -> str:
 def identity(config: Config) -> dict[str, Any]:
     """What makes a run this run: group names, seed, dtype and every value that differs from its typed default."""
     tree: dict[str, Any] = {
-        group: {"name": getattr(config, group).name, **_differences(getattr(config, group))} for group in GROUPS
+        group: {"name": getattr(config, group).name, **_differences(getattr(config, group))}
+        for group in GROUPS
     }
     tree["training"] = _differences(config.training)
     if isinstance(config.dataset, ArrayConfig):
@@ -279,7 +301,7 @@ def _differences(node: Any) -> dict[str, Any]:
     for f in dataclasses.fields(node):
         if f.name == "name" or not f.metadata.get("identity", True):
             continue
-        default = f.default if f.default is not dataclasses.MISSING else f.default_factory()  # type: ignore[misc]
+        default = f.default if f.default is not dataclasses.MISSING else f.default_factory()  # type: ignore[operator]
         value = getattr(node, f.name)
         if value != default:
             differing[f.name] = [_differences(v) for v in value] if f.name == "sequence" else value
@@ -307,7 +329,9 @@ def from_tree(tree: dict[str, Any]) -> Config:
     groups = {group: dict(tree.get(group) or {}) for group in SCHEMAS}
     for group, node in groups.items():
         if node.get("name") not in SCHEMAS[group]:
-            raise UsageError(f"{group}.name={node.get('name')} is unknown{nearest(node.get('name'), SCHEMAS[group])}")
+            raise UsageError(
+                f"{group}.name={node.get('name')} is unknown{nearest(node.get('name'), SCHEMAS[group])}"
+            )
     try:
         schema = OmegaConf.structured(
             Config(**{g: SCHEMAS[g][n["name"]](name=n["name"]) for g, n in groups.items()})

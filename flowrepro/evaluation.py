@@ -55,7 +55,9 @@ def evaluate_run(run: Run, config: Config) -> Path:
     data = load_data(run.config)
     trained_on = manifest(run).get("data")
     if trained_on not in (None, data.fingerprint):
-        raise DataError(f"{run.path} was trained on data {trained_on}, here are {data.fingerprint}; bring the same data")
+        raise DataError(
+            f"{run.path} was trained on data {trained_on}, here are {data.fingerprint}; bring the same data"
+        )
     flow = flow.to(device)
     folder = measures_folder(run, which)
     began = time.monotonic()
@@ -144,13 +146,17 @@ def _save_arrays(path: Path, **arrays: Any) -> None:
         np.savez_compressed(file, **arrays)
 
 
-def _print(run: Run, folder: Path, table: pd.DataFrame, measures: dict[str, Any], extracted: dict[str, Any]) -> None:
+def _print(
+    run: Run, folder: Path, table: pd.DataFrame, measures: dict[str, Any], extracted: dict[str, Any]
+) -> None:
     print(f"run         {run.path} ({measures['checkpoint']} checkpoint, scale {measures['scale']})")
     print(table.to_string(index=False, float_format=lambda v: f"{v:.4f}", na_rep=""))
     print(f"samples     {measures['n_samples']}, of which not finite: {measures['non_finite_samples']}")
     medians = ", ".join(f"{v:.4g}" for v in np.median(extracted["std"], axis=0))
     print(f"components  median local std: {medians}")
-    for name, column in zip(measures["latent_names"], np.transpose(extracted.get("correlations", [])), strict=False):
+    for name, column in zip(
+        measures["latent_names"], np.transpose(extracted.get("correlations", [])), strict=False
+    ):
         text = ", ".join(f"{v:+.3f}" for v in column)
         print(f"            rank correlation with {name}: {text}")
     print(f"measures    {folder}\nnext        flowrepro plot run={run.name}")

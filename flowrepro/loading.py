@@ -49,5 +49,7 @@ def load_flow(run: Run, checkpoint: str) -> Flow:
     try:
         flow.load_state_dict(weights)
     except RuntimeError as error:
-        raise CheckpointError(f"{path} does not fit the model of its config.yaml; use overwrite=true") from error
-    return flow.eval()
+        raise CheckpointError(
+            f"{path} does not fit the model of its config.yaml; use overwrite=true"
+        ) from error
+    return flow.eval().requires_grad_(False)

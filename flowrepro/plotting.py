@@ -36,7 +36,9 @@ def plot_run(run: Run, config: Config) -> None:
     """
     folder = measures_folder(run, config.evaluation.checkpoint)
     if not (folder / "measures.json").exists():
-        raise UsageError(f"{run.name} has no measures of this checkpoint; first: flowrepro evaluate run={run.name}")
+        raise UsageError(
+            f"{run.name} has no measures of this checkpoint; first: flowrepro evaluate run={run.name}"
+        )
     measures = json.loads((folder / "measures.json").read_text())
     figures = {**_history_figures(run), "samples": _samples(folder, measures, run)}
     figures |= {"components": _components(folder, measures, run)} if measures["latent_names"] else {}
@@ -81,5 +83,9 @@ def _samples(folder: Path, measures: dict[str, Any], run: Run) -> Figure:
 def _components(folder: Path, measures: dict[str, Any], run: Run) -> Figure:
     arrays = np.load(folder / "components.npz")
     return pictures.components_scatter(
-        arrays["neighbours"], arrays["latents"], measures["latent_names"], arrays["correlations"], label=label(run)
+        arrays["neighbours"],
+        arrays["latents"],
+        measures["latent_names"],
+        arrays["correlations"],
+        label=label(run),
     )

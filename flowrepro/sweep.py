@@ -11,8 +11,16 @@ from flowrepro.config import Config, from_tree, identity
 from flowrepro.errors import FlowreproError, Stopped, SweepFailed
 from flowrepro.runs.files import write_text
 
-COLUMNS = ["train_log_prob", "train_se", "val_log_prob", "val_se", "val_bits_per_dim", "best_val_log_prob", "step",
-           "minutes"]
+COLUMNS = [
+    "train_log_prob",
+    "train_se",
+    "val_log_prob",
+    "val_se",
+    "val_bits_per_dim",
+    "best_val_log_prob",
+    "step",
+    "minutes",
+]
 
 
 def sweep(words: list[str], config_dirs: list[Path]) -> int:
@@ -36,7 +44,9 @@ def sweep(words: list[str], config_dirs: list[Path]) -> int:
     _report(rows, folder, _swept(words, jobs[0]))
     failed = [row for row in rows if row["state"] not in ("completed", "paused")]
     if failed or len(rows) < len(jobs):
-        raise SweepFailed(f"{len(failed)} of {len(jobs)} jobs failed; the same command tries only those again")
+        raise SweepFailed(
+            f"{len(failed)} of {len(jobs)} jobs failed; the same command tries only those again"
+        )
     return 0
 
 
@@ -79,12 +89,18 @@ def job(tree: Any) -> dict[str, Any]:
 
 def _name(configs: list[Config]) -> str:
     tree = json.dumps([identity(c) for c in configs], sort_keys=True)
-    return f"{configs[0].dataset.name}-{configs[0].model.name}-{hashlib.sha256(tree.encode()).hexdigest()[:8]}"
+    return (
+        f"{configs[0].dataset.name}-{configs[0].model.name}-{hashlib.sha256(tree.encode()).hexdigest()[:8]}"
+    )
 
 
 def _swept(words: list[str], job: list[str]) -> list[str]:
     """The words of a job that differ between jobs; all of them where nothing is swept."""
-    return [new for old, new in zip((w for w in words if not w.startswith("hydra")), job, strict=True) if old != new] or job
+    return [
+        new
+        for old, new in zip((w for w in words if not w.startswith("hydra")), job, strict=True)
+        if old != new
+    ] or job
 
 
 def _report(rows: list[dict[str, Any]], folder: Path, swept: list[str]) -> None:

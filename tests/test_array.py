@@ -25,7 +25,9 @@ def file(request, tmp_path):
     elif path.suffix == ".npz":
         np.savez(path, POINTS)
     else:
-        np.savetxt(path, POINTS, delimiter=",", header="a,b,c" if "header" in request.param else "", comments="")
+        np.savetxt(
+            path, POINTS, delimiter=",", header="a,b,c" if "header" in request.param else "", comments=""
+        )
     return path
 
 
@@ -87,7 +89,12 @@ def test_bad_tables_are_named_by_row(tmp_path, text, word):
 
 
 def test_broken_and_hostile_files_are_refused(tmp_path):
-    for name, content in {"a.npy": b"nonsense", "b.npz": b"PK nonsense", "c.npy": pickle.dumps([1]), "d.txt": b"1"}.items():
+    for name, content in {
+        "a.npy": b"nonsense",
+        "b.npz": b"PK nonsense",
+        "c.npy": pickle.dumps([1]),
+        "d.txt": b"1",
+    }.items():
         (tmp_path / name).write_bytes(content)
         with pytest.raises(DataError, match=name):
             points_from(tmp_path / name)

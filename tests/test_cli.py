@@ -15,13 +15,25 @@ from flowrepro import completion
 from flowrepro.cli import main
 
 ROOT = Path(__file__).resolve().parents[1]
-TINY = ["scale=smoke", "training.steps=20", "dataset.n_train=300", "dataset.n_val=100", "model.layers=2", "threads=1"]
+TINY = [
+    "scale=smoke",
+    "training.steps=20",
+    "dataset.n_train=300",
+    "dataset.n_val=100",
+    "model.layers=2",
+    "threads=1",
+]
 
 
 def shell(*words: str, **options) -> subprocess.CompletedProcess[str]:
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    return subprocess.run([sys.executable, "-m", "flowrepro", *words], env=environment, capture_output=True, text=True,
-                          **options)
+    return subprocess.run(
+        [sys.executable, "-m", "flowrepro", *words],
+        env=environment,
+        capture_output=True,
+        text=True,
+        **options,
+    )
 
 
 def test_train_evaluate_plot_a_manifold(flowrepro, workdir):
@@ -56,7 +68,9 @@ def test_train_on_the_users_own_points(flowrepro, workdir):
     words = ["dataset=array", "dataset.path=points.npy", "scale=smoke", "training.steps=10", "threads=1"]
     assert flowrepro("train", *words).code == 0
     assert flowrepro("evaluate", "run=latest").code == 0
-    assert np.load(next(workdir.glob("outputs/runs/latest/measures/*/components.npz")))["neighbours"].shape == (180, 3)
+    assert np.load(next(workdir.glob("outputs/runs/latest/measures/*/components.npz")))[
+        "neighbours"
+    ].shape == (180, 3)
 
 
 def test_from_python(flowrepro, workdir):
@@ -83,7 +97,11 @@ def test_from_python(flowrepro, workdir):
         (["evaluate"], 2, "run=latest"),
         (["evaluate", "run=latest"], 2, "train one first"),
         (["evaluate", "figure=linear_systems/fig22"], 2, "linear_systems/fig2"),
-        (["plot", "figure=linear_systems/fig2", "scale=smoke"], 2, "flowrepro evaluate figure=linear_systems/fig2"),
+        (
+            ["plot", "figure=linear_systems/fig2", "scale=smoke"],
+            2,
+            "flowrepro evaluate figure=linear_systems/fig2",
+        ),
         (["train", "-m", "figure=linear_systems/fig2"], 2, "a figure knows its runs"),
         (["evaluate", "-m", "run=latest"], 2, "-m is for train"),
         (["train", "device=tpu"], 2, "auto, cpu, cuda"),
@@ -108,8 +126,6 @@ def test_damaged_checkpoints_are_told_with_exit_code_4(flowrepro, workdir):
 
 
 def test_divergence_has_exit_code_5(flowrepro):
-    answer = flowrepro("train", "dataset=sine", *TINY, "training.lr=1e300", "model=linear", "~model.layers"[:0] or "seed=1")
-    assert answer.code in (2, 5)
     words = [w for w in TINY if not w.startswith("model.layers")]
     answer = flowrepro("train", "dataset=sine", "model=linear", *words, "training.lr=1e300")
     assert answer.code == 5
@@ -125,7 +141,9 @@ def test_plot_says_what_is_missing(flowrepro):
 def test_dry_run_tells_all_and_leaves_nothing(flowrepro, workdir):
     answer = flowrepro("train", "dataset=sine", *TINY, "dry_run=true")
     assert answer.code == 0
-    assert all(word in answer.out for word in ("parameters", "steps", "time", "memory", "data ", "n_train: 300"))
+    assert all(
+        word in answer.out for word in ("parameters", "steps", "time", "memory", "data ", "n_train: 300")
+    )
     assert not list(workdir.iterdir())
 
 
@@ -134,7 +152,7 @@ def test_a_sweep_gives_a_table_and_a_plot_and_skips_finished_runs(flowrepro, wor
     first = flowrepro(*words)
     assert first.code == 0, first.err
     table = pd.read_csv(next(workdir.glob("outputs/sweeps/*/sweep.csv")))
-    assert list(table.overrides) == ["regularizer.alpha=0", "regularizer.alpha=1e-5", "regularizer.alpha=5e-5"]
+    assert [float(o.split("=")[1]) for o in table.overrides] == [0, 1e-5, 5e-5]
     assert (table.state == "completed").all() and table.val_log_prob.notna().all()
     assert len(list(workdir.glob("outputs/sweeps/*/sweep.png"))) == 1
     assert len([p for p in workdir.glob("outputs/runs/*/config.yaml") if not p.parent.is_symlink()]) == 3
@@ -162,7 +180,10 @@ def test_a_wrong_word_in_a_sweep_costs_nothing(flowrepro, workdir):
 def test_launches_in_the_same_second_have_folders_of_their_own(workdir):
     words = [sys.executable, "-m", "flowrepro", "train", "dataset=sine", *TINY]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    processes = [subprocess.Popen([*words, f"seed={seed}"], env=environment, stdout=subprocess.DEVNULL) for seed in range(3)]
+    processes = [
+        subprocess.Popen([*words, f"seed={seed}"], env=environment, stdout=subprocess.DEVNULL)
+        for seed in range(3)
+    ]
     assert [p.wait() for p in processes] == [0, 0, 0]
     assert len({p.parent.resolve() for p in workdir.glob("outputs/runs/*/config.yaml")}) == 3
 
@@ -171,9 +192,21 @@ def test_launches_in_the_same_second_have_folders_of_their_own(workdir):
 def test_signals_save_and_have_their_exit_codes(workdir, number, code):
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     words = ["train", "dataset=sine", "scale=smoke", "training.steps=1000000", "threads=1"]
-    process = subprocess.Popen([sys.executable, "-m", "flowrepro", *words], env=environment, text=True,
-                               stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-    while len(next(iter(workdir.glob("outputs/runs/*/history.jsonl")), Path("/dev/null")).read_text().splitlines()) < 2:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "flowrepro", *words],
+        env=environment,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    while (
+        len(
+            next(iter(workdir.glob("outputs/runs/*/history.jsonl")), Path("/dev/null"))
+            .read_text()
+            .splitlines()
+        )
+        < 2
+    ):
         assert process.poll() is None
         time.sleep(0.05)
     process.send_signal(number)
@@ -186,7 +219,9 @@ def test_signals_save_and_have_their_exit_codes(workdir, number, code):
 def test_ctrl_c_in_a_sweep_starts_no_further_job(workdir):
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     words = ["train", "-m", "dataset=sine", "scale=smoke", "training.steps=1000000", "seed=0,1", "threads=1"]
-    process = subprocess.Popen([sys.executable, "-m", "flowrepro", *words], env=environment, stdout=subprocess.DEVNULL)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "flowrepro", *words], env=environment, stdout=subprocess.DEVNULL
+    )
     while not list(workdir.glob("outputs/runs/*/history.jsonl")):
         assert process.poll() is None
         time.sleep(0.05)
@@ -197,12 +232,21 @@ def test_ctrl_c_in_a_sweep_starts_no_further_job(workdir):
 
 
 def test_help_needs_neither_torch_nor_hydra():
-    code = "import sys; from flowrepro.cli import main; main([]); main(['train', '--help']); " \
-           "main(['--complete', 'flowrepro train mo']); assert not {'torch', 'hydra', 'omegaconf'} & set(sys.modules)"
+    code = (
+        "import sys; from flowrepro.cli import main; main([]); main(['train', '--help']); "
+        "main(['--complete', 'flowrepro train mo']); assert not {'torch', 'hydra', 'omegaconf'} & set(sys.modules)"
+    )
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     answer = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
     assert answer.returncode == 0, answer.stderr
-    for word in ("evaluate", "mnist2", "dense_softplus", "tikhonov", "linear_systems/fig2", "training.steps="):
+    for word in (
+        "evaluate",
+        "mnist2",
+        "dense_softplus",
+        "tikhonov",
+        "linear_systems/fig2",
+        "training.steps=",
+    ):
         assert word in answer.stdout
 
 

@@ -87,11 +87,28 @@ def test_a_model_chooses_its_default_regularizer_and_the_command_line_still_wins
 
 def test_identity_ignores_where_and_how_and_sees_what():
     name = run_name(compose(["dataset=moons"]))
-    for word in ("device=cpu", "threads=1", "output_dir=x", "training.max_minutes=1", "training.log_seconds=1",
-                 "debug=true", "training.steps=5000", "evaluation.n_samples=3"):
+    for word in (
+        "device=cpu",
+        "threads=1",
+        "output_dir=x",
+        "training.max_minutes=1",
+        "training.log_seconds=1",
+        "debug=true",
+        "training.steps=5000",
+        "evaluation.n_samples=3",
+    ):
         assert run_name(compose(["dataset=moons", word])) == name, word
-    others = ["seed=1", "dtype=float32", "training.steps=4", "model.layers=3", "dataset=scurve", "scale=smoke",
-              "regularizer.alpha=1e-5", "phases=annealed", "dataset.noise=.1"]
+    others = [
+        "seed=1",
+        "dtype=float32",
+        "training.steps=4",
+        "model.layers=3",
+        "dataset=scurve",
+        "scale=smoke",
+        "regularizer.alpha=1e-5",
+        "phases=annealed",
+        "dataset.noise=.1",
+    ]
     names = {run_name(compose([word] if "dataset=" in word else ["dataset=moons", word])) for word in others}
     assert len(names) == len(others)
     assert name not in names

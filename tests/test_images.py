@@ -109,7 +109,9 @@ def test_unpacked_files_are_read_and_checked_too(lookalike, monkeypatch):
     packed.unlink()
     with pytest.raises(DataError, match="md5"):
         mnist()
-    monkeypatch.setitem(files.UNPACKED_DIGESTS, name, hashlib.md5((lookalike / name).read_bytes()).hexdigest())
+    monkeypatch.setitem(
+        files.UNPACKED_DIGESTS, name, hashlib.md5((lookalike / name).read_bytes()).hexdigest()
+    )
     assert torch.equal(mnist().train, whole)
 
 
@@ -171,7 +173,13 @@ def test_mnist_twos_are_the_papers(real_data):
 
 @pytest.mark.parametrize(
     ("alpha", "train", "val"),
-    [(1e-5, 1680.6, 1450.4), (5e-5, 1505.3, 1430.9), (1e-4, 1424.4, 1375.9), (1e-3, 1116.6, 1103.6), (1e-2, 690.0, 688.6)],
+    [
+        (1e-5, 1680.6, 1450.4),
+        (5e-5, 1505.3, 1430.9),
+        (1e-4, 1424.4, 1375.9),
+        (1e-3, 1116.6, 1103.6),
+        (1e-2, 690.0, 688.6),
+    ],
 )
 def test_the_closed_form_linear_baseline_has_the_known_values_in_nats(real_data, alpha, train, val):
     data = load(compose(["dataset=mnist2"]).dataset, torch.float32)

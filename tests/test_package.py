@@ -15,11 +15,24 @@ ROOT = Path(__file__).resolve().parents[1]
 def installed(tmp_path_factory):
     """The wheel built from this tree and installed without its dependencies into a target folder."""
     built = tmp_path_factory.mktemp("wheel")
-    subprocess.run([sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(built)], cwd=ROOT, check=True,
-                   capture_output=True)
+    subprocess.run(
+        [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(built)],
+        cwd=ROOT,
+        check=True,
+        capture_output=True,
+    )
     wheel = next(built.glob("*.whl"))
     target = built / "site"
-    pip = [sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--no-index", "--disable-pip-version-check"]
+    pip = [
+        sys.executable,
+        "-m",
+        "pip",
+        "install",
+        "-q",
+        "--no-deps",
+        "--no-index",
+        "--disable-pip-version-check",
+    ]
     subprocess.run([*pip, "--target", str(target), str(wheel)], check=True, capture_output=True)
     return wheel, target
 
@@ -33,14 +46,26 @@ def test_the_wheel_holds_every_config_and_template(installed):
 
 
 def test_an_installed_flowrepro_works_from_any_folder(installed, tmp_path):
-    environment = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"} | {"PYTHONPATH": str(installed[1])}
+    environment = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"} | {
+        "PYTHONPATH": str(installed[1])
+    }
     words = ["train", "dataset=sine", "scale=smoke", "training.steps=5", "dataset.n_train=300", "threads=1"]
     for command in (words, ["evaluate", "run=latest"], ["plot", "run=latest"]):
-        answer = subprocess.run([sys.executable, "-m", "flowrepro", *command], cwd=tmp_path, env=environment,
-                                capture_output=True, text=True)
+        answer = subprocess.run(
+            [sys.executable, "-m", "flowrepro", *command],
+            cwd=tmp_path,
+            env=environment,
+            capture_output=True,
+            text=True,
+        )
         assert answer.returncode == 0, answer.stderr
-    where = subprocess.run([sys.executable, "-c", "import flowrepro; print(flowrepro.__file__)"], cwd=tmp_path,
-                           env=environment, capture_output=True, text=True)
+    where = subprocess.run(
+        [sys.executable, "-c", "import flowrepro; print(flowrepro.__file__)"],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+    )
     assert str(installed[1]) in where.stdout
     assert list(tmp_path.glob("outputs/runs/latest/plots/training.png"))
 

@@ -21,8 +21,18 @@ from flowrepro.training.loop import train
 from flowrepro.training.order import Batches, generator, stream
 from flowrepro.training.phases import stage_at, stages
 
-QUICK = ["dataset=sine", "model.layers=2", "scale=smoke", "dataset.n_train=450", "dataset.n_val=100", "threads=1",
-         "training.steps=24", "training.validate_every=5", "training.checkpoint_seconds=0", "training.ema=0.9"]
+QUICK = [
+    "dataset=sine",
+    "model.layers=2",
+    "scale=smoke",
+    "dataset.n_train=450",
+    "dataset.n_val=100",
+    "threads=1",
+    "training.steps=24",
+    "training.validate_every=5",
+    "training.checkpoint_seconds=0",
+    "training.ema=0.9",
+]
 
 
 def quick(*words):
@@ -54,7 +64,9 @@ def undisturbed(workdir):
     return find("latest", workdir / "undisturbed" / "runs")
 
 
-@pytest.mark.parametrize("stops", [[1], [5], [7], [3, 4, 13, 23]])  # an epoch has three steps, a validation five
+@pytest.mark.parametrize(
+    "stops", [[1], [5], [7], [3, 4, 13, 23]]
+)  # an epoch has three steps, a validation five
 def test_interrupted_and_continued_equals_undisturbed_bit_for_bit(undisturbed, workdir, monkeypatch, stops):
     take_step = loop._take_step
 
@@ -81,7 +93,13 @@ def test_interrupted_and_continued_equals_undisturbed_bit_for_bit(undisturbed, w
 def test_kill_9_in_mid_training_and_the_same_command(workdir):
     words = [*QUICK, "training.steps=4000", "training.validate_every=200", "training.checkpoint_seconds=0.2"]
     command = [sys.executable, "-m", "flowrepro", "train", *words]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(Path(loop.__file__).parents[2]), os.environ.get("PYTHONPATH", "")]), "OMP_NUM_THREADS": "1"}
+    environment = {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join(
+            [str(Path(loop.__file__).parents[2]), os.environ.get("PYTHONPATH", "")]
+        ),
+        "OMP_NUM_THREADS": "1",
+    }
     train(compose([*words, "output_dir=undisturbed"]))
     process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL)
     while not list(workdir.glob("outputs/runs/*/checkpoints/last.pt")) or _step(workdir) < 250:
@@ -192,7 +210,10 @@ def test_every_sample_is_seen_once_an_epoch_and_orders_differ():
 
 
 def test_streams_of_different_purposes_differ():
-    assert len({stream(0, "order", 1), stream(0, "probes", 1), stream(1, "order", 1), stream(0, "order", 2)}) == 4
+    assert (
+        len({stream(0, "order", 1), stream(0, "probes", 1), stream(1, "order", 1), stream(0, "order", 2)})
+        == 4
+    )
     assert torch.equal(torch.rand(3, generator=generator(0, "a")), torch.rand(3, generator=generator(0, "a")))
 
 
@@ -206,7 +227,11 @@ def test_phases_lay_out_alpha_and_learning_rate():
     assert annealing.lr_at(0) < annealing.lr_at(50) < annealing.lr_at(100) == pytest.approx(0.01)
     assert decaying.lr_at(800) == pytest.approx(0.01 * (0.01 + 0.99 / 2))
     assert stage_at(stages(config), 599) is not stage_at(stages(config), 600)
-    exponential = stages(compose(["training.schedule=exponential", "training.steps=100", "training.final_lr=0.25"]))[0]
+    exponential = stages(
+        compose(
+            ["dataset=moons", "training.schedule=exponential", "training.steps=100", "training.final_lr=0.25"]
+        )
+    )[0]
     assert exponential.lr_at(50) == pytest.approx(0.5 * exponential.lr)
 
 
@@ -216,7 +241,9 @@ def test_annealing_is_skipped_at_alpha_zero():
 
 
 def test_frozen_and_inactive_layers_do_not_move(workdir):
-    words = ["phases.sequence=[{share:0.5,train_layers:[1],active_layers:4},{share:0.5,reset_optimizer:true}]"]
+    words = [
+        "phases.sequence=[{share:0.5,train_layers:[1],active_layers:4},{share:0.5,reset_optimizer:true}]"
+    ]
     config = compose([*QUICK, *words, "training.ema=0"])
     snapshots, take_step = {}, loop._take_step
 
@@ -228,7 +255,10 @@ def test_frozen_and_inactive_layers_do_not_move(workdir):
     loop_take.setattr(loop, "_take_step", record)
     train(config)
     loop_take.undo()
-    moved = [{k for k in snapshots[a] if not torch.equal(snapshots[a][k], snapshots[b][k])} for a, b in ((1, 12), (12, 24))]
+    moved = [
+        {k for k in snapshots[a] if not torch.equal(snapshots[a][k], snapshots[b][k])}
+        for a, b in ((1, 12), (12, 24))
+    ]
     assert {k.split(".")[1] for k in moved[0]} == {"1"}
     assert {k.split(".")[1] for k in moved[1]} == {"1", "3", "5"}
 

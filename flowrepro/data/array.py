@@ -33,7 +33,9 @@ def read(config: ArrayConfig) -> np.ndarray:
     if not path.is_file():
         raise DataError(f"dataset.path={path}: no such file; looked at {path.resolve()}")
     if path.suffix not in readers:
-        raise DataError(f"dataset.path={path}: {path.suffix or 'no ending'} is not one of {', '.join(readers)}")
+        raise DataError(
+            f"dataset.path={path}: {path.suffix or 'no ending'} is not one of {', '.join(readers)}"
+        )
     return readers[path.suffix](path, config.key)
 
 
@@ -42,13 +44,17 @@ def checked(points: np.ndarray, path: str) -> np.ndarray:
     if points.dtype.kind not in "biuf":
         raise DataError(f"{path} holds {points.dtype}, not numbers; save an array of floats")
     if points.ndim != 2:
-        raise DataError(f"{path} has shape {points.shape}; rows must be samples: reshape it to (n, dimensions)")
+        raise DataError(
+            f"{path} has shape {points.shape}; rows must be samples: reshape it to (n, dimensions)"
+        )
     if len(points) < MIN_ROWS or points.shape[1] < 1:
         raise DataError(f"{path} has shape {points.shape}; at least {MIN_ROWS} rows are needed")
     points = points.astype(np.float64)
     bad = np.flatnonzero(~np.isfinite(points).all(1))
     if len(bad):
-        raise DataError(f"{path}: row {bad[0]} (counted from 0) is not finite, {len(bad)} such rows in all; remove them")
+        raise DataError(
+            f"{path}: row {bad[0]} (counted from 0) is not finite, {len(bad)} such rows in all; remove them"
+        )
     return points
 
 
@@ -79,12 +85,18 @@ def _read_csv(path: Path, key: str) -> np.ndarray:
     widths = [len(row) for row in rows]
     for number, width in enumerate(widths):
         if width != widths[0]:
-            raise DataError(f"{path}: row {number} (counted from 0) has {width} columns, the first has {widths[0]}")
+            raise DataError(
+                f"{path}: row {number} (counted from 0) has {width} columns, the first has {widths[0]}"
+            )
     for number, row in enumerate(rows):
         for cell in row:
             if not _is_number(cell):
-                raise DataError(f"{path}: row {number} (counted from 0) holds '{cell[:40]}', which is not a number")
-    return np.array([[float(cell) for cell in row] for row in rows], dtype=np.float64).reshape(len(rows), max(widths, default=0))
+                raise DataError(
+                    f"{path}: row {number} (counted from 0) holds '{cell[:40]}', which is not a number"
+                )
+    return np.array([[float(cell) for cell in row] for row in rows], dtype=np.float64).reshape(
+        len(rows), max(widths, default=0)
+    )
 
 
 def _is_number(cell: str) -> bool:

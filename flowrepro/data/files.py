@@ -10,7 +10,10 @@ from flowrepro.errors import DataError
 
 # MNIST is served by several mirrors of the original site, Fashion-MNIST by its authors
 SOURCES = {
-    "MNIST": ("https://ossci-datasets.s3.amazonaws.com/mnist/", "https://storage.googleapis.com/cvdf-datasets/mnist/"),
+    "MNIST": (
+        "https://ossci-datasets.s3.amazonaws.com/mnist/",
+        "https://storage.googleapis.com/cvdf-datasets/mnist/",
+    ),
     "FashionMNIST": ("http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/",),
 }
 
@@ -96,10 +99,18 @@ def fetch(name: str) -> Path:
     for url in urls:
         try:
             print(f"fetching {url}", flush=True)
-            found = pooch.retrieve(url, f"sha256:{DIGESTS[name]}", fname=target.name, path=target.parent,
-                                   downloader=pooch.HTTPDownloader(progressbar=True, timeout=30))
+            found = pooch.retrieve(
+                url,
+                f"sha256:{DIGESTS[name]}",
+                fname=target.name,
+                path=target.parent,
+                downloader=pooch.HTTPDownloader(progressbar=True, timeout=30),
+            )
             return Path(found)
-        except (OSError, ValueError) as error:  # requests' errors are OSErrors; a wrong digest is a ValueError
+        except (
+            OSError,
+            ValueError,
+        ) as error:  # requests' errors are OSErrors; a wrong digest is a ValueError
             failures.append(f"{url}: {' '.join(str(error).split())[:150]}")
     raise DataError(f"cannot fetch {name}: {'; '.join(failures)}; bring the file to {target}")
 

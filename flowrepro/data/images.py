@@ -40,7 +40,9 @@ def load_official(config: ImageConfig) -> Split:
         images = read_idx(f"{folder}/raw/{part}-images-idx3-ubyte.gz", IMAGES_MAGIC, config.download)
         labels = read_idx(f"{folder}/raw/{part}-labels-idx1-ubyte.gz", LABELS_MAGIC, config.download)
         if len(images) != len(labels):
-            raise DataError(f"{folder}/raw/{part}: {len(images)} images but {len(labels)} labels; bring the official files")
+            raise DataError(
+                f"{folder}/raw/{part}: {len(images)} images but {len(labels)} labels; bring the official files"
+            )
         chosen = images[labels == TWO] if config.name == "mnist2" else images
         splits.append(chosen.reshape(len(chosen), -1) / 255)
     return splits[0], splits[1]
@@ -52,8 +54,12 @@ def read_idx(name: str, magic: int, download: bool) -> np.ndarray:
     dimensions = 3 if magic == IMAGES_MAGIC else 1
     header = 4 * (1 + dimensions)
     if len(content) < header or struct.unpack(">i", content[:4])[0] != magic:
-        raise DataError(f"{name} is not an idx file of {'images' if dimensions == 3 else 'labels'}; bring the official file")
+        raise DataError(
+            f"{name} is not an idx file of {'images' if dimensions == 3 else 'labels'}; bring the official file"
+        )
     shape = struct.unpack(f">{dimensions}i", content[4:header])
     if len(content) - header != int(np.prod(shape)):
-        raise DataError(f"{name} is cut short: {len(content) - header} bytes for shape {shape}; bring the official file")
+        raise DataError(
+            f"{name} is cut short: {len(content) - header} bytes for shape {shape}; bring the official file"
+        )
     return np.frombuffer(content, np.uint8, offset=header).reshape(shape)

@@ -29,7 +29,9 @@ def evaluate_figure(config: Config) -> None:
     # pictures show the first seed
     arrays = {k: v for k, v in measures[0].items() if isinstance(v, np.ndarray)}
     folder = store.folder_of(Path(config.output_dir), spec.key, scale)
-    store.save_evaluation(folder, table, claims, arrays, _provenance(spec, scale, measures, time.monotonic() - began))
+    store.save_evaluation(
+        folder, table, claims, arrays, _provenance(spec, scale, measures, time.monotonic() - began)
+    )
     print(table.to_string(index=False, float_format=lambda v: f"{v:.4g}"))
     _print_claims(claims)
     print(f"table, claims  {folder}\nnext           flowrepro plot figure={spec.key} scale={scale}")
@@ -47,7 +49,9 @@ def _measure_runs(spec: FigureSpec, config: Config) -> Measures:
 
     scale = config.scale.name
     if absent := missing_runs(spec, config):
-        raise UsageError(f"{spec.key}: {len(absent)} runs are not trained; first: flowrepro train figure={spec.key} scale={scale}")
+        raise UsageError(
+            f"{spec.key}: {len(absent)} runs are not trained; first: flowrepro train figure={spec.key} scale={scale}"
+        )
     return [measure_run(spec, words, config) for words in spec.words(scale)]
 
 
@@ -103,4 +107,6 @@ def _provenance(spec: FigureSpec, scale: str, measures: Measures, seconds: float
 
 def _print_claims(claims: pd.DataFrame) -> None:
     for row in claims.itertuples():
-        print(f"{row.verdict:<26} {row.says}: {row.our_value:.4g} {row.unit} ({row.threshold}, {row.seeds} seeds)")
+        print(
+            f"{row.verdict:<26} {row.says}: {row.our_value:.4g} {row.unit} ({row.threshold}, {row.seeds} seeds)"
+        )

@@ -44,7 +44,9 @@ class FigureSpec:
 
     def reduced(self, scale: str) -> bool:
         """Whether the scale's values differ from the paper's."""
-        same = self.seeds.get(scale) == self.seeds.get("paper") and self.options.get(scale) == self.options.get("paper")
+        same = self.seeds.get(scale) == self.seeds.get("paper") and self.options.get(
+            scale
+        ) == self.options.get("paper")
         return not same
 
 

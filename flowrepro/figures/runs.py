@@ -71,7 +71,9 @@ def samples_scatter(reference: np.ndarray, samples: np.ndarray, label: str) -> F
     figure, axes = panels(1, len(pairs), 3.0, 3.0)
     for axis, (i, j) in zip(axes[0], pairs, strict=True):
         axis.scatter(reference[:, i], reference[:, j], color=BLUE, label="held-out data", **DOTS)
-        axis.scatter(samples[:, i], samples[:, j], color=ORANGE, marker="x", s=6, linewidths=0.6, label="samples")
+        axis.scatter(
+            samples[:, i], samples[:, j], color=ORANGE, marker="x", s=6, linewidths=0.6, label="samples"
+        )
         axis.set(xlabel=f"$x_{i + 1}$", ylabel=f"$x_{j + 1}$")
         axis.set(xlim=robust_limits(reference[:, i], 0.35), ylim=robust_limits(reference[:, j], 0.35))
     axes[0, 0].legend(markerscale=2, loc="upper left", fontsize=7)
@@ -114,8 +116,17 @@ def sweep_curve(table: pd.DataFrame, key: str, metrics: list[str], label: str) -
     names = {"train_log_prob": "training", "val_log_prob": "validation"}
     for metric, colour, marker in zip(metrics, (BLUE, ORANGE, GREEN), "osD", strict=False):
         error = table.get(metric.replace("log_prob", "se"))
-        axis.errorbar(x, table[metric], yerr=error, color=colour, marker=marker, ms=5, capsize=2,
-                      ls="-" if numeric else "", label=names.get(metric, metric))
+        axis.errorbar(
+            x,
+            table[metric],
+            yerr=error,
+            color=colour,
+            marker=marker,
+            ms=5,
+            capsize=2,
+            ls="-" if numeric else "",
+            label=names.get(metric, metric),
+        )
     axis.set(xlabel=key, ylabel="log-likelihood (nats a sample)")
     axis.legend()
     footer(figure, f"{label} · bars: standard errors")

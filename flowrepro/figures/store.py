@@ -49,7 +49,10 @@ def save_evaluation(
 def load_evaluation(folder: Path, key: str, scale: str) -> Stored:
     """What `evaluate` stored. Raises UsageError with the command where it is not there."""
     try:
-        table, claims = pd.read_csv(folder / "table.csv"), pd.read_csv(folder / "claims.csv", keep_default_na=False)
+        table, claims = (
+            pd.read_csv(folder / "table.csv"),
+            pd.read_csv(folder / "claims.csv", keep_default_na=False),
+        )
         provenance = json.loads((folder / "provenance.json").read_text())
     except (OSError, ValueError) as error:
         raise UsageError(missing(key, scale)) from error

@@ -1,9 +1,9 @@
 """One look for all pictures: colours that colour-blind readers can tell apart, a footer that says what was run."""
 
 from pathlib import Path
+from typing import Any
 
 import matplotlib
-
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -17,7 +17,7 @@ LATENT_MAP = "viridis"
 GREY_MAP = "gray_r"
 DOTS = {"s": 4, "alpha": 0.7, "linewidths": 0, "rasterized": True}
 
-RC = {
+RC: Any = {
     "font.size": 9,
     "axes.titlesize": 9,
     "axes.labelsize": 9,

@@ -18,7 +18,9 @@ def bits_per_dim(log_prob: float, dim: int, levels: int | None = None) -> float:
 
 
 @torch.no_grad()
-def log_probs(log_prob: Callable[[Tensor], Tensor], x: Tensor, batch_size: int, device: str = "cpu") -> Tensor:
+def log_probs(
+    log_prob: Callable[[Tensor], Tensor], x: Tensor, batch_size: int, device: str = "cpu"
+) -> Tensor:
     """log_prob of every sample, in nats, (N,) float64 on the CPU."""
     return torch.cat([log_prob(batch.to(device)).double().cpu() for batch in x.split(batch_size)])
 
@@ -27,8 +29,14 @@ def summary(values: Tensor) -> dict[str, Any]:
     """Per-sample mean in nats with its standard error, the median, the worst sample, and how many are not finite."""
     finite = values[values.isfinite()]
     if len(finite) == 0:
-        return {"n": len(values), "log_prob": math.nan, "se": math.nan, "median": math.nan, "worst": math.nan,
-                "non_finite": len(values)}
+        return {
+            "n": len(values),
+            "log_prob": math.nan,
+            "se": math.nan,
+            "median": math.nan,
+            "worst": math.nan,
+            "non_finite": len(values),
+        }
     return {
         "n": len(values),
         # a single sample of density zero makes the mean minus infinity: it is not left out

@@ -27,8 +27,12 @@ PAPERS = (
     Paper("linear_systems", "A Linear Systems Theory of Normalizing Flows", "Feinman & Parthasarathy", 2020),
     Paper("across_dimensions", "Normalizing Flows Across Dimensions", "Cunningham et al.", 2020),
     Paper("jacobian_determinant", "Jacobian Determinant of Normalizing Flows", "Liao & He", 2021),
-    Paper("single_coupling", "Characterizing the Role of a Single Coupling Layer in Affine Normalizing Flows",
-          "Draxler et al.", 2020),
+    Paper(
+        "single_coupling",
+        "Characterizing the Role of a Single Coupling Layer in Affine Normalizing Flows",
+        "Draxler et al.",
+        2020,
+    ),
 )
 
 
@@ -36,7 +40,9 @@ def build(outputs: Path) -> Path:
     """Write the page from what is stored below `outputs`; its path."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
-    environment = Environment(loader=PackageLoader("flowrepro.report", "."), autoescape=True, undefined=StrictUndefined)
+    environment = Environment(
+        loader=PackageLoader("flowrepro.report", "."), autoescape=True, undefined=StrictUndefined
+    )
     environment.filters["number"] = number
     page = environment.get_template("template.html").render(papers=papers(outputs), counts=counts(outputs))
     path = outputs / "report" / "index.html"
@@ -66,14 +72,21 @@ def figure(outputs: Path, key: str) -> dict[str, Any]:
         "reduced": spec.reduced(scales[0]),
         "claims": sorted(claims, key=lambda c: ORDER.get(c["verdict"], 3)),
         "table": stored.table,
-        "picture": os.path.relpath(folder / "figure.png", outputs / "report") if (folder / "figure.png").exists() else None,
+        "picture": os.path.relpath(folder / "figure.png", outputs / "report")
+        if (folder / "figure.png").exists()
+        else None,
         "provenance": stored.provenance,
     }
 
 
 def counts(outputs: Path) -> dict[str, int]:
     """How many claims have each verdict, over all figures at their largest scale."""
-    verdicts = [claim["verdict"] for paper in papers(outputs) for shown in paper["figures"] for claim in shown["claims"]]
+    verdicts = [
+        claim["verdict"]
+        for paper in papers(outputs)
+        for shown in paper["figures"]
+        for claim in shown["claims"]
+    ]
     return {verdict: verdicts.count(verdict) for verdict in (HOLDS, MIXED, FAILS) if verdicts.count(verdict)}
 
 

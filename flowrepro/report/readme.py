@@ -15,11 +15,17 @@ def index(outputs: Path) -> str:
     for key in keys():
         shown = figure(outputs, key)
         verdicts = [claim["verdict"] for claim in shown["claims"]]
-        held = f"{verdicts.count('holds')} of {len(verdicts)} hold ({shown['scale']})" if verdicts else "not evaluated"
+        held = (
+            f"{verdicts.count('holds')} of {len(verdicts)} hold ({shown['scale']})"
+            if verdicts
+            else "not evaluated"
+        )
         picture = f"outputs/figures/{key}/{shown['scale']}/figure.png" if verdicts else ""
         name = f"[`{key}`]({picture})" if picture else f"`{key}`"
         code = f"[module](flowrepro/figures/{key}.py), [config](conf/figure/{key}.yaml)"
-        lines.append(f"| {name} | {shown['spec'].title} | {code} | {minutes(shown['spec'], 'cpu')} | {held} |")
+        lines.append(
+            f"| {name} | {shown['spec'].title} | {code} | {minutes(shown['spec'], 'cpu')} | {held} |"
+        )
     return "\n".join(lines) + "\n"
 
 

@@ -35,7 +35,9 @@ def load(path: Path) -> dict[str, Any]:
         CheckpointError: missing, damaged (digest, truncation, not a checkpoint) or of a newer schema.
     """
     if not path.is_file():
-        raise CheckpointError(f"no checkpoint at {path}; train the run first (the same train command goes on with it)")
+        raise CheckpointError(
+            f"no checkpoint at {path}; train the run first (the same train command goes on with it)"
+        )
     verify(path)
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
@@ -50,10 +52,14 @@ def verify(path: Path) -> str:
     """The SHA-256 of a checkpoint, compared with the file beside it. Raises CheckpointError where they differ."""
     sidecar = digest_file(path)
     if not sidecar.is_file():
-        raise CheckpointError(f"{sidecar.name} is missing beside {path}: its bytes cannot be trusted{_remedy(path)}")
+        raise CheckpointError(
+            f"{sidecar.name} is missing beside {path}: its bytes cannot be trusted{_remedy(path)}"
+        )
     digest = sha256(path)
     if digest not in sidecar.read_text().split():
-        raise CheckpointError(f"{path} is damaged: its SHA-256 is not the one in {sidecar.name}{_remedy(path)}")
+        raise CheckpointError(
+            f"{path} is damaged: its SHA-256 is not the one in {sidecar.name}{_remedy(path)}"
+        )
     return digest
 
 
@@ -70,5 +76,9 @@ def digest_file(path: Path) -> Path:
 
 def _remedy(path: Path) -> str:
     other = "best" if path.stem == "last" else "last"
-    hint = f"; evaluation.checkpoint={other} reads the other one" if (path.parent / f"{other}.pt").exists() else ""
+    hint = (
+        f"; evaluation.checkpoint={other} reads the other one"
+        if (path.parent / f"{other}.pt").exists()
+        else ""
+    )
     return f"; restore it, or train again with overwrite=true{hint}"

@@ -47,7 +47,13 @@ class Run:
         """Replace the status; the heartbeat is now."""
         write_json(
             self.path / "status.json",
-            {"state": state, "heartbeat": time.time(), "pid": os.getpid(), "host": socket.gethostname(), **values},
+            {
+                "state": state,
+                "heartbeat": time.time(),
+                "pid": os.getpid(),
+                "host": socket.gethostname(),
+                **values,
+            },
         )
 
     @property
@@ -105,7 +111,9 @@ def claimed(config: Config) -> Iterator[Run]:
             # the kernel frees this lock when the process ends, however it ends
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
-            raise UsageError(f"{run.path} is being trained by another process; wait for it or change seed=") from error
+            raise UsageError(
+                f"{run.path} is being trained by another process; wait for it or change seed="
+            ) from error
         _prepare(run, config)
         yield run
 
@@ -127,9 +135,15 @@ def _prepare(run: Run, config: Config) -> None:
 def _check_same(run: Run, config: Config) -> None:
     """A default that changed since the run began keeps the name but not the numbers."""
     old, new = _values(run.config), _values(config)
-    changed = [f"{k} {old.get(k)} -> {new.get(k)}" for k in sorted(old.keys() | new.keys()) if old.get(k) != new.get(k)]
+    changed = [
+        f"{k} {old.get(k)} -> {new.get(k)}"
+        for k in sorted(old.keys() | new.keys())
+        if old.get(k) != new.get(k)
+    ]
     if changed:
-        raise UsageError(f"{run.path} was started with other defaults ({'; '.join(changed)}); use overwrite=true")
+        raise UsageError(
+            f"{run.path} was started with other defaults ({'; '.join(changed)}); use overwrite=true"
+        )
 
 
 def _values(config: Config) -> dict[str, Any]:

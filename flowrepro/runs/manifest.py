@@ -62,13 +62,21 @@ def hardware(device: str) -> dict[str, Any]:
 
 def _processor() -> str:
     info = Path("/proc/cpuinfo")
-    names = [line for line in info.read_text().splitlines() if line.startswith("model name")] if info.exists() else []
+    names = (
+        [line for line in info.read_text().splitlines() if line.startswith("model name")]
+        if info.exists()
+        else []
+    )
     return names[0].split(":")[1].strip() if names else platform.processor()
 
 
 def begin_session(run: Run, device: str, fingerprint: str, parameters: int) -> None:
     """Add this session to the run's manifest."""
-    manifest = read_json(run.path / "manifest.json") or {"data": fingerprint, "parameters": parameters, "sessions": []}
+    manifest = read_json(run.path / "manifest.json") or {
+        "data": fingerprint,
+        "parameters": parameters,
+        "sessions": [],
+    }
     manifest["sessions"].append(
         {
             "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),

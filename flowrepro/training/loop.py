@@ -41,7 +41,9 @@ def train(config: Config) -> dict[str, Any]:
             print(f"finished already: {run.path} (overwrite=true starts it again)")
             return _told(run, config)
         if run.state == "diverged":
-            raise Diverged(f"{run.path} diverged before: {run.status.get('error')}; or start it again: overwrite=true")
+            raise Diverged(
+                f"{run.path} diverged before: {run.status.get('error')}; or start it again: overwrite=true"
+            )
         try:
             _train(config, run, device)
         except FlowreproError as error:
@@ -98,7 +100,9 @@ def _steps(run: Run, session: Session, request: StopRequest) -> None:
                 saved = time.monotonic()
             if request.signal:
                 _stop(run, session, "interrupted")
-                raise Stopped(f"stopped at step {counters.step}; saved in {run.path}: {_go_on()}", request.code)
+                raise Stopped(
+                    f"stopped at step {counters.step}; saved in {run.path}: {_go_on()}", request.code
+                )
             budget = config.training.max_minutes
             if budget is not None and now - began > 60 * budget and counters.step < config.training.steps:
                 return _stop(run, session, "paused")

@@ -13,7 +13,9 @@ class Progress:
         self.total, self.start, self.log_seconds = total, start, log_seconds
         self.began = self.logged = time.monotonic()
         self.note = ""
-        self.bar = tqdm(total=total, initial=start, unit="step", disable=None, leave=False, dynamic_ncols=True)
+        self.bar = tqdm(
+            total=total, initial=start, unit="step", disable=None, leave=False, dynamic_ncols=True
+        )
 
     def update(self, step: int) -> None:
         """One step is done; `step` counts them from the run's start."""

@@ -71,7 +71,11 @@ class Session:
 
     def save(self, run: Run, which: str) -> None:
         """Write a checkpoint; `last` has all that is needed to go on, `best` the flow alone."""
-        state: dict[str, Any] = {"flow": self.evaluated.state_dict(), "dim": self.data.dim, **asdict(self.counters)}
+        state: dict[str, Any] = {
+            "flow": self.evaluated.state_dict(),
+            "dim": self.data.dim,
+            **asdict(self.counters),
+        }
         if which == "last":
             state |= {"training": self.flow.state_dict(), "optimizer": self.optimizer.state_dict()}
         checkpoints.save(run.checkpoint(which), state)

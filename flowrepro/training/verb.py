@@ -37,7 +37,9 @@ def train_figure(config: Config, overrides: list[str]) -> None:
 
 def figure_runs(runs: list[list[str]], overrides: list[str]) -> list[Config]:
     """The configs of a figure's runs; of the command's words the figure keeps where and how, not what."""
-    kept = [w for w in overrides if w.split("=")[0] in ("output_dir", "device", "threads", "overwrite", "dry_run")]
+    kept = [
+        w for w in overrides if w.split("=")[0] in ("output_dir", "device", "threads", "overwrite", "dry_run")
+    ]
     return [compose([*words, *kept]) for words in runs]
 
 

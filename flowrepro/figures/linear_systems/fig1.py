@@ -33,7 +33,9 @@ SHOWN_AT = torch.tensor([[-2.5, 1.25], [0.0, 0.0], [3.0, 1.8]], dtype=torch.floa
 def measure(seed: int, n: int) -> dict[str, Any]:
     """Points before and after both whitenings, the local components, and how white the results are."""
     generator = torch.Generator().manual_seed(seed)
-    gaussian = torch.randn(n, 2, generator=generator, dtype=torch.float64) @ torch.linalg.cholesky(COVARIANCE).T
+    gaussian = (
+        torch.randn(n, 2, generator=generator, dtype=torch.float64) @ torch.linalg.cholesky(COVARIANCE).T
+    )
     banana, _ = TOYS["banana"].sample(n, generator)
     exact = whitening(COVARIANCE)
     fitted = zca(gaussian, 0.0)
@@ -42,9 +44,15 @@ def measure(seed: int, n: int) -> dict[str, Any]:
     linear = components_of(lambda x: x @ exact.T, ORIGIN)
     local = torch.linalg.inv(jacobian(banana_map, SHOWN_AT).mT @ jacobian(banana_map, SHOWN_AT))
     arrays = {
-        "gaussian": gaussian, "gaussian_white": gaussian @ fitted.T, "banana": banana, "banana_white": banana_map(banana),
-        "linear_directions": linear.directions, "linear_std": linear.std,
-        "shown_at": SHOWN_AT, "shown_directions": shown.directions, "shown_std": shown.std,
+        "gaussian": gaussian,
+        "gaussian_white": gaussian @ fitted.T,
+        "banana": banana,
+        "banana_white": banana_map(banana),
+        "linear_directions": linear.directions,
+        "linear_std": linear.std,
+        "shown_at": SHOWN_AT,
+        "shown_directions": shown.directions,
+        "shown_std": shown.std,
     }
     return {
         **{name: tensor.numpy() for name, tensor in arrays.items()},
@@ -94,7 +102,9 @@ def draw(table: pd.DataFrame, arrays: dict[str, np.ndarray]) -> Figure:
         for radius in (1, 2):
             angle = np.linspace(0, 2 * np.pi, 200)
             circle = (radius * np.cos(angle), radius * np.sin(angle))
-            right.plot(*circle, color=BLUE, lw=1, ls="-" if radius == 1 else "--", label=f"{radius} std of N(0, I)")
+            right.plot(
+                *circle, color=BLUE, lw=1, ls="-" if radius == 1 else "--", label=f"{radius} std of N(0, I)"
+            )
     origin = np.zeros((1, 2))
     arrows(axes[0, 0], origin, arrays["linear_directions"], arrays["linear_std"])
     arrows(axes[1, 0], arrays["shown_at"], arrays["shown_directions"], arrays["shown_std"])
@@ -108,7 +118,15 @@ def arrows(axis: Axes, points: np.ndarray, directions: np.ndarray, std: np.ndarr
     for component, colour in enumerate((RED, ORANGE)):
         steps = directions[:, :, component] * std[:, component, None]
         axis.quiver(
-            *points.T, *steps.T, angles="xy", scale_units="xy", scale=1, width=0.011, color=colour, zorder=3, label=f"component {component + 1}, one local std",
+            *points.T,
+            *steps.T,
+            angles="xy",
+            scale_units="xy",
+            scale=1,
+            width=0.011,
+            color=colour,
+            zorder=3,
+            label=f"component {component + 1}, one local std",
         )
 
 
@@ -118,28 +136,46 @@ def _column(name: str, threshold: Threshold) -> Any:
 
 CLAIMS = [
     Claim(
-        "linear_whitens", "Fig. 1a", "W maps the Gaussian to N(0, I): ‖W Σ Wᵀ − I‖ in closed form",
-        _column("closed_form_error", at_most(1e-10)), "0",
+        "linear_whitens",
+        "Fig. 1a",
+        "W maps the Gaussian to N(0, I): ‖W Σ Wᵀ − I‖ in closed form",
+        _column("closed_form_error", at_most(1e-10)),
+        "0",
     ),
     Claim(
-        "linear_covariance", "Sec. 3.1", "the optimal W reconstructs the covariance: ‖(WᵀW)⁻¹ − Σ̂‖",
-        _column("covariance_error", at_most(1e-8)), "0",
+        "linear_covariance",
+        "Sec. 3.1",
+        "the optimal W reconstructs the covariance: ‖(WᵀW)⁻¹ − Σ̂‖",
+        _column("covariance_error", at_most(1e-8)),
+        "0",
     ),
     Claim(
-        "nonlinear_whitens", "Fig. 1b", "f maps the banana to N(0, I): ‖cov(Y) − I‖ of the samples",
-        _column("banana_whiteness", at_most(0.15)), "0",
+        "nonlinear_whitens",
+        "Fig. 1b",
+        "f maps the banana to N(0, I): ‖cov(Y) − I‖ of the samples",
+        _column("banana_whiteness", at_most(0.15)),
+        "0",
         why="the sample is small",
     ),
     Claim(
-        "local_std_1", "Fig. 1b, Sec. 4", "larger local std at x = 0 from the SVD of the Jacobian",
-        _column("std_at_origin_1", within(2.0, 1e-9)), "2",
+        "local_std_1",
+        "Fig. 1b, Sec. 4",
+        "larger local std at x = 0 from the SVD of the Jacobian",
+        _column("std_at_origin_1", within(2.0, 1e-9)),
+        "2",
     ),
     Claim(
-        "local_std_2", "Fig. 1b, Sec. 4", "smaller local std at x = 0 from the SVD of the Jacobian",
-        _column("std_at_origin_2", within(0.5, 1e-9)), "0.5",
+        "local_std_2",
+        "Fig. 1b, Sec. 4",
+        "smaller local std at x = 0 from the SVD of the Jacobian",
+        _column("std_at_origin_2", within(0.5, 1e-9)),
+        "0.5",
     ),
     Claim(
-        "local_covariance_varies", "Fig. 1b", "the local covariance changes from point to point: ‖Σ̂(x) − Σ̂(x')‖",
-        _column("local_covariance_change", at_least(1.0)), "> 0",
+        "local_covariance_varies",
+        "Fig. 1b",
+        "the local covariance changes from point to point: ‖Σ̂(x) − Σ̂(x')‖",
+        _column("local_covariance_change", at_least(1.0)),
+        "> 0",
     ),
 ]

@@ -68,7 +68,9 @@ def draw(table: pd.DataFrame, arrays: dict[str, np.ndarray]) -> Figure:
         ("components", r"(d) components $S^{-1} U^{\top} y$", "component 1", "component 2"),
     )
     for axis, (name, title, horizontal, vertical) in zip(axes[0], shown, strict=True):
-        dots = axis.scatter(*arrays[name].T, c=arrays["latents"][:, 0], cmap=LATENT_MAP, vmin=-2.5, vmax=2.5, **DOTS)
+        dots = axis.scatter(
+            *arrays[name].T, c=arrays["latents"][:, 0], cmap=LATENT_MAP, vmin=-2.5, vmax=2.5, **DOTS
+        )
         axis.set(title=title, xlabel=horizontal, ylabel=vertical)
         axis.set_aspect("equal", "datalim")
     figure.colorbar(dots, ax=axes[0, 3], label=r"true factor $\epsilon_1$")
@@ -81,29 +83,58 @@ def _column(name: str, threshold: Threshold) -> Any:
 
 CLAIMS = [
     Claim(
-        "maps_to_normal", "Sec. 4", "f maps X to N(0, I₂): it is the latents turned by 120°, largest deviation",
-        _column("map_error", at_most(1e-10)), "0",
-    ),
-    Claim("normal_1", "Fig. 2b", "Y₁ is standard normal: Kolmogorov–Smirnov p", _column("ks_p_1", at_least(1e-3))),
-    Claim("normal_2", "Fig. 2b", "Y₂ is standard normal: Kolmogorov–Smirnov p", _column("ks_p_2", at_least(1e-3))),
-    Claim(
-        "jacobian", "Sec. 4", "the printed Jacobian has determinant 1 everywhere: largest deviation",
-        _column("det_error", at_most(1e-10)), "0",
+        "maps_to_normal",
+        "Sec. 4",
+        "f maps X to N(0, I₂): it is the latents turned by 120°, largest deviation",
+        _column("map_error", at_most(1e-10)),
+        "0",
     ),
     Claim(
-        "component_1", "Fig. 2d", "component 1 corresponds to ε₁: rank correlation",
-        _column("correlation_1", at_least(0.99)), "1",
+        "normal_1",
+        "Fig. 2b",
+        "Y₁ is standard normal: Kolmogorov–Smirnov p",
+        _column("ks_p_1", at_least(1e-3)),
     ),
     Claim(
-        "component_2", "Fig. 2d", "component 2 corresponds to ε₂: rank correlation",
-        _column("correlation_2", at_least(0.98)), "1",
+        "normal_2",
+        "Fig. 2b",
+        "Y₂ is standard normal: Kolmogorov–Smirnov p",
+        _column("ks_p_2", at_least(1e-3)),
     ),
     Claim(
-        "scaled", "Fig. 2d", "components are scaled by their variance: ratio of their standard deviations",
-        _column("std_ratio", at_least(5.0)), "> 1",
+        "jacobian",
+        "Sec. 4",
+        "the printed Jacobian has determinant 1 everywhere: largest deviation",
+        _column("det_error", at_most(1e-10)),
+        "0",
     ),
     Claim(
-        "likelihood", "Sec. 4", "mean log-likelihood under f is minus the entropy log 2πe",
-        _column("log_prob", within(-2.837877, 0.15)), "-2.838", "nats",
+        "component_1",
+        "Fig. 2d",
+        "component 1 corresponds to ε₁: rank correlation",
+        _column("correlation_1", at_least(0.99)),
+        "1",
+    ),
+    Claim(
+        "component_2",
+        "Fig. 2d",
+        "component 2 corresponds to ε₂: rank correlation",
+        _column("correlation_2", at_least(0.98)),
+        "1",
+    ),
+    Claim(
+        "scaled",
+        "Fig. 2d",
+        "components are scaled by their variance: ratio of their standard deviations",
+        _column("std_ratio", at_least(5.0)),
+        "> 1",
+    ),
+    Claim(
+        "likelihood",
+        "Sec. 4",
+        "mean log-likelihood under f is minus the entropy log 2πe",
+        _column("log_prob", within(-2.837877, 0.15)),
+        "-2.838",
+        "nats",
     ),
 ]

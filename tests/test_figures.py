@@ -1,0 +1,132 @@
+"""Figures: key, config, module, folder and make target agree; each runs at smoke scale, end to end; measures are kept."""
+
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from flowrepro.compose import compose
+from flowrepro.config import conf_dir
+from flowrepro.errors import UsageError
+from flowrepro.figures import build, measured, store
+from flowrepro.figures.catalogue import FigureSpec, keys, load_spec
+from flowrepro.figures.claims import Claim, at_least
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.mark.parametrize("key", keys())
+def test_the_place_follows_from_the_key(key):
+    spec = load_spec(key)
+    assert (conf_dir() / "figure" / f"{key}.yaml").is_file()
+    assert (ROOT / "flowrepro" / "figures" / f"{key}.py").is_file()
+    assert all(hasattr(spec.module, name) for name in ("measure", "table", "draw", "CLAIMS"))
+    assert spec.module.__doc__.startswith(spec.paper)
+    assert {"smoke", "cpu", "paper"} <= set(spec.seeds) and "cpu" in spec.minutes
+    assert store.folder_of(Path("outputs"), key, "cpu") == Path("outputs/figures") / key / "cpu"
+    assert f"make {key} " in subprocess.run(["make", "help"], cwd=ROOT, capture_output=True, text=True).stdout
+    claims = [claim.key for claim in spec.module.CLAIMS]
+    assert claims and len(claims) == len(set(claims))
+
+
+@pytest.mark.parametrize("key", keys())
+def test_every_figure_runs_at_smoke_scale_end_to_end(flowrepro, workdir, key):
+    for verb in ("train", "evaluate", "plot"):
+        answer = flowrepro(verb, f"figure={key}", "scale=smoke")
+        assert answer.code == 0, answer.err
+    folder = workdir / "outputs/figures" / key / "smoke"
+    claims, table = pd.read_csv(folder / "claims.csv"), pd.read_csv(folder / "table.csv")
+    assert len(claims) == len(load_spec(key).module.CLAIMS) and len(table) >= 1
+    assert set(claims.verdict) <= {"holds", "does not hold", "inconclusive", "not measured at this scale"}
+    pixels = np.asarray(Image.open(folder / "figure.png").convert("L"))
+    assert pixels.std() > 5, "the picture is blank"
+    assert (folder / "figure.png").stat().st_size < 300_000
+    before = (folder / "provenance.json").stat().st_mtime_ns
+    flowrepro("evaluate", f"figure={key}", "scale=smoke")
+    assert (folder / "provenance.json").stat().st_mtime_ns == before, "the same numbers are not written again"
+
+
+def test_the_banana_has_the_papers_numbers_at_cpu_scale(flowrepro, workdir):
+    assert flowrepro("evaluate", "figure=linear_systems/fig2").code == 0
+    table = pd.read_csv(workdir / "outputs/figures/linear_systems/fig2/cpu/table.csv")
+    assert list(table.seed) == [0, 1, 2]
+    assert table.correlation_1.min() > 0.997 and table.correlation_2.min() > 0.99
+    assert table.std_1.to_numpy() == pytest.approx(3.45, rel=0.1)
+    assert table.std_2.to_numpy() == pytest.approx(0.422, rel=0.05)
+    assert table.singular_sum_error.max() < 1e-9
+
+
+def test_claims_of_the_banana_can_fail(monkeypatch):
+    """With a map that is not the paper's the claims must notice."""
+    fig2 = load_spec("linear_systems/fig2").module
+    right = fig2.banana_map
+    monkeypatch.setattr(fig2, "banana_map", lambda x: 1.2 * right(x))
+    spoiled = build.judge(fig2.CLAIMS, fig2.table([{"seed": 0, **fig2.measure(seed=0, n=4000)}]), "cpu")
+    assert {"maps_to_normal", "normal_1", "jacobian", "likelihood"} <= set(
+        spoiled.key[spoiled.verdict == "does not hold"]
+    )
+
+
+def test_one_figure_as_a_real_process(workdir):
+    for verb in ("evaluate", "plot"):
+        words = [sys.executable, "-m", "flowrepro", verb, "figure=linear_systems/fig2", "scale=smoke"]
+        answer = subprocess.run(
+            words, capture_output=True, text=True, env={"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin"}
+        )
+        assert answer.returncode == 0, answer.stderr
+        assert answer.stderr == ""
+    assert (workdir / "outputs/figures/linear_systems/fig2/smoke/figure.png").exists()
+
+
+def test_an_unknown_figure_or_scale_is_answered():
+    with pytest.raises(UsageError, match="linear_systems/fig2"):
+        load_spec("linear_systems/figg2")
+    with pytest.raises(UsageError, match="no scale 'demo'"):
+        load_spec("linear_systems/fig2").words("demo")
+
+
+def test_reduced_is_computed_from_the_values():
+    assert load_spec("linear_systems/fig2").reduced("smoke")
+    assert not load_spec("linear_systems/fig2").reduced("cpu")
+
+
+@pytest.fixture
+def toy_figure(monkeypatch):
+    """A figure with two runs, to test what figures with trained runs share."""
+    calls = []
+
+    def measure(flow, data, n):
+        calls.append(n)
+        return {"score": float(flow.log_prob(data.val[:n]).mean()), "points": data.val[:n].numpy()}
+
+    module = SimpleNamespace(
+        measure=measure,
+        table=lambda measures: pd.DataFrame([{k: m[k] for k in ("seed", "score", "run")} for m in measures]),
+        CLAIMS=[Claim("finite", "here", "the score is finite", lambda t: (t.score.tolist(), at_least(-1e9)))],
+    )
+    run = ["dataset=sine", "model=linear", "training.steps=5", "dataset.n_train=300", "threads=1"]
+    spec = FigureSpec("a test", "linear_systems/test", [run], {"smoke": [0, 1]}, {"smoke": {"n": 7}})
+    monkeypatch.setattr(FigureSpec, "module", module)
+    monkeypatch.setattr(build, "load_spec", lambda key: spec)
+    monkeypatch.setattr("flowrepro.figures.catalogue.load_spec", lambda key: spec)
+    return calls
+
+
+def test_a_figure_knows_its_runs_and_keeps_its_measures(flowrepro, workdir, toy_figure):
+    answer = flowrepro("evaluate", "figure=linear_systems/test", "scale=smoke")
+    assert answer.code == 2 and "flowrepro train figure=linear_systems/test scale=smoke" in answer.err
+    assert flowrepro("train", "figure=linear_systems/test", "scale=smoke").code == 0
+    assert flowrepro("evaluate", "figure=linear_systems/test", "scale=smoke").code == 0
+    assert toy_figure == [7, 7]
+    assert flowrepro("evaluate", "figure=linear_systems/test", "scale=smoke").code == 0
+    assert toy_figure == [7, 7], "measured again though the checkpoint is the same"
+    table = pd.read_csv(workdir / "outputs/figures/linear_systems/test/smoke/table.csv")
+    assert list(table.seed) == [0, 1] and table.run.nunique() == 2
+    spec = build.load_spec("")
+    assert measured.missing_runs(spec, compose(["scale=smoke"])) == []
+    assert "finished already" in flowrepro("train", "figure=linear_systems/test", "scale=smoke").out
