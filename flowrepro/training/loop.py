@@ -1,14 +1,15 @@
 """The training loop: one for all models, regularizers and phases."""
 
-import math
 import time
 import traceback
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from flowrepro.config import Config
 from flowrepro.errors import Diverged, FlowreproError, Stopped, UsageError
+from flowrepro.flows.core import Flow
 from flowrepro.metrics.likelihood import bits_per_dim, log_probs, summary
 from flowrepro.runs.folder import Run, claimed, mark_latest
 from flowrepro.runs.manifest import begin_session, end_session
@@ -129,7 +130,7 @@ def _take_step(run: Run, session: Session, stage: Stage, batches: Batches) -> No
     loss = (alpha * term - log_prob).mean()
     session.optimizer.zero_grad(set_to_none=True)
     loss.backward()
-    norm = torch.nn.utils.clip_grad_norm_(flow.parameters(), config.training.clip or math.inf)
+    norm = gradient_norm(flow, config.training.clip)
     if not (loss.isfinite() and norm.isfinite()):
         _diverge(run, session, f"loss {loss.item():.4g}, gradient norm {norm.item():.4g}", indices.tolist())
     session.optimizer.step()
@@ -138,6 +139,15 @@ def _take_step(run: Run, session: Session, stage: Stage, batches: Batches) -> No
     counters.log_prob_sum += float(log_prob.detach().sum())
     counters.term_sum += float(term.detach().sum())
     counters.samples += len(x)
+
+
+def gradient_norm(flow: Flow, clip: float) -> Tensor:
+    """The norm of all gradients together; they are scaled down to `clip` where that is set and smaller."""
+    parameters = [p for p in flow.parameters() if p.grad is not None]
+    norm = torch.nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
+    if clip:
+        torch.nn.utils.clip_grads_with_norm_(parameters, clip, norm)
+    return norm
 
 
 def _validate(run: Run, session: Session, progress: Progress, stage: Stage) -> None:
