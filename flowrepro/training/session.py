@@ -1,6 +1,7 @@
 """What a training session holds: flow, optimizer, averaged weights, counters; saved to and restored from checkpoints."""
 
 import copy
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Any
@@ -21,7 +22,7 @@ from flowrepro.training.order import generator
 from flowrepro.training.phases import Stage
 
 # fused: one pass over the weights instead of a dozen
-OPTIMIZERS = {
+OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
     "adam": partial(torch.optim.Adam, fused=True),
     "adamw": partial(torch.optim.AdamW, fused=True),
     "adamax": torch.optim.Adamax,
