@@ -76,6 +76,18 @@ class DenseConfig:
 
 
 @dataclass
+class RealNVPConfig:
+    """[batch norm, affine coupling, permutation] x layers."""
+
+    name: str
+    layers: int = option(6, "coupling layers")
+    passive: int = option(1, "dimensions that a coupling leaves unchanged (0: half of them)")
+    hidden: list[int] = option([512, 512], "widths of the hidden layers of a coupling's network")
+    scale: str = option("exponential", "exponential (no bound) or soft_clamp (within e^-2 to e^2)")
+    batch_norm: bool = option(True, "batch norm before every coupling")
+
+
+@dataclass
 class NoRegularizerConfig:
     """Plain maximum likelihood."""
 
@@ -187,7 +199,12 @@ IMAGES = "digits digits2 mnist mnist2 fashion_mnist".split()
 
 SCHEMAS: dict[str, dict[str, type]] = {
     "dataset": {**dict.fromkeys(TOYS, ToyConfig), **dict.fromkeys(IMAGES, ImageConfig), "array": ArrayConfig},
-    "model": {"linear": LinearConfig, "dense_asinh": DenseConfig, "dense_softplus": DenseConfig},
+    "model": {
+        "linear": LinearConfig,
+        "dense_asinh": DenseConfig,
+        "dense_softplus": DenseConfig,
+        "realnvp": RealNVPConfig,
+    },
     "regularizer": {"none": NoRegularizerConfig, "tikhonov": TikhonovConfig},
 }
 GROUPS = ("dataset", "model", "regularizer", "phases", "scale")
@@ -199,6 +216,7 @@ CHOICES = {
     "training.schedule": ("constant", "cosine", "exponential"),
     "evaluation.checkpoint": ("best", "last"),
     "model.init": ("glorot", "orthogonal", "whitening"),
+    "model.scale": ("exponential", "soft_clamp"),
     "regularizer.estimator": ("auto", "exact", "hutchinson"),
 }
 POSITIVE = (
@@ -208,6 +226,7 @@ POSITIVE = (
 ).split()
 NOT_NEGATIVE = (
     "regularizer.alpha training.weight_decay training.warmup training.clip dataset.noise model.shrinkage threads "
+    "model.passive "
     "evaluation.temperature"
 ).split()
 

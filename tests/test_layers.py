@@ -6,14 +6,17 @@ from dataclasses import dataclass
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
 from flowrepro.errors import UsageError
 from flowrepro.flows.activations import Asinh, Softplus
 from flowrepro.flows.core import Chain, Layer
+from flowrepro.flows.coupling import AffineCoupling
 from flowrepro.flows.linear import Dense, Permutation, Rotation, orthogonal
+from flowrepro.flows.nets import mlp
+from flowrepro.flows.norm import BatchNorm
 from flowrepro.flows.preprocess import Center
 
 # torch's forward-mode differentiation scripts its own formulas when it is first used
@@ -28,6 +31,14 @@ def dense(init: str) -> Callable[[int, torch.dtype], Layer]:
     return lambda dim, dtype: Dense(dim, init, seeded(dim), dtype=dtype)
 
 
+def coupling(scale: str) -> Callable[[int, torch.dtype], Layer]:
+    def make(dim: int, dtype: torch.dtype) -> Layer:
+        net = mlp([dim // 2, 16, 2 * (dim - dim // 2)], seeded(dim), "tanh", dtype=dtype)
+        return AffineCoupling(dim // 2, net, scale)
+
+    return make
+
+
 def everything(dim: int, dtype: torch.dtype) -> Layer:
     """All layers in a chain, one chain inside another."""
     inner = Chain(Dense(dim, "orthogonal", seeded(1), dtype=dtype), Softplus(), Center(dim, dtype))
@@ -38,6 +49,8 @@ def everything(dim: int, dtype: torch.dtype) -> Layer:
         Permutation.random(dim, seeded(3)),
         inner,
         Rotation.random(dim, seeded(4), dtype),
+        BatchNorm(dim, dtype),
+        coupling("soft_clamp")(dim, dtype),
         Dense(dim, "whitening", dtype=dtype),
     )
 
@@ -50,6 +63,7 @@ class Case:
     low: float = -4.0
     high: float = 4.0
     onto: bool = True
+    min_dim: int = 1
 
 
 CATALOGUE = {
@@ -61,7 +75,10 @@ CATALOGUE = {
     "asinh": Case(lambda dim, dtype: Asinh()),
     "softplus": Case(lambda dim, dtype: Softplus(), low=1e-3),
     "center": Case(Center),
-    "chain": Case(everything, onto=False),
+    "coupling_exponential": Case(coupling("exponential"), min_dim=2),
+    "coupling_soft_clamp": Case(coupling("soft_clamp"), min_dim=2),
+    "batch_norm": Case(lambda dim, dtype: BatchNorm(dim, dtype)),
+    "chain": Case(everything, onto=False, min_dim=2),
 }
 each_layer = pytest.mark.parametrize("case", CATALOGUE.values(), ids=CATALOGUE.keys())
 PARAMETRISED = {n: c for n, c in CATALOGUE.items() if list(c.make(2, torch.float64).parameters())}
@@ -72,8 +89,9 @@ seeds = st.integers(0, 10_000)
 
 def filled(case: Case, dim: int, dtype: torch.dtype = torch.float64) -> Layer:
     """The layer, initialised by data and moved away from special values such as zero biases."""
-    layer = case.make(dim, dtype)
+    layer = case.make(dim, dtype).eval()
     layer.init_from(points(200, dim, seed=7, dtype=dtype) + 0.5)
+    layer.update_statistics(points(200, dim, seed=7, dtype=dtype) + 0.5)
     with torch.no_grad():
         for parameter in layer.parameters():
             parameter.add_(0.05 * points(*parameter.shape, seed=8, dtype=dtype))
@@ -103,6 +121,7 @@ def tracked(layer: Layer, x: Tensor) -> list[Tensor]:
 @settings(max_examples=15, deadline=None)
 @given(dim=dims, seed=seeds)
 def test_inverse_undoes_forward(case: Case, dim: int, seed: int) -> None:
+    assume(dim >= case.min_dim)
     layer, x = filled(case, dim), points(5, dim, seed=seed)
     z, dlogp = layer(x)
     assert z.shape == x.shape and dlogp.shape == (5,)
@@ -113,6 +132,7 @@ def test_inverse_undoes_forward(case: Case, dim: int, seed: int) -> None:
 @settings(max_examples=15, deadline=None)
 @given(dim=dims, seed=seeds)
 def test_forward_undoes_inverse(case: Case, dim: int, seed: int) -> None:
+    assume(dim >= case.min_dim)
     layer = filled(case, dim)
     unit = torch.rand(5, dim, generator=seeded(seed), dtype=torch.float64)
     z = case.low + (case.high - case.low) * unit if case.onto else layer(points(5, dim, seed=seed))[0]
@@ -123,6 +143,7 @@ def test_forward_undoes_inverse(case: Case, dim: int, seed: int) -> None:
 @settings(max_examples=15, deadline=None)
 @given(dim=dims, seed=seeds)
 def test_dlogp_is_the_log_determinant_of_the_autograd_jacobian(case: Case, dim: int, seed: int) -> None:
+    assume(dim >= case.min_dim)
     layer, x = filled(case, dim), 2 * points(3, dim, seed=seed)
     jacobians = [torch.autograd.functional.jacobian(single(layer), row) for row in x]
     close(layer(x)[1], torch.stack([torch.linalg.slogdet(j)[1] for j in jacobians]))
@@ -308,8 +329,67 @@ def test_an_empty_chain_is_the_identity() -> None:
     assert torch.equal(z, points(4, 2)) and torch.equal(dlogp, torch.zeros(4, dtype=z.dtype))
 
 
+def test_batch_norm_takes_the_batchs_statistics_in_training_alone() -> None:
+    layer, x = BatchNorm(3, torch.float64), 3 * points(50, 3) + 2
+    before = {name: value.clone() for name, value in layer.state_dict().items()}
+    z, dlogp = layer(x)
+    close(z.mean(0), torch.zeros(3, dtype=x.dtype))
+    close(z.var(0, correction=0), torch.ones(3, dtype=x.dtype), 1e-5)
+    assert all(torch.equal(value, before[name]) for name, value in layer.state_dict().items())
+    layer.eval()
+    close(layer(x)[0], x / math.sqrt(1 + 1e-5))
+    layer.update_statistics(x)
+    close(layer(x)[0], z)
+    close(layer(x)[1], dlogp)
+
+
+def test_a_chain_updates_each_layers_statistics_by_what_reaches_it() -> None:
+    x = points(300, 2) * 4
+    chain = Chain(BatchNorm(2, x.dtype), Asinh(), BatchNorm(2, x.dtype), Asinh()).eval()
+    chain.update_statistics(x)
+    z = chain[:3](x)[0]
+    close(z.mean(0), torch.zeros(2, dtype=x.dtype))
+    close(z.var(0, correction=0), torch.ones(2, dtype=x.dtype), 1e-4)
+
+
+def test_a_net_is_glorot_uniform_and_can_start_at_zero() -> None:
+    net = mlp([300, 200, 2], seeded(), dtype=torch.float64)
+    weight = net[0].weight.detach()
+    assert 0.999 * math.sqrt(6 / 500) < weight.abs().max() <= math.sqrt(6 / 500)
+    assert not net[0].bias.any()
+    assert not mlp([3, 5, 2], seeded(), zero_last=True)(torch.ones(1, 3)).any()
+
+
 class TestOracles:
     """The same layers in zuko and nflows."""
+
+    @pytest.mark.parametrize("scale", ["exponential", "soft_clamp"])
+    def test_zuko_affine_coupling(self, scale: str) -> None:
+        transforms = pytest.importorskip("zuko.transforms")
+        net = mlp([2, 16, 4], seeded(), "tanh", dtype=torch.float64)
+        ours, x = AffineCoupling(2, net, scale), points(5, 4)
+
+        def affine(passive: Tensor) -> torch.distributions.Transform:
+            raw, shift = net(passive).chunk(2, -1)
+            factor = raw.exp() if scale == "exponential" else (2 * torch.tanh(raw / 2)).exp()
+            return transforms.DependentTransform(
+                torch.distributions.AffineTransform(shift, factor), reinterpreted=1
+            )
+
+        theirs = transforms.CouplingTransform(affine, torch.tensor([True, True, False, False]))
+        close(ours(x)[0], theirs(x))
+        close(ours(x)[1], theirs.log_abs_det_jacobian(x, theirs(x)))
+        close(ours.inverse(x), theirs.inv(x))
+
+    def test_torch_batch_norm(self) -> None:
+        theirs, ours = torch.nn.BatchNorm1d(3, dtype=torch.float64), BatchNorm(3, torch.float64)
+        x = 2 * points(40, 3) + 1
+        with torch.no_grad():
+            theirs.weight.copy_(points(3).exp())
+            theirs.bias.copy_(points(3, seed=1))
+            ours.gain.copy_(points(3))
+            ours.shift.copy_(points(3, seed=1))
+        close(ours(x)[0], theirs(x))
 
     def test_zuko_lu_linear(self) -> None:
         transforms = pytest.importorskip("zuko.transforms")

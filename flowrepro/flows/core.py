@@ -27,6 +27,11 @@ class Layer(nn.Module):
         """Whether `init_from` does anything."""
         return False
 
+    @property
+    def keeps_statistics(self) -> bool:
+        """Whether `update_statistics` does anything."""
+        return False
+
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Data (B, D) to latent (B, D), with dlogp (B,) in nats."""
         raise NotImplementedError
@@ -37,6 +42,9 @@ class Layer(nn.Module):
 
     def init_from(self, x: Tensor) -> None:
         """Set parameters or buffers from the training data (N, D), where the layer wants that."""
+
+    def update_statistics(self, x: Tensor) -> None:
+        """Set what evaluation mode normalises by from the training data (N, D), where the layer keeps that."""
 
     def forward_tangents(self, x: Tensor, t: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """(z, dlogp, J t) for K tangent columns a sample, t of shape (B, D, K) with J = dz/dx at each x.
@@ -58,6 +66,10 @@ class Chain(Layer, nn.Sequential):
     @property
     def data_dependent(self) -> bool:
         return any(layer.data_dependent for layer in self)
+
+    @property
+    def keeps_statistics(self) -> bool:
+        return any(layer.keeps_statistics for layer in self)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         total = x.new_zeros(x.shape[0])
@@ -84,6 +96,14 @@ class Chain(Layer, nn.Sequential):
         last = max((i for i, layer in enumerate(self) if layer.data_dependent), default=-1)
         for layer in list(self)[: last + 1]:
             layer.init_from(x)
+            x = layer(x)[0]
+
+    @torch.no_grad()
+    def update_statistics(self, x: Tensor) -> None:
+        """Update layer by layer, passing the data on as far as a layer wants it."""
+        last = max((i for i, layer in enumerate(self) if layer.keeps_statistics), default=-1)
+        for layer in list(self)[: last + 1]:
+            layer.update_statistics(x)
             x = layer(x)[0]
 
     def trace(self, x: Tensor) -> list[tuple[str, Tensor, Tensor]]:
@@ -150,6 +170,10 @@ class Flow(nn.Module):
     def init_from(self, x: Tensor) -> None:
         """Initialise the layers that want it from the training data (N, D)."""
         self.chain.init_from(x)
+
+    def update_statistics(self, x: Tensor) -> None:
+        """Set what evaluation mode normalises by from the training data (N, D); the flow is in that mode."""
+        self.chain.update_statistics(x)
 
     def slice(self, k: int) -> Flow:
         """The flow of the first k layers (Center is layer 0), which it shares with this one."""

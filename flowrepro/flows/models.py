@@ -5,12 +5,15 @@ from typing import Any
 
 import torch
 
-from flowrepro.config import DenseConfig, LinearConfig
+from flowrepro.config import DenseConfig, LinearConfig, RealNVPConfig
 from flowrepro.errors import UsageError
 from flowrepro.flows.activations import Asinh, Elementwise, Softplus
 from flowrepro.flows.bases import StandardNormal
 from flowrepro.flows.core import Chain, Flow, Layer
-from flowrepro.flows.linear import Dense
+from flowrepro.flows.coupling import AffineCoupling
+from flowrepro.flows.linear import Dense, Permutation
+from flowrepro.flows.nets import mlp
+from flowrepro.flows.norm import BatchNorm
 from flowrepro.flows.preprocess import Center
 
 
@@ -53,8 +56,37 @@ def dense(activation: type[Elementwise]) -> Callable[..., list[Layer]]:
     return layers
 
 
+def realnvp(config: RealNVPConfig, dim: int, generator: torch.Generator, dtype: torch.dtype) -> list[Layer]:
+    """[BatchNorm, AffineCoupling, Permutation] x layers without the last permutation (linear_systems Sec. 6.1).
+
+    Permutations are drawn until the passive part changes, so that no coupling repeats the split before it; the
+    authors' own, drawn freely, do so twice in six.
+    """
+    passive = config.passive or dim // 2
+    if not 0 < passive < dim:
+        raise UsageError(
+            f"model.passive={passive} must lie between 1 and {dim - 1}; the data have {dim} dimensions"
+        )
+    sizes = [passive, *config.hidden, 2 * (dim - passive)]
+    built: list[Layer] = []
+    for _ in range(config.layers):
+        built += [BatchNorm(dim, dtype)] if config.batch_norm else []
+        built.append(AffineCoupling(passive, mlp(sizes, generator, dtype=dtype), config.scale))
+        built.append(new_split(dim, passive, generator))
+    return built[:-1]
+
+
+def new_split(dim: int, passive: int, generator: torch.Generator) -> Permutation:
+    """A random permutation whose first `passive` entries are not the ones that were there."""
+    while True:
+        permutation = Permutation.random(dim, generator)
+        if set(permutation.order[:passive].tolist()) != set(range(passive)):
+            return permutation
+
+
 MODELS: dict[str, Callable[..., list[Layer]]] = {
     "linear": linear,
     "dense_asinh": dense(Asinh),
     "dense_softplus": dense(Softplus),
+    "realnvp": realnvp,
 }

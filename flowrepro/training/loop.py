@@ -114,7 +114,7 @@ def _steps(run: Run, session: Session, request: StopRequest) -> None:
 
 def _take_step(run: Run, session: Session, stage: Stage, batches: Batches) -> None:
     """One optimizer step; raises Diverged before anything is changed if the loss or a gradient is not finite."""
-    config, counters, flow = session.config, session.counters, session.flow
+    config, counters, flow = session.config, session.counters, session.flow.train()
     step = counters.step
     if stage is not session.stage:
         session.enter(stage)
@@ -152,7 +152,7 @@ def gradient_norm(flow: Flow, clip: float) -> Tensor:
 
 def _validate(run: Run, session: Session, progress: Progress, stage: Stage) -> None:
     """One record of the history; keeps the best checkpoint by held-out log-likelihood."""
-    counters, flow = session.counters, session.evaluated
+    counters, flow = session.counters, session.settle()
     batch_size = session.config.training.eval_batch_size
     val = summary(log_probs(flow.log_prob, session.data.val, batch_size, session.device))
     record = {
@@ -186,6 +186,7 @@ def _diverge(run: Run, session: Session, what: str, indices: list[int]) -> None:
 
 
 def _stop(run: Run, session: Session, state: str) -> None:
+    session.settle()
     session.save(run, "last")
     run.set_status(state, step=session.counters.step, steps=session.config.training.steps)
     end_session(run, state, session.counters.step)
@@ -198,7 +199,9 @@ def _finish(run: Run, session: Session) -> None:
         return
     result: dict[str, Any] = {"best_val_log_prob": counters.best, "best_step": counters.best_step}
     for split, x in (("train", session.data.train), ("val", session.data.val)):
-        values = log_probs(session.evaluated.log_prob, x, config.training.eval_batch_size, session.device)
+        values = log_probs(
+            session.evaluated.eval().log_prob, x, config.training.eval_batch_size, session.device
+        )
         found = summary(values)
         result |= {f"{split}_log_prob": found["log_prob"], f"{split}_se": found["se"]}
         result[f"{split}_bits_per_dim"] = bits_per_dim(found["log_prob"], session.data.dim)

@@ -28,6 +28,8 @@ OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
     "adamax": torch.optim.Adamax,
 }
 
+STATISTICS_SAMPLES = 10_000
+
 
 @dataclass
 class Counters:
@@ -67,6 +69,13 @@ class Session:
     def evaluated(self) -> Flow:
         """The flow that is validated and reported: the averaged one where there is one."""
         return self.averaged or self.flow
+
+    def settle(self) -> Flow:
+        """The flow that is evaluated, in evaluation mode, with its statistics those of the training data."""
+        flow = self.evaluated.eval()
+        if flow.chain.keeps_statistics:
+            flow.update_statistics(self.data.train[:STATISTICS_SAMPLES].to(self.device))
+        return flow
 
     def average(self) -> None:
         """Move the averaged weights towards the present ones."""

@@ -1,0 +1,53 @@
+"""Normalising layers between couplings."""
+
+import torch
+from torch import Tensor, nn
+
+from flowrepro.flows.core import Layer
+
+EPS = 1e-5
+
+
+class BatchNorm(Layer):
+    """z = (x - m) / sqrt(v + eps) * e^gain + shift; dlogp = sum(gain - log(v + eps) / 2).
+
+    In training mode m and v are those of the batch (with 1/B in front); in evaluation mode the stored ones, which
+    only `update_statistics` changes. The Jacobian leaves out that batch statistics depend on x, as RealNVP does.
+    The gain is a logarithm, as in the authors' code of linear_systems; it starts at 0, there at random.
+    """
+
+    mean: Tensor
+    var: Tensor
+
+    def __init__(self, dim: int, dtype: torch.dtype | None = None) -> None:
+        super().__init__()
+        self.gain = nn.Parameter(torch.zeros(dim, dtype=dtype))
+        self.shift = nn.Parameter(torch.zeros(dim, dtype=dtype))
+        self.register_buffer("mean", torch.zeros(dim, dtype=dtype))
+        self.register_buffer("var", torch.ones(dim, dtype=dtype))
+
+    @property
+    def keeps_statistics(self) -> bool:
+        return True
+
+    def statistics(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """(m, v) in force for this batch, each (D,)."""
+        return (x.mean(0), x.var(0, correction=0)) if self.training else (self.mean, self.var)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        mean, var = self.statistics(x)
+        log_factor = self.gain - 0.5 * (var + EPS).log()
+        return (x - mean) * log_factor.exp() + self.shift, log_factor.sum().expand(x.shape[0])
+
+    def inverse(self, z: Tensor) -> Tensor:
+        """With the stored statistics."""
+        return (z - self.shift) * (-self.gain).exp() * (self.var + EPS).sqrt() + self.mean
+
+    def forward_tangents(self, x: Tensor, t: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        _, var = self.statistics(x)
+        return *self(x), (self.gain.exp() * (var + EPS).rsqrt())[:, None] * t
+
+    @torch.no_grad()
+    def update_statistics(self, x: Tensor) -> None:
+        self.mean.copy_(x.double().mean(0))
+        self.var.copy_(x.double().var(0, correction=0))
