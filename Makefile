@@ -1,11 +1,12 @@
 # Everything is made from here; `make help` lists it. The first target that needs it sets up .venv by itself.
-# Pass on: PYTHON=python3.12, SCALE=smoke|cpu|paper, FLOWREPRO_DATA=/folder/of/data.
+# Pass on: PYTHON=python3.12, SCALE=smoke|cpu|paper, JOBS=runs at once, FLOWREPRO_DATA=/folder/of/data.
 
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do $$p -c 'import sys; exit(not (3, 11) <= sys.version_info[:2] < (3, 14))' 2>/dev/null && echo $$p && break; done)
 SCALE ?= cpu
+JOBS ?= $(shell getconf _NPROCESSORS_ONLN)
 BIN := .venv/bin
 RUN := $(BIN)/flowrepro
 FIGURES := $(patsubst conf/figure/%.yaml,%,$(wildcard conf/figure/*/*.yaml))
@@ -60,7 +61,7 @@ lint: .venv/ready-dev ## style and types
 define FIGURE_RULE
 $(1): outputs/figures/$(1)/$(SCALE)/figure.png
 outputs/figures/$(1)/$(SCALE)/figure.png: conf/figure/$(1).yaml flowrepro/figures/$(1).py | .venv/ready
-	$(RUN) train figure=$(1) scale=$(SCALE)
+	$(RUN) train figure=$(1) scale=$(SCALE) jobs=$(JOBS)
 	$(RUN) evaluate figure=$(1) scale=$(SCALE)
 	$(RUN) plot figure=$(1) scale=$(SCALE)
 endef

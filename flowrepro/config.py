@@ -183,6 +183,9 @@ class Config:
     dtype: str = option("auto", "float32, float64, or auto (images float32, vectors float64)")
     device: str = option("auto", "cpu, cuda or auto", identity=False)
     threads: int = option(0, "CPU threads (0: as torch chooses)", identity=False)
+    jobs: int = option(
+        1, "runs of a figure trained at once, each with its share of the cores", identity=False
+    )
     output_dir: str = option("outputs", "where runs, sweeps and figures go", identity=False)
     run: str = option("", "evaluate, plot: a run folder, its name, or latest", identity=False)
     figure: str = option("", "a figure's key such as linear_systems/fig2", identity=False)
@@ -221,7 +224,7 @@ CHOICES = {
 }
 POSITIVE = (
     "training.steps training.batch_size training.lr training.validate_every training.eval_batch_size "
-    "training.final_lr model.layers model.gain dataset.n_train dataset.n_val regularizer.probes "
+    "jobs training.final_lr model.layers model.gain dataset.n_train dataset.n_val regularizer.probes "
     "evaluation.n_samples evaluation.n_components"
 ).split()
 NOT_NEGATIVE = (

@@ -87,7 +87,7 @@ def test_an_unknown_figure_or_scale_is_answered():
     with pytest.raises(UsageError, match="linear_systems/fig2"):
         load_spec("linear_systems/figg2")
     with pytest.raises(UsageError, match="no scale 'demo'"):
-        load_spec("linear_systems/fig2").words("demo")
+        load_spec("linear_systems/fig2").planned("demo")
 
 
 def test_reduced_is_computed_from_the_values():
@@ -110,7 +110,9 @@ def toy_figure(monkeypatch):
         CLAIMS=[Claim("finite", "here", "the score is finite", lambda t: (t.score.tolist(), at_least(-1e9)))],
     )
     run = ["dataset=sine", "model=linear", "training.steps=5", "dataset.n_train=300", "threads=1"]
-    spec = FigureSpec("a test", "linear_systems/test", [run], {"smoke": [0, 1]}, {"smoke": {"n": 7}})
+    spec = FigureSpec(
+        "a test", "linear_systems/test", {"linear": run}, {"smoke": [0, 1]}, {"smoke": {"n": 7}}
+    )
     monkeypatch.setattr(FigureSpec, "module", module)
     monkeypatch.setattr(build, "load_spec", lambda key: spec)
     monkeypatch.setattr("flowrepro.figures.catalogue.load_spec", lambda key: spec)
@@ -130,3 +132,51 @@ def test_a_figure_knows_its_runs_and_keeps_its_measures(flowrepro, workdir, toy_
     spec = build.load_spec("")
     assert measured.missing_runs(spec, compose(["scale=smoke"])) == []
     assert "finished already" in flowrepro("train", "figure=linear_systems/test", "scale=smoke").out
+
+
+def test_runs_of_a_figure_train_side_by_side(flowrepro, workdir, toy_figure):
+    answer = flowrepro("train", "figure=linear_systems/test", "scale=smoke", "jobs=2")
+    assert answer.code == 0, answer.err
+    assert "2 runs, 2 at a time" in answer.out and answer.out.count("log-likelihood  train") == 2
+    assert measured.missing_runs(build.load_spec(""), compose(["scale=smoke"])) == []
+
+
+def test_a_figures_run_that_fails_is_told_and_the_others_go_on(flowrepro, workdir, toy_figure):
+    spec = build.load_spec("")
+    spec.runs["broken"] = ["dataset=array", "dataset.path=nowhere.npy"]
+    answer = flowrepro("train", "figure=linear_systems/test", "scale=smoke", "jobs=2")
+    assert answer.code == 6 and "2 of 4 runs failed" in answer.err
+    assert "nowhere.npy: no such file" in answer.out and answer.out.count("done:") == 2
+
+
+def test_a_run_that_diverged_is_measured_with_the_others(flowrepro, workdir, toy_figure):
+    spec = build.load_spec("")
+    spec.runs["wild"] = [*spec.runs["linear"], "training.lr=1e200", "training.checkpoint_seconds=0"]
+    assert flowrepro("train", "figure=linear_systems/test", "scale=smoke").code == 0
+    assert flowrepro("evaluate", "figure=linear_systems/test", "scale=smoke").code == 0
+    states = {m["case"]: m["state"] for m in map(_measured(spec), spec.planned("smoke"))}
+    assert states == {"linear": "completed", "wild": "diverged"}
+
+
+def _measured(spec):
+    return lambda planned: measured.measure_run(spec, planned, compose(["scale=smoke"]))
+
+
+def test_a_case_that_sweeps_is_a_case_for_each_value(toy_figure):
+    spec = build.load_spec("")
+    spec.runs = {"sine": ["dataset=sine", "regularizer.alpha=0,1e-4"]}
+    assert [(p.case, p.seed) for p in spec.planned("smoke")] == [
+        ("sine regularizer.alpha=0", 0),
+        ("sine regularizer.alpha=0", 1),
+        ("sine regularizer.alpha=0.0001", 0),
+        ("sine regularizer.alpha=0.0001", 1),
+    ]
+
+
+def test_what_a_runs_folder_tells_is_measured_too(flowrepro, workdir, toy_figure):
+    flowrepro("train", "figure=linear_systems/test", "scale=smoke")
+    spec = build.load_spec("")
+    found = _measured(spec)(spec.planned("smoke")[1])
+    assert (found["case"], found["seed"], found["state"], found["step"]) == ("linear", 1, "completed", 5)
+    assert found["config"]["training.steps"] == 5
+    assert found["result"]["val_log_prob"] == found["history"]["val_log_prob"][-1]

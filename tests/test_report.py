@@ -25,7 +25,10 @@ def test_the_page_tells_all(flowrepro, workdir):
         r'<tr><td class="verdict [^"]*">([^<]*)</td>', html.split('id="linear_systems/fig2"')[1]
     )
     assert rows[0] == "does not hold" and set(rows[1:]) == {"holds"}
-    assert "reduced: not the paper" in html and html.count("No figure of this paper is reproduced yet") == 3
+    assert (
+        "reduced: not the paper's settings" in html
+        and html.count("No figure of this paper is reproduced yet") == 3
+    )
     for link in re.findall(r'src="([^"]+)"', html):
         assert (workdir / "outputs/report" / link).resolve().is_file()
     assert "http" not in html.replace("http-equiv", ""), "the page loads nothing from elsewhere"

@@ -26,8 +26,7 @@ def evaluate_figure(config: Config) -> None:
     measures = _measure_runs(spec, config) if spec.runs else _measure_seeds(spec, scale)
     table = spec.module.table(measures)
     claims = judge(spec.module.CLAIMS, table, scale)
-    # pictures show the first seed
-    arrays = {k: v for k, v in measures[0].items() if isinstance(v, np.ndarray)}
+    arrays = _arrays(measures, spec.seeds[scale][0])
     folder = store.folder_of(Path(config.output_dir), spec.key, scale)
     store.save_evaluation(
         folder, table, claims, arrays, _provenance(spec, scale, measures, time.monotonic() - began)
@@ -52,7 +51,17 @@ def _measure_runs(spec: FigureSpec, config: Config) -> Measures:
         raise UsageError(
             f"{spec.key}: {len(absent)} runs are not trained; first: flowrepro train figure={spec.key} scale={scale}"
         )
-    return [measure_run(spec, words, config) for words in spec.words(scale)]
+    return [measure_run(spec, planned, config) for planned in spec.planned(scale)]
+
+
+def _arrays(measures: Measures, seed: int) -> dict[str, np.ndarray]:
+    """What pictures are drawn from: the arrays of the first seed, under `case/name` where a figure has cases."""
+    arrays: dict[str, np.ndarray] = {}
+    for measure in (m for m in measures if m["seed"] == seed):
+        prefix = f"{measure['case']}/" if "case" in measure else ""
+        found = measure | {f"history_{k}": v for k, v in measure.get("history", {}).items()}
+        arrays |= {prefix + k: v for k, v in found.items() if isinstance(v, np.ndarray)}
+    return arrays
 
 
 def plot_figure(config: Config) -> None:
@@ -86,7 +95,7 @@ def draw(outputs: Path, key: str, scale: str) -> Path:
 def label(spec: FigureSpec, scale: str, table: pd.DataFrame) -> str:
     """What stands under the picture: key, scale, seeds, and whether it is reduced."""
     seeds = sorted(table.seed.unique()) if "seed" in table else []
-    mark = " · reduced: not the paper's size" if spec.reduced(scale) else ""
+    mark = " · reduced: not the paper's settings" if spec.reduced(scale) else ""
     return f"{spec.key} · scale {scale}{mark} · drawn: seed {seeds[0]} of {len(seeds)} measured"
 
 

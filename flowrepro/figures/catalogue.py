@@ -5,10 +5,20 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from flowrepro.config import conf_dir, nearest
+from flowrepro.compose import compose, expand
+from flowrepro.config import conf_dir, identity, nearest
 from flowrepro.errors import UsageError
 
 SCALES = ("smoke", "demo", "cpu", "paper")
+
+
+@dataclass(frozen=True)
+class PlannedRun:
+    """One trained run of a figure: the case it stands for, and the command-line words that name it."""
+
+    case: str
+    words: list[str]
+    seed: int
 
 
 @dataclass
@@ -17,10 +27,12 @@ class FigureSpec:
 
     title: str
     key: str = ""
-    runs: list[list[str]] = field(default_factory=list)
+    runs: dict[str, list[str]] = field(default_factory=dict)
     seeds: dict[str, list[int]] = field(default_factory=dict)
     options: dict[str, dict[str, Any]] = field(default_factory=dict)
     minutes: dict[str, float] = field(default_factory=dict)
+    # the papers know no early stopping
+    checkpoint: str = "last"
 
     @property
     def paper(self) -> str:
@@ -32,10 +44,22 @@ class FigureSpec:
         """The figure's module, with measure, table, draw and CLAIMS."""
         return importlib.import_module("flowrepro.figures." + self.key.replace("/", "."))
 
-    def words(self, scale: str) -> list[list[str]]:
-        """The command-line words of every run at a scale, one for each seed."""
+    def planned(self, scale: str) -> list[PlannedRun]:
+        """Every run at a scale, by case and seed; a case whose words sweep over values is one case for each."""
         self.check(scale)
-        return [[*run, f"seed={seed}", f"scale={scale}"] for run in self.runs for seed in self.seeds[scale]]
+        return [
+            PlannedRun(name, [*words, f"seed={seed}", f"scale={scale}"], seed)
+            for name, words in self._cases().items()
+            for seed in self.seeds[scale]
+        ]
+
+    def _cases(self) -> dict[str, list[str]]:
+        cases = {}
+        for name, words in self.runs.items():
+            for job in expand(words):
+                swept = [new for old, new in zip(words, job, strict=True) if old != new]
+                cases[" ".join([name, *swept])] = job
+        return cases
 
     def check(self, scale: str) -> None:
         """Raises UsageError where the figure has no such scale."""
@@ -43,11 +67,14 @@ class FigureSpec:
             raise UsageError(f"{self.key} has no scale '{scale}'; it has {', '.join(self.seeds)}")
 
     def reduced(self, scale: str) -> bool:
-        """Whether the scale's values differ from the paper's."""
-        same = self.seeds.get(scale) == self.seeds.get("paper") and self.options.get(
-            scale
-        ) == self.options.get("paper")
-        return not same
+        """Whether the scale's resolved values differ from the paper's: seeds, options, or a value of a run."""
+        return self._resolved(scale) != self._resolved("paper")
+
+    def _resolved(self, scale: str) -> Any:
+        if scale not in self.seeds:
+            return None
+        runs = [identity(compose(planned.words)) | {"scale": None} for planned in self.planned(scale)]
+        return self.seeds[scale], self.options.get(scale), runs
 
 
 def keys() -> list[str]:

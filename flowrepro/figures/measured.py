@@ -5,29 +5,34 @@ from typing import Any
 import numpy as np
 
 from flowrepro.compose import compose
-from flowrepro.config import Config, run_name
+from flowrepro.config import Config, flatten, run_name, to_tree
 from flowrepro.data import load
-from flowrepro.figures.catalogue import FigureSpec
+from flowrepro.figures.catalogue import FigureSpec, PlannedRun
 from flowrepro.loading import load_flow
 from flowrepro.runs.checkpoints import verify
 from flowrepro.runs.files import replacing
 from flowrepro.runs.folder import Run, runs_folder
 
+# a flow that diverged has been trained as far as it goes, and its last good checkpoint is measured
+ENDED = ("completed", "diverged")
 
-def run_of(words: list[str], config: Config) -> Run:
+
+def run_of(planned: PlannedRun, config: Config) -> Run:
     """The run that a figure's words name, below the command's output_dir."""
-    return Run(runs_folder(config) / run_name(compose(words)))
+    return Run(runs_folder(config) / run_name(compose(planned.words)))
 
 
-def missing_runs(spec: FigureSpec, config: Config) -> list[list[str]]:
-    """The words of the runs that are not finished."""
-    return [w for w in spec.words(config.scale.name) if run_of(w, config).state != "completed"]
+def missing_runs(spec: FigureSpec, config: Config) -> list[PlannedRun]:
+    """The runs that have not ended."""
+    return [p for p in spec.planned(config.scale.name) if run_of(p, config).state not in ENDED]
 
 
-def measure_run(spec: FigureSpec, words: list[str], config: Config) -> dict[str, Any]:
-    """`measure(flow, data, **options)` of one run, from its folder where it was measured before."""
-    run = run_of(words, config)
-    which = config.evaluation.checkpoint
+def measure_run(spec: FigureSpec, planned: PlannedRun, config: Config) -> dict[str, Any]:
+    """`measure(flow, data, **options)` of one run, from its folder where it was measured before.
+
+    What the run's own folder tells is added: case, seed, state, step, result, config (flat) and history (columns).
+    """
+    run, which = run_of(planned, config), spec.checkpoint
     name = f"{verify(run.checkpoint(which))[:12]}/{spec.key.replace('/', '-')}.npz"
     path = run.path / "measures" / name
     if not path.exists():
@@ -39,4 +44,17 @@ def measure_run(spec: FigureSpec, words: list[str], config: Config) -> dict[str,
     with np.load(path, allow_pickle=False) as arrays:
         # numbers come back as arrays without dimensions
         found = {k: v.item() if v.ndim == 0 else v for k, v in arrays.items()}
-    return {"run": run.name, "seed": run.config.seed, "words": " ".join(words), **found}
+    return {"case": planned.case, "seed": planned.seed, **_told(run), **found}
+
+
+def _told(run: Run) -> dict[str, Any]:
+    status, history = run.status, run.history()
+    scalars = [k for k, v in history[0].items() if isinstance(v, int | float) or v is None]
+    return {
+        "run": run.name,
+        "state": status["state"],
+        "step": status["step"],
+        "result": status.get("result") or {},
+        "config": flatten(to_tree(run.config)),
+        "history": {k: np.array([record[k] for record in history], dtype=float) for k in scalars},
+    }

@@ -7,7 +7,8 @@ import torch
 
 from flowrepro.compose import compose
 from flowrepro.config import Config, run_name, to_tree
-from flowrepro.errors import DataError, UsageError
+from flowrepro.errors import DataError, Diverged, UsageError
+from flowrepro.training import pool
 from flowrepro.training.loop import train
 
 
@@ -24,23 +25,40 @@ def run(config: Config, overrides: list[str]) -> None:
 
 
 def train_figure(config: Config, overrides: list[str]) -> None:
-    """Train the runs of a figure at a scale; one line where it has none."""
+    """Train the runs of a figure at a scale; one line where it has none. A run that diverges is a finding.
+
+    Raises:
+        SweepFailed: some runs failed.
+    """
     from flowrepro.figures.catalogue import load_spec
 
-    configs = figure_runs(load_spec(config.figure).words(config.scale.name), overrides)
-    if not configs:
+    runs = [
+        [*planned.words, *kept(overrides)] for planned in load_spec(config.figure).planned(config.scale.name)
+    ]
+    if not runs:
         print(f"{config.figure} needs no trained runs; next: flowrepro evaluate figure={config.figure}")
-    for number, one in enumerate(configs, 1):
-        print(f"--- {config.figure}: run {number} of {len(configs)}")
-        dry_run(one) if config.dry_run else train(one)
+    elif config.jobs > 1 and not config.dry_run:
+        pool.train_all(runs, config.jobs)
+    else:
+        for number, words in enumerate(runs, 1):
+            print(f"--- {config.figure}: run {number} of {len(runs)}")
+            _train_one(compose(words))
 
 
-def figure_runs(runs: list[list[str]], overrides: list[str]) -> list[Config]:
-    """The configs of a figure's runs; of the command's words the figure keeps where and how, not what."""
-    kept = [
+def _train_one(config: Config) -> None:
+    if config.dry_run:
+        return dry_run(config)
+    try:
+        train(config)
+    except Diverged as error:
+        print(error)
+
+
+def kept(overrides: list[str]) -> list[str]:
+    """Of a command's words, those that a figure leaves to it: where and how, not what."""
+    return [
         w for w in overrides if w.split("=")[0] in ("output_dir", "device", "threads", "overwrite", "dry_run")
     ]
-    return [compose([*words, *kept]) for words in runs]
 
 
 def dry_run(config: Config) -> None:

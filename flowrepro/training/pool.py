@@ -1,0 +1,65 @@
+"""Several runs at once, each in a process of its own with its share of the cores."""
+
+import os
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor, as_completed
+
+from flowrepro.errors import Diverged, Stopped, SweepFailed
+from flowrepro.training.signals import StopRequest, stop_request
+
+POLL_SECONDS = 0.2
+
+
+def train_all(runs: list[list[str]], jobs: int) -> None:
+    """Train every run that these command-line words name, `jobs` at a time; one line for each that ends.
+
+    Raises:
+        SweepFailed: some runs failed; the others were trained.
+        Stopped: Ctrl-C or SIGTERM; the runs under way have saved their state.
+    """
+    threads = max(1, (os.cpu_count() or 1) // jobs)
+    failed = 0
+    print(f"{len(runs)} runs, {jobs} at a time with {threads} threads each", flush=True)
+    with stop_request() as request, ThreadPoolExecutor(jobs) as executor:
+        pending = {executor.submit(_train, words, threads, request): words for words in runs}
+        for number, done in enumerate(as_completed(pending), 1):
+            code, last_line = done.result()
+            ended = {0: "done", Diverged.code: "diverged"}.get(code, f"failed ({code})")
+            failed += ended.startswith("failed")
+            if not request.signal:
+                print(f"{number}/{len(runs)} {ended}: {' '.join(pending[done])}\n    {last_line}", flush=True)
+    if request.signal:
+        raise Stopped("stopped; the runs under way are saved, the same command goes on", request.code)
+    if failed:
+        raise SweepFailed(f"{failed} of {len(runs)} runs failed; the same command tries only those again")
+
+
+def _train(words: list[str], threads: int, request: StopRequest) -> tuple[int, str]:
+    """Exit code and last telling line of one run; a signal that this process gets is passed on to it."""
+    if request.signal:
+        return request.code, ""
+    command = [sys.executable, "-m", "flowrepro", "train", f"threads={threads}", *words]
+    environment = {**os.environ, "OMP_NUM_THREADS": str(threads)}
+    # a session of its own: the terminal's Ctrl-C reaches it once, through this process
+    process = subprocess.Popen(
+        command,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+    passed_on = False
+    while True:
+        try:
+            output, _ = process.communicate(timeout=POLL_SECONDS)
+            break
+        except subprocess.TimeoutExpired:
+            if request.signal and not passed_on:
+                process.send_signal(request.signal)
+                passed_on = True
+    lines = [
+        line for line in output.splitlines() if line.startswith(("log-likelihood", "flowrepro:", "paused"))
+    ]
+    return process.returncode, lines[-1] if lines else ""
