@@ -73,6 +73,7 @@ class DenseConfig:
     init: str = option("orthogonal", "glorot, orthogonal or whitening (the first layer whitens the data)")
     gain: float = option(1.0, "whitening: the first layer is multiplied by it, the last divided")
     shrinkage: float = option(5e-5, "whitening: added to the data covariance")
+    log_det: str = option("slogdet", "slogdet (exact), or cholesky: the authors' own, with a jitter of 1e-5")
 
 
 @dataclass
@@ -219,6 +220,7 @@ CHOICES = {
     "training.schedule": ("constant", "cosine", "exponential"),
     "evaluation.checkpoint": ("best", "last"),
     "model.init": ("glorot", "orthogonal", "whitening"),
+    "model.log_det": ("slogdet", "cholesky"),
     "model.scale": ("exponential", "soft_clamp"),
     "regularizer.estimator": ("auto", "exact", "hutchinson"),
 }

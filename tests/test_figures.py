@@ -111,7 +111,7 @@ def toy_figure(monkeypatch):
     )
     run = ["dataset=sine", "model=linear", "training.steps=5", "dataset.n_train=300", "threads=1"]
     spec = FigureSpec(
-        "a test", "linear_systems/test", {"linear": run}, {"smoke": [0, 1]}, {"smoke": {"n": 7}}
+        "a test", "linear_systems/test", {"linear": run}, seeds={"smoke": [0, 1]}, options={"smoke": {"n": 7}}
     )
     monkeypatch.setattr(FigureSpec, "module", module)
     monkeypatch.setattr(build, "load_spec", lambda key: spec)

@@ -443,3 +443,23 @@ class TestOracles:
         z, dlogp = standard.PointwiseAffineTransform(shift=-ours.mean)(x)
         close(ours(x)[0], z)
         close(ours(x)[1], dlogp.double())
+
+
+def test_the_authors_log_det_is_too_large_by_what_its_docstring_says() -> None:
+    ours, theirs = (
+        Dense(4, "glorot", seeded(), log_det=d, dtype=torch.float64) for d in ("slogdet", "cholesky")
+    )
+    s = torch.linalg.svdvals(ours.weight)
+    bias = 0.5 * (1 + 1e-5 / s.square()).log().sum()
+    x = points(3, 4)
+    close(theirs(x)[1], ours(x)[1] + bias, 1e-12)
+
+
+def test_the_authors_log_det_is_nan_where_their_cholesky_fails() -> None:
+    layer = Dense(3, log_det="cholesky", dtype=torch.float32)
+    with torch.no_grad():
+        # W^T W + 1e-5 I rounds to a matrix of rank one
+        layer.weight.copy_(torch.full((3, 3), 1e5) + torch.eye(3))
+    assert layer(points(2, 3).float())[1].isnan().all()
+    with pytest.raises(UsageError, match="slogdet, cholesky"):
+        Dense(3, log_det="lu")

@@ -53,3 +53,12 @@ def linear_baseline(train: Tensor, x: Tensor, alpha: float) -> Tensor:
     centred = train - mean
     cov = centred.mT @ centred / len(train)
     return gaussian_log_prob(x, mean, cov + alpha * torch.eye(len(cov), dtype=cov.dtype, device=cov.device))
+
+
+def manifold_log_likelihood(surface_entropy: float, codimension: int, alpha: float) -> float:
+    """The mean log-likelihood in nats that a Tikhonov-regularised flow tends to on a manifold, for small alpha.
+
+    On the manifold the flow has the density of the data with respect to surface area, of the given entropy in nats;
+    across it a Gaussian of std sqrt(alpha) in every direction, at its centre.
+    """
+    return -surface_entropy - 0.5 * codimension * math.log(2 * math.pi * alpha)

@@ -1,12 +1,13 @@
 """The catalogue of figures: what `conf/figure/<paper>/<fig>.yaml` says of each."""
 
+import functools
 import importlib
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from flowrepro.compose import compose, expand
-from flowrepro.config import conf_dir, identity, nearest
+from flowrepro.config import Config, conf_dir, identity, nearest
 from flowrepro.errors import UsageError
 
 SCALES = ("smoke", "demo", "cpu", "paper")
@@ -20,6 +21,16 @@ class PlannedRun:
     words: list[str]
     seed: int
 
+    @property
+    def config(self) -> Config:
+        """What the words compose to; composed once."""
+        return _composed(tuple(self.words))
+
+
+@functools.cache
+def _composed(words: tuple[str, ...]) -> Config:
+    return compose(list(words))
+
 
 @dataclass
 class FigureSpec:
@@ -28,6 +39,8 @@ class FigureSpec:
     title: str
     key: str = ""
     runs: dict[str, list[str]] = field(default_factory=dict)
+    # words added to every run at a scale
+    words: dict[str, list[str]] = field(default_factory=dict)
     seeds: dict[str, list[int]] = field(default_factory=dict)
     options: dict[str, dict[str, Any]] = field(default_factory=dict)
     minutes: dict[str, float] = field(default_factory=dict)
@@ -49,13 +62,14 @@ class FigureSpec:
         self.check(scale)
         return [
             PlannedRun(name, [*words, f"seed={seed}", f"scale={scale}"], seed)
-            for name, words in self._cases().items()
+            for name, words in self._cases(self.words.get(scale, [])).items()
             for seed in self.seeds[scale]
         ]
 
-    def _cases(self) -> dict[str, list[str]]:
+    def _cases(self, added: list[str]) -> dict[str, list[str]]:
         cases = {}
-        for name, words in self.runs.items():
+        for name, own in self.runs.items():
+            words = [*own, *added]
             for job in expand(words):
                 swept = [new for old, new in zip(words, job, strict=True) if old != new]
                 cases[" ".join([name, *swept])] = job
@@ -71,10 +85,14 @@ class FigureSpec:
         return self._resolved(scale) != self._resolved("paper")
 
     def _resolved(self, scale: str) -> Any:
+        """What makes the numbers of a scale; of the runs only the first seed's, and only if the cases are the paper's."""
         if scale not in self.seeds:
             return None
-        runs = [identity(compose(planned.words)) | {"scale": None} for planned in self.planned(scale)]
-        return self.seeds[scale], self.options.get(scale), runs
+        cases = self._cases(self.words.get(scale, []))
+        same_cases = cases.keys() == self._cases(self.words.get("paper", [])).keys()
+        first = [p for p in self.planned(scale) if p.seed == self.seeds[scale][0]] if same_cases else []
+        runs = [identity(p.config) | {"scale": None} for p in first]
+        return self.seeds[scale], self.options.get(scale), list(cases), runs
 
 
 def keys() -> list[str]:

@@ -7,6 +7,11 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+Values = Callable[[pd.DataFrame], list[float]]
+Test = Callable[[pd.DataFrame], tuple[list[float], "Threshold"]]
+
+# the scales at which a claim on trained flows means something
+TRAINED = ("cpu", "paper")
 HOLDS, FAILS, MIXED = "holds", "does not hold", "inconclusive"
 UNMEASURED = "not measured at this scale"
 
@@ -43,6 +48,16 @@ def within(value: float, tolerance: float) -> Threshold:
     return Threshold(value - tolerance, value + tolerance)
 
 
+def tested(values: Values, threshold: Threshold) -> Test:
+    """A claim's test: one value for each seed, and what they must pass."""
+    return lambda table: (values(table), threshold)
+
+
+def column(name: str, threshold: Threshold) -> Test:
+    """A claim's test on a column of a table with one row a seed."""
+    return tested(lambda table: table[name].tolist(), threshold)
+
+
 @dataclass(frozen=True)
 class Claim:
     """One checkable statement of a paper.
@@ -53,7 +68,7 @@ class Claim:
     key: str
     source: str
     says: str
-    test: Callable[[pd.DataFrame], tuple[list[float], Threshold]]
+    test: Test
     paper_value: str = ""
     unit: str = ""
     scales: tuple[str, ...] = ("smoke", "cpu", "paper")

@@ -4,7 +4,6 @@ from typing import Any
 
 import numpy as np
 
-from flowrepro.compose import compose
 from flowrepro.config import Config, flatten, run_name, to_tree
 from flowrepro.data import load
 from flowrepro.figures.catalogue import FigureSpec, PlannedRun
@@ -19,7 +18,7 @@ ENDED = ("completed", "diverged")
 
 def run_of(planned: PlannedRun, config: Config) -> Run:
     """The run that a figure's words name, below the command's output_dir."""
-    return Run(runs_folder(config) / run_name(compose(planned.words)))
+    return Run(runs_folder(config) / run_name(planned.config))
 
 
 def missing_runs(spec: FigureSpec, config: Config) -> list[PlannedRun]:

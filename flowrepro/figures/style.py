@@ -17,7 +17,7 @@ BLUE, ORANGE, GREEN, RED, GREY = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#7
 PALE = "#9CC9E3"
 LATENT_MAP = "viridis"
 GREY_MAP = "gray_r"
-DOTS = {"s": 4, "alpha": 0.7, "linewidths": 0, "rasterized": True}
+DOTS: Any = {"s": 4, "alpha": 0.7, "linewidths": 0, "rasterized": True}
 
 RC: Any = {
     "font.size": 9,

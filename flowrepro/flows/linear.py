@@ -12,7 +12,7 @@ from flowrepro.flows.core import Layer
 
 
 class Dense(Layer):
-    """z = W (x - b) with W any D x D matrix; dlogp = log |det W| by slogdet, without jitter.
+    """z = W (x - b) with W any D x D matrix; dlogp = log |det W|.
 
     linear_systems App. B; the weight is that of the data-to-latent direction.
 
@@ -23,9 +23,10 @@ class Dense(Layer):
         generator: source of all randomness.
         gain: factor of the initial weight.
         shrinkage: added to the eigenvalues of the data covariance by `whitening`.
+        log_det: a name of `LOG_DETS`; `slogdet` is exact.
 
     Raises:
-        UsageError: unknown init.
+        UsageError: unknown init or log_det.
     """
 
     def __init__(
@@ -35,11 +36,15 @@ class Dense(Layer):
         generator: torch.Generator | None = None,
         gain: float = 1.0,
         shrinkage: float = 5e-5,
+        log_det: str = "slogdet",
         dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__()
         if init not in INITS:
             raise UsageError(f"model.init={init} is unknown; known: {', '.join(INITS)}")
+        if log_det not in LOG_DETS:
+            raise UsageError(f"model.log_det={log_det} is unknown; known: {', '.join(LOG_DETS)}")
+        self.log_det = log_det
         self.init, self.gain, self.shrinkage = init, gain, shrinkage
         dtype = dtype or torch.get_default_dtype()
         self.weight = nn.Parameter((gain * INITS[init](dim, generator)).to(dtype))
@@ -50,7 +55,7 @@ class Dense(Layer):
         return self.init == "whitening"
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        return (x - self.bias) @ self.weight.mT, torch.linalg.slogdet(self.weight)[1].expand(x.shape[0])
+        return (x - self.bias) @ self.weight.mT, LOG_DETS[self.log_det](self.weight).expand(x.shape[0])
 
     def inverse(self, z: Tensor) -> Tensor:
         return torch.linalg.solve(self.weight, z.mT).mT + self.bias
@@ -115,6 +120,27 @@ class Permutation(Layer):
 
     def forward_tangents(self, x: Tensor, t: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         return *self(x), t[:, self.order]
+
+
+def exact_log_det(weight: Tensor) -> Tensor:
+    """log |det W| of a square matrix, without jitter."""
+    return torch.linalg.slogdet(weight)[1]
+
+
+AUTHORS_JITTER = 1e-5
+
+
+def authors_log_det(weight: Tensor) -> Tensor:
+    """1/2 log det(W^T W + 1e-5 I) by Cholesky, as the authors' code of linear_systems has it; nan where that fails.
+
+    It is too large by 1/2 sum log(1 + 1e-5 / s_i^2), and fails in float32 where s_max^2 / s_min^2 passes 1e7.
+    """
+    jitter = AUTHORS_JITTER * torch.eye(len(weight), dtype=weight.dtype, device=weight.device)
+    factor, failed = torch.linalg.cholesky_ex(weight.mT @ weight + jitter)
+    return torch.where(failed == 0, factor.diagonal().log().sum(), torch.nan)
+
+
+LOG_DETS = {"slogdet": exact_log_det, "cholesky": authors_log_det}
 
 
 def glorot(dim: int, generator: torch.Generator | None = None) -> Tensor:

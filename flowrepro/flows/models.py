@@ -48,10 +48,14 @@ def dense(activation: type[Elementwise]) -> Callable[..., list[Layer]]:
     def layers(config: DenseConfig, dim: int, generator: torch.Generator, dtype: torch.dtype) -> list[Layer]:
         whiten = config.init == "whitening"
         gain, inner = (config.gain, "orthogonal") if whiten else (1.0, config.init)
-        built: list[Layer] = [Dense(dim, config.init, generator, gain, config.shrinkage, dtype), activation()]
+
+        def affine(init: str, factor: float = 1.0) -> Dense:
+            return Dense(dim, init, generator, factor, config.shrinkage, config.log_det, dtype)
+
+        built: list[Layer] = [affine(config.init, gain), activation()]
         for _ in range(config.layers - 1):
-            built += [Dense(dim, inner, generator, dtype=dtype), activation()]
-        return [*built, Dense(dim, inner, generator, 1 / gain, dtype=dtype)]
+            built += [affine(inner), activation()]
+        return [*built, affine(inner, 1 / gain)]
 
     return layers
 

@@ -20,7 +20,7 @@ from flowrepro.analysis.bounds import linear_baseline
 from flowrepro.analysis.components import components_of
 from flowrepro.analysis.jacobian import jacobian
 from flowrepro.data.toy import TOYS
-from flowrepro.figures.claims import Claim, Threshold, at_least, at_most, within
+from flowrepro.figures.claims import Claim, at_least, at_most, column, within
 from flowrepro.figures.linear_systems.banana import banana_map
 from flowrepro.figures.style import BLUE, DOTS, ORANGE, PALE, RED, panels
 from flowrepro.flows.linear import zca
@@ -130,30 +130,26 @@ def arrows(axis: Axes, points: np.ndarray, directions: np.ndarray, std: np.ndarr
         )
 
 
-def _column(name: str, threshold: Threshold) -> Any:
-    return lambda table: (table[name].tolist(), threshold)
-
-
 CLAIMS = [
     Claim(
         "linear_whitens",
         "Fig. 1a",
         "W maps the Gaussian to N(0, I): ‖W Σ Wᵀ − I‖ in closed form",
-        _column("closed_form_error", at_most(1e-10)),
+        column("closed_form_error", at_most(1e-10)),
         "0",
     ),
     Claim(
         "linear_covariance",
         "Sec. 3.1",
         "the optimal W reconstructs the covariance: ‖(WᵀW)⁻¹ − Σ̂‖",
-        _column("covariance_error", at_most(1e-8)),
+        column("covariance_error", at_most(1e-8)),
         "0",
     ),
     Claim(
         "nonlinear_whitens",
         "Fig. 1b",
         "f maps the banana to N(0, I): ‖cov(Y) − I‖ of the samples",
-        _column("banana_whiteness", at_most(0.15)),
+        column("banana_whiteness", at_most(0.15)),
         "0",
         why="the sample is small",
     ),
@@ -161,21 +157,21 @@ CLAIMS = [
         "local_std_1",
         "Fig. 1b, Sec. 4",
         "larger local std at x = 0 from the SVD of the Jacobian",
-        _column("std_at_origin_1", within(2.0, 1e-9)),
+        column("std_at_origin_1", within(2.0, 1e-9)),
         "2",
     ),
     Claim(
         "local_std_2",
         "Fig. 1b, Sec. 4",
         "smaller local std at x = 0 from the SVD of the Jacobian",
-        _column("std_at_origin_2", within(0.5, 1e-9)),
+        column("std_at_origin_2", within(0.5, 1e-9)),
         "0.5",
     ),
     Claim(
         "local_covariance_varies",
         "Fig. 1b",
         "the local covariance changes from point to point: ‖Σ̂(x) − Σ̂(x')‖",
-        _column("local_covariance_change", at_least(1.0)),
+        column("local_covariance_change", at_least(1.0)),
         "> 0",
     ),
 ]

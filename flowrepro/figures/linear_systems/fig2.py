@@ -18,7 +18,7 @@ from scipy.stats import kstest
 from flowrepro.analysis.components import components_of
 from flowrepro.analysis.jacobian import jacobian
 from flowrepro.data.toy import TOYS
-from flowrepro.figures.claims import Claim, Threshold, at_least, at_most, within
+from flowrepro.figures.claims import Claim, at_least, at_most, column, within
 from flowrepro.figures.linear_systems.banana import ROTATION, banana_map
 from flowrepro.figures.style import DOTS, LATENT_MAP, panels
 from flowrepro.metrics.correlation import rank_correlations
@@ -77,63 +77,59 @@ def draw(table: pd.DataFrame, arrays: dict[str, np.ndarray]) -> Figure:
     return figure
 
 
-def _column(name: str, threshold: Threshold) -> Any:
-    return lambda table: (table[name].tolist(), threshold)
-
-
 CLAIMS = [
     Claim(
         "maps_to_normal",
         "Sec. 4",
         "f maps X to N(0, I₂): it is the latents turned by 120°, largest deviation",
-        _column("map_error", at_most(1e-10)),
+        column("map_error", at_most(1e-10)),
         "0",
     ),
     Claim(
         "normal_1",
         "Fig. 2b",
         "Y₁ is standard normal: Kolmogorov–Smirnov p",
-        _column("ks_p_1", at_least(1e-3)),
+        column("ks_p_1", at_least(1e-3)),
     ),
     Claim(
         "normal_2",
         "Fig. 2b",
         "Y₂ is standard normal: Kolmogorov–Smirnov p",
-        _column("ks_p_2", at_least(1e-3)),
+        column("ks_p_2", at_least(1e-3)),
     ),
     Claim(
         "jacobian",
         "Sec. 4",
         "the printed Jacobian has determinant 1 everywhere: largest deviation",
-        _column("det_error", at_most(1e-10)),
+        column("det_error", at_most(1e-10)),
         "0",
     ),
     Claim(
         "component_1",
         "Fig. 2d",
         "component 1 corresponds to ε₁: rank correlation",
-        _column("correlation_1", at_least(0.99)),
+        column("correlation_1", at_least(0.99)),
         "1",
     ),
     Claim(
         "component_2",
         "Fig. 2d",
         "component 2 corresponds to ε₂: rank correlation",
-        _column("correlation_2", at_least(0.98)),
+        column("correlation_2", at_least(0.98)),
         "1",
     ),
     Claim(
         "scaled",
         "Fig. 2d",
         "components are scaled by their variance: ratio of their standard deviations",
-        _column("std_ratio", at_least(5.0)),
+        column("std_ratio", at_least(5.0)),
         "> 1",
     ),
     Claim(
         "likelihood",
         "Sec. 4",
         "mean log-likelihood under f is minus the entropy log 2πe",
-        _column("log_prob", within(-2.837877, 0.15)),
+        column("log_prob", within(-2.837877, 0.15)),
         "-2.838",
         "nats",
     ),

@@ -1,0 +1,87 @@
+"""What figure 3 and the ablations measure of a flow on a manifold: its likelihood, components and samples."""
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from flowrepro.analysis.bounds import manifold_log_likelihood
+from flowrepro.analysis.components import Components, components_of, neighbour_signs
+from flowrepro.data import Data
+from flowrepro.figures.linear_systems.manifolds import MANIFOLDS
+from flowrepro.flows.core import Flow
+from flowrepro.metrics.correlation import rank_correlations
+from flowrepro.metrics.distance import energy_distance
+from flowrepro.metrics.likelihood import log_probs
+from flowrepro.metrics.separability import knn_r2
+
+ALPHA = 5e-5  # of the paper's Sec. 6.1: the optimum and the exact flow have it, whatever the run's own alpha
+BATCH = 1_000
+FAR = 1e3  # sinh throws single samples to infinity: those beyond this, and nan, are counted and left out
+
+
+def measure_manifold(flow: Flow, data: Data, n: int) -> dict[str, Any]:
+    """Everything about a flow trained on a manifold, at the first n training points and as many samples."""
+    x, latents = _finite_points(flow, data, n)
+    train = log_probs(flow.log_prob, data.train, BATCH)
+    val = log_probs(flow.log_prob, data.val, BATCH)
+    found = neighbour_signs(flow.components(x), x)
+    measured = projection_numbers(found, latents)
+    spread = found.values[:, 0].abs()
+    drawn = flow.sample(n, generator=torch.Generator().manual_seed(0))
+    bounded = drawn[(drawn.abs() < FAR).all(1)]
+    return measured | {
+        "train_log_prob": float(train.mean()),
+        "val_log_prob": float(val.mean()),
+        "val_worst": float(val.min()),
+        "optimum": manifold_log_likelihood(MANIFOLDS[data.name].surface_entropy, 1, ALPHA),
+        "std_1": float(found.std[:, 0].median()),
+        "std_2": float(found.std[:, 1].median()),
+        "null_std": float(found.std[:, -1].median()),
+        "s_max": float(1 / found.std[:, -1].min()),
+        "s_max_p99": float((1 / found.std[:, -1]).quantile(0.99)),
+        "spread": float(spread.std()),
+        "spread_p99": float(spread.quantile(0.99)),
+        "spread_max": float(spread.max()),
+        "outliers": float((spread > _exact_p99(data, x)).double().mean()),
+        "energy": energy_distance(bounded.double(), data.val.double()),
+        "lost_samples": len(drawn) - len(bounded),
+        "non_finite_points": n - len(x),
+        "x": x.numpy(),
+        "latents": latents.numpy(),
+        "components": found.values[:, :2].float().numpy(),
+    }
+
+
+def projection_numbers(found: Components, latents: Tensor) -> dict[str, float]:
+    """Rank correlations and k-NN R^2 of the two factors with the two leading components."""
+    top = found.values[:, :2].double().numpy()
+    correlations = np.abs(rank_correlations(top, latents.numpy()))
+    readable = knn_r2(top, latents.numpy())
+    return {
+        "correlation_1": float(correlations[0, 0]),
+        "correlation_2": float(correlations[1, 1]),
+        "r2_1": float(readable[0]),
+        "r2_2": float(readable[1]),
+    }
+
+
+def exact_components(data: Data, x: Tensor) -> Components:
+    """The components of the manifold's exact flow at x, signs by neighbours."""
+    return neighbour_signs(components_of(MANIFOLDS[data.name].exact_flow(ALPHA), x.double()), x)
+
+
+def _exact_p99(data: Data, x: Tensor) -> float:
+    """The size that one in a hundred of the exact flow's first components exceeds."""
+    exact = components_of(MANIFOLDS[data.name].exact_flow(ALPHA), x.double(), 1)
+    return float(exact.values.abs().quantile(0.99))
+
+
+@torch.no_grad()
+def _finite_points(flow: Flow, data: Data, n: int) -> tuple[Tensor, Tensor]:
+    """The first n training points and their latent factors, without those where the flow is not finite."""
+    assert data.train_latents is not None
+    x, latents = data.train[:n], data.train_latents[:n]
+    there = flow.log_prob(x).isfinite()
+    return x[there], latents[there]
