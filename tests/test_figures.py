@@ -12,6 +12,7 @@ from PIL import Image
 
 from flowrepro.compose import compose
 from flowrepro.config import conf_dir
+from flowrepro.data.images import OFFICIAL
 from flowrepro.errors import UsageError
 from flowrepro.figures import build, measured, store
 from flowrepro.figures.catalogue import FigureSpec, keys, load_spec
@@ -35,7 +36,9 @@ def test_the_place_follows_from_the_key(key):
 
 
 @pytest.mark.parametrize("key", keys())
-def test_every_figure_runs_at_smoke_scale_end_to_end(flowrepro, workdir, key):
+def test_every_figure_runs_at_smoke_scale_end_to_end(flowrepro, workdir, key, request):
+    if any(planned.config.dataset.name in OFFICIAL for planned in load_spec(key).planned("smoke")):
+        request.getfixturevalue("real_data")
     for verb in ("train", "evaluate", "plot"):
         answer = flowrepro(verb, f"figure={key}", "scale=smoke")
         assert answer.code == 0, answer.err

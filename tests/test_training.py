@@ -268,3 +268,11 @@ def test_every_optimizer_improves_the_likelihood(workdir, optimizer):
     train(quick(f"training.optimizer={optimizer}", "training.clip=10", "training.ema=0"))
     history = find("latest", workdir / "outputs" / "runs").history()
     assert history[-1]["val_log_prob"] > history[0]["val_log_prob"]
+
+
+def test_a_flow_that_is_never_finite_on_validation_still_has_both_checkpoints(workdir, monkeypatch):
+    monkeypatch.setattr(loop, "log_probs", lambda f, x, *rest: torch.full((len(x),), math.nan).double())
+    result = train(quick())
+    run = find("latest", workdir / "outputs" / "runs")
+    assert load(run.checkpoint("best"))["step"] == 0 and load(run.checkpoint("last"))["step"] == 24
+    assert result["best_val_log_prob"] == -math.inf

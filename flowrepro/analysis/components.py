@@ -23,9 +23,11 @@ class InvertibleMap(Protocol):
 
 
 class HasInverse(Protocol):
-    """What maps latents back to data."""
+    """What maps latents back to data; `prepared` is the same map for many products."""
 
     def inverse(self, z: Tensor) -> Tensor: ...
+
+    def prepared(self) -> "HasInverse": ...
 
 
 @dataclass(frozen=True)
@@ -54,7 +56,9 @@ def components(flow: InvertibleMap, x: Tensor, k: int | None = None, method: str
         UsageError: unknown method, or k not in 1 .. D.
         Diverged: the flow is not finite at some x.
     """
-    return components_of(flow.latents, x, k, flow.chain.inverse, method)
+    k, method = _settled(x.shape[1], k, True, method)
+    inverse = flow.chain.prepared().inverse if method == "matrix_free" else flow.chain.inverse
+    return components_of(flow.latents, x, k, inverse, method)
 
 
 def neighbour_signs(components: Components, x: Tensor, neighbours: int = 10) -> Components:

@@ -30,27 +30,37 @@ def jacobian(f: BatchMap, x: Tensor) -> Tensor:
 
 @torch.no_grad()
 def top_svd(
-    f: BatchMap, x: Tensor, k: int, iterations: int = 8, oversampling: int = 4
+    f: BatchMap, x: Tensor, k: int, iterations: int = 6, oversampling: int = 2
 ) -> tuple[Tensor, Tensor, Tensor]:
     """The k largest singular triplets of the Jacobian at each row of x (B, D), without forming it.
 
-    Block Krylov iteration on J^T J with a Rayleigh-Ritz step at the end: about 3 `iterations` products of J
-    or J^T with a block of k + oversampling vectors. The random start is always the same, so that the result
-    is a function of (f, x).
+    Block Lanczos on J^T J with full reorthogonalisation and a Rayleigh-Ritz step at the end: two products of J or J^T
+    with k + oversampling vectors an iteration. The random start is always the same, so that the result is a function
+    of (f, x).
 
     Returns:
         U (B, D, k), s (B, k) descending, V (B, D, k): J V = U diag(s).
     """
     push, pull = _products(f, x)
-    width = min(k + oversampling, x.shape[1])
-    block = _start(x, width)
-    blocks = [block]
-    for _ in range(min(iterations, -(-x.shape[1] // width) - 1)):
-        block = torch.linalg.qr(pull(push(block))).Q
-        blocks.append(block)
-    basis = torch.linalg.qr(torch.cat(blocks, -1)).Q
-    u, s, vh = torch.linalg.svd(push(basis), full_matrices=False)
+    dim, width = x.shape[1], min(k + oversampling, x.shape[1])
+    basis = _start(x, width)
+    image = images = push(basis)
+    for _ in range(iterations):
+        left = dim - basis.shape[-1]
+        if not left:
+            break
+        block = _orthonormal(pull(image)[..., :left], basis)
+        image = push(block)
+        basis, images = torch.cat([basis, block], -1), torch.cat([images, image], -1)
+    u, s, vh = torch.linalg.svd(images, full_matrices=False)
     return u[..., :k], s[..., :k], basis @ vh.mT[..., :k]
+
+
+def _orthonormal(block: Tensor, basis: Tensor) -> Tensor:
+    """Orthonormal columns (B, D, K) that span what a block adds to an orthonormal basis."""
+    for _ in range(2):  # once leaves rounding errors as large as what was taken away
+        block = torch.linalg.qr(block - basis @ (basis.mT @ block)).Q
+    return block
 
 
 def _pullback(f: BatchMap, x: Tensor) -> tuple[Tensor, BatchMap]:

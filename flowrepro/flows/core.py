@@ -46,6 +46,10 @@ class Layer(nn.Module):
     def update_statistics(self, x: Tensor) -> None:
         """Set what evaluation mode normalises by from the training data (N, D), where the layer keeps that."""
 
+    def prepared(self) -> Layer:
+        """The same map with what its inverse needs computed once, for many products with the inverse's Jacobian."""
+        return self
+
     def forward_tangents(self, x: Tensor, t: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """(z, dlogp, J t) for K tangent columns a sample, t of shape (B, D, K) with J = dz/dx at each x.
 
@@ -89,6 +93,9 @@ class Chain(Layer, nn.Sequential):
             x, dlogp, t = layer.forward_tangents(x, t)
             total = total + dlogp
         return x, total, t
+
+    def prepared(self) -> Chain:
+        return Chain(*(layer.prepared() for layer in self))
 
     @torch.no_grad()
     def init_from(self, x: Tensor) -> None:

@@ -65,11 +65,33 @@ class Dense(Layer):
         # (B, K, D) @ (D, D) folds into one matrix product, W @ (B, D, K) would be B of them
         return z, dlogp, (t.mT @ self.weight.mT).mT
 
+    def prepared(self) -> Prepared:
+        return Prepared(self)
+
     @torch.no_grad()
     def init_from(self, x: Tensor) -> None:
         if self.data_dependent:
             self.bias.copy_(x.double().mean(0))
             self.weight.copy_(self.gain * zca(x, self.shrinkage))
+
+
+class Prepared(Layer):
+    """A dense layer as it is now, with W^-1 computed once in float64: its inverse is a product, not a solve."""
+
+    inverse_weight: Tensor
+
+    def __init__(self, dense: Dense) -> None:
+        super().__init__()
+        self.dense = dense
+        inverse = torch.linalg.inv(dense.weight.detach().double()).to(dense.weight)
+        self.register_buffer("inverse_weight", inverse, persistent=False)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        z, dlogp = self.dense(x)
+        return z, dlogp
+
+    def inverse(self, z: Tensor) -> Tensor:
+        return z @ self.inverse_weight.mT + self.dense.bias
 
 
 class Rotation(Layer):

@@ -1,5 +1,6 @@
 """The training loop: one for all models, regularizers and phases."""
 
+import math
 import time
 import traceback
 from typing import Any
@@ -169,9 +170,14 @@ def _validate(run: Run, session: Session, progress: Progress, stage: Stage) -> N
     counters.samples = 0
     run.append_history(record)
     progress.record(f"validation {val['log_prob']:.4g} nats, best {max(counters.best, val['log_prob']):.4g}")
-    if val["log_prob"] > counters.best:
-        counters.best, counters.best_step = val["log_prob"], counters.step
+    # at step 0 even a flow that is not finite is the best so far: there is always a best checkpoint
+    if val["log_prob"] > counters.best or counters.step == 0:
+        counters.best, counters.best_step = _or_minus_inf(val["log_prob"]), counters.step
         session.save(run, "best")
+
+
+def _or_minus_inf(value: float) -> float:
+    return -math.inf if math.isnan(value) else value
 
 
 def _diverge(run: Run, session: Session, what: str, indices: list[int]) -> None:

@@ -57,7 +57,7 @@ def table(measures: list[dict[str, Any]]) -> pd.DataFrame:
     rows = []
     for m in measures:
         config, history = m["config"], m["history"]
-        best = int(np.nanargmax(history["val_log_prob"]))
+        best = int(np.argmax(np.nan_to_num(history["val_log_prob"], nan=-np.inf)))
         rows.append(
             {
                 "dataset": config["dataset.name"],

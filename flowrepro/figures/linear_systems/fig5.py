@@ -1,0 +1,252 @@
+"""linear_systems, Figure 5 and Sec. 6.2: training on MNIST 2s with and without regularisation, samples beside.
+
+What one should see: with alpha = 5e-5 training and validation scores stay together; without, the training score runs
+away and validation falls apart on single images. 173 of the 784 pixels never change in the training set, so that the
+likelihood has no upper bound without regularisation: its value says how long one trained, and only orderings mean
+something. (c) is footnote 2, an unregularised RealNVP; (d) the unregularised flow by the authors' code's own settings:
+Glorot, Adam 1e-3, 100 epochs, their float32 log-determinant. Scores in nats an image, pixels in [0, 1], without
+dequantisation, as in the paper; the linear baseline is the closed form with alpha = 5e-5.
+
+Costs two hours and a half on two cores at cpu scale, one seed; the regularised run alone is an hour on one core.
+"""
+
+import math
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from flowrepro.analysis.bounds import linear_baseline
+from flowrepro.data import Data
+from flowrepro.figures.claims import TRAINED, Claim, Values, at_least, at_most, tested
+from flowrepro.figures.style import BLUE, GREEN, GREY, ORANGE, show_images
+from flowrepro.flows.core import Flow
+from flowrepro.metrics.images import high_frequency_energy
+from flowrepro.metrics.likelihood import bits_per_dim, log_probs, summary
+
+ALPHA = 5e-5
+TITLES = {
+    "unregularised": "(a) unregularised, α = 0",
+    "regularised": "(b) regularised, α = 5e-5",
+    "realnvp": "(c) RealNVP, unregularised",
+    "authors": "(d) unregularised, authors' settings",
+}
+PAPER = {"unregularised": (3265.0, -5659.0), "regularised": (2111.0, 2014.0)}
+SHOWN = 36
+BATCH = 500
+
+
+def measure(flow: Flow, data: Data, n: int) -> dict[str, Any]:
+    """Scores on both splits with standard errors and worst images, the linear baseline's, and n samples."""
+    found: dict[str, Any] = {}
+    for split, x in (("train", data.train), ("val", data.val)):
+        scores = summary(log_probs(flow.log_prob, x, BATCH))
+        base = summary(linear_baseline(data.train, x, ALPHA))
+        found |= {f"{split}_{k}": float(scores[k]) for k in ("log_prob", "se", "median", "worst")}
+        found |= {f"{split}_bits_per_dim": bits_per_dim(scores["log_prob"], data.dim)}
+        found |= {f"linear_{split}": base["log_prob"], f"linear_{split}_se": base["se"]}
+    assert data.image_shape is not None
+    drawn = flow.sample(n, generator=torch.Generator().manual_seed(0))
+    finite = drawn[drawn.isfinite().all(1)].clamp(0, 1).reshape(-1, *data.image_shape).numpy()
+    real = data.val.reshape(-1, *data.image_shape).numpy()
+    return found | {
+        "non_finite_samples": float(n - len(finite)),
+        "noise": high_frequency_energy(finite) if len(finite) else math.nan,
+        "noise_of_data": high_frequency_energy(real),
+        "samples": (255 * finite[:SHOWN]).astype(np.uint8),
+    }
+
+
+def table(measures: list[dict[str, Any]]) -> pd.DataFrame:
+    """One row a run. `peak` is the best validation score in training, at `peak_step`."""
+    rows = []
+    for m in measures:
+        history = m["history"]
+        best = int(np.argmax(np.nan_to_num(history["val_log_prob"], nan=-np.inf)))
+        numbers = {k: v for k, v in m.items() if isinstance(v, float)}
+        row = {"model": m["case"], "seed": m["seed"], "state": m["state"], "step": m["step"]}
+        row |= {"minutes": m["result"].get("minutes", math.nan)} | numbers
+        row |= {"peak": history["val_log_prob"][best], "peak_step": history["step"][best]}
+        rows.append(row | {"gap": (row["train_log_prob"] - row["val_log_prob"]) / abs(row["train_log_prob"])})
+    return pd.DataFrame(rows)
+
+
+def draw(table: pd.DataFrame, arrays: dict[str, np.ndarray]) -> Figure:
+    """Training and validation curves of four flows, samples of each at their right."""
+    figure = Figure(figsize=(13, 7.2), layout="constrained")
+    grid = figure.add_gridspec(2, 4, width_ratios=[1.15, 1, 1.15, 1])
+    for i, (case, title) in enumerate(TITLES.items()):
+        row = table[table.model == case].iloc[0]
+        curves = figure.add_subplot(grid[i // 2, 2 * (i % 2)])
+        _draw_curves(curves, arrays, case, row)
+        curves.set_title(title + ("" if row.state == "completed" else f": {row.state} at step {row.step}"))
+        samples = figure.add_subplot(grid[i // 2, 2 * (i % 2) + 1])
+        shown = arrays[f"{case}/samples"]
+        if len(shown):
+            show_images(samples, shown / 255, 6)
+        samples.set_axis_off()
+        samples.set_title(f"samples, {row.non_finite_samples:.0f} not finite")
+    return figure
+
+
+def _draw_curves(axis: Axes, arrays: dict[str, np.ndarray], case: str, row: pd.Series) -> None:
+    steps = arrays[f"{case}/history_step"]
+    curves = {
+        "train_log_prob": (BLUE, "-", f"training, {row.train_log_prob:,.0f} at the end"),
+        "val_log_prob": (ORANGE, "--", f"validation, {row.val_log_prob:,.0f} ± {row.val_se:,.0f}"),
+        "val_worst": (GREY, "-", f"worst validation image, {row.val_worst:,.0f}"),
+    }
+    for column, (colour, style, label) in curves.items():
+        width = 0.8 if column == "val_worst" else 1.5
+        axis.plot(steps, arrays[f"{case}/history_{column}"], color=colour, ls=style, lw=width, label=label)
+    axis.axhline(row.linear_val, color=GREEN, ls=":", label=f"linear flow, validation, {row.linear_val:,.0f}")
+    for score, colour in zip(PAPER.get(case, ()), (BLUE, ORANGE), strict=False):
+        axis.axhline(score, color=colour, ls=(0, (1, 4)), lw=1, label=f"paper: {score:,.0f}")
+    scores = np.concatenate([arrays[f"{case}/history_{k}"][1:] for k in ("train_log_prob", "val_log_prob")])
+    low, high = np.nanmin(scores), np.nanmax(scores)
+    axis.set(xlabel="step", ylabel="log-likelihood (nats an image)")
+    if high - low > 8000 or low < -2000:
+        axis.set_yscale("symlog", linthresh=1000)
+    else:
+        axis.set_ylim(min(low, row.linear_val) - 150, high + 250)
+    axis.legend(fontsize=6.5, loc="best")
+
+
+def _of(model: str, column: str) -> Values:
+    return lambda table: table[table.model == model].sort_values("seed")[column].tolist()
+
+
+def _difference(one: Values, other: Values) -> Values:
+    """The first minus the second, seed by seed."""
+    return lambda table: [a - b for a, b in zip(one(table), other(table), strict=True)]
+
+
+def _free_minus_kept(column: str) -> Values:
+    return _difference(_of("unregularised", column), _of("regularised", column))
+
+
+def _after_peak(table: pd.DataFrame) -> list[float]:
+    """How far the unregularised validation score fell from its peak to the end, seed by seed."""
+    rows = table[table.model == "unregularised"].sort_values("seed")
+    return (rows.peak - rows.val_log_prob).tolist()
+
+
+def _realnvp_validation(table: pd.DataFrame) -> list[float]:
+    """RealNVP's validation score; minus infinity where it is no number."""
+    return [-math.inf if math.isnan(v) else v for v in _of("realnvp", "val_log_prob")(table)]
+
+
+def _noise_ratio(table: pd.DataFrame) -> list[float]:
+    free, kept = (_of(m, "noise")(table) for m in ("unregularised", "regularised"))
+    return [a / b for a, b in zip(free, kept, strict=True)]
+
+
+CLAIMS = [
+    Claim(
+        "regularised_validation",
+        "Sec. 6.2",
+        "the regularised flow reaches the paper's validation score",
+        tested(_of("regularised", "val_log_prob"), at_least(2014)),
+        "2,014",
+        "nats",
+        scales=TRAINED,
+        why="the training is shorter than the paper's",
+    ),
+    Claim(
+        "regularised_training",
+        "Sec. 6.2",
+        "the regularised flow reaches the paper's training score",
+        tested(_of("regularised", "train_log_prob"), at_least(2111)),
+        "2,111",
+        "nats",
+        scales=TRAINED,
+        why="the training is shorter than the paper's",
+    ),
+    Claim(
+        "regularised_generalises",
+        "Sec. 6.2",
+        "the regularised flow generalises: gap between training and validation over the training score",
+        tested(_of("regularised", "gap"), at_most(0.1)),
+        "0.046",
+        scales=TRAINED,
+    ),
+    Claim(
+        "beyond_linear",
+        "Sec. 6.2",
+        "the regularised flow is better than the best linear flow on validation",
+        tested(
+            _difference(_of("regularised", "val_log_prob"), _of("regularised", "linear_val")), at_least(50)
+        ),
+        "583",
+        "nats",
+        scales=TRAINED,
+    ),
+    Claim(
+        "unregularised_training_higher",
+        "Sec. 6.2",
+        "without regularisation the training score is higher than with it, difference",
+        tested(_free_minus_kept("train_log_prob"), at_least(0)),
+        "1,154",
+        "nats",
+        scales=TRAINED,
+    ),
+    Claim(
+        "unregularised_overfits",
+        "Sec. 6.2",
+        "without regularisation validation falls far below the regularised flow's, difference",
+        tested(_free_minus_kept("val_log_prob"), at_most(-1000)),
+        "-7,673",
+        "nats",
+        scales=TRAINED,
+        why="pixels that never change in training hardly change in validation either, and their likelihood grows in both",
+    ),
+    Claim(
+        "unregularised_falls",
+        "Fig. 5a",
+        "without regularisation validation passes a peak and declines: fall from the peak to the end",
+        tested(_after_peak, at_least(100)),
+        "thousands",
+        "nats",
+        scales=TRAINED,
+        why="at this length of training validation still rises, though single images are lost",
+    ),
+    Claim(
+        "unregularised_loses_images",
+        "Sec. 6.2",
+        "without regularisation single validation images collapse: score of the worst one",
+        tested(_of("unregularised", "val_worst"), at_most(-5000)),
+        "",
+        "nats",
+        scales=TRAINED,
+    ),
+    Claim(
+        "samples_cleaner",
+        "Sec. 6.2",
+        "the regularised flow's samples have less noise: energy of high frequencies, unregularised over regularised",
+        tested(_noise_ratio, at_least(1)),
+        "> 1",
+        scales=TRAINED,
+    ),
+    Claim(
+        "realnvp_does_not_converge",
+        "footnote 2",
+        "an unregularised RealNVP does not converge on MNIST: its validation score stays below the linear flow's",
+        tested(_realnvp_validation, at_most(1430.9)),
+        "does not converge",
+        "nats",
+        scales=TRAINED,
+    ),
+    Claim(
+        "authors_log_det",
+        "authors' code",
+        "the unregularised flow by the authors' own settings overfits as published: validation score",
+        tested(_of("authors", "val_log_prob"), at_most(0)),
+        "-5,659",
+        "nats",
+        scales=TRAINED,
+        why="a hundred epochs of the authors' defaults do not get there; the published length of training is not known",
+    ),
+]

@@ -1,0 +1,25 @@
+"""Numbers about images: how noisy they are, how a digit slants, how much ink it has."""
+
+import numpy as np
+
+
+def high_frequency_energy(images: np.ndarray) -> float:
+    """Mean squared Laplacian of images (n, H, W) with pixels in [0, 1]: noise raises it, smooth strokes keep it low."""
+    inner = images[:, 1:-1, 1:-1]
+    around = images[:, :-2, 1:-1] + images[:, 2:, 1:-1] + images[:, 1:-1, :-2] + images[:, 1:-1, 2:]
+    return float(((around - 4 * inner) ** 2).mean())
+
+
+def slant(images: np.ndarray) -> np.ndarray:
+    """mu_11 / mu_02 of images (n, H, W): the shear that would make a digit upright; positive leans left, (n,)."""
+    height, width = images.shape[1:]
+    y, x = np.mgrid[:height, :width]
+    mass = images.sum((1, 2))
+    dx = x - ((images * x).sum((1, 2)) / mass)[:, None, None]
+    dy = y - ((images * y).sum((1, 2)) / mass)[:, None, None]
+    return (images * dx * dy).sum((1, 2)) / (images * dy**2).sum((1, 2))
+
+
+def ink(images: np.ndarray) -> np.ndarray:
+    """The mean pixel of images (n, H, W): thick strokes have more, (n,)."""
+    return images.mean((1, 2))
