@@ -1,11 +1,12 @@
 """linear_systems, Figure 6: what Tikhonov regularisation does in two small problems.
 
 (a) A linear flow on a Gaussian in a plane of R^3, alpha 0 and 1e-4. (b) A flow of six softplus layers on a curve in R^2,
-alpha 0 and 1e-5; the paper does not give its curve, ours is X = (2 e, sin 2 e). Arrows: local components, as long as
-two local standard deviations in (a), a third of one in (b); the one across the data is too short to be seen. What one should see: the paper says that
-without regularisation the components come out wrong. With an exact log-determinant their directions come out right
-with and without it; what differs is the scale across the data: it falls without end at alpha = 0 (so the likelihood,
-right, keeps rising) and stops at sqrt(alpha) with regularisation.
+alpha 0 and 1e-5; the paper does not give its curve, ours is X = (2 e, sin 2 e). Arrows: local components, two local
+standard deviations long in (a), a third of one in (b); the one across the data is too short to be seen.
+
+What one should see: the paper says that without regularisation the components come out wrong. With an exact
+log-determinant their directions come out right with and without it; what differs is the scale across the data: it
+falls without end at alpha = 0, so that the likelihood, right, keeps rising, and stops at sqrt(alpha) with regularisation.
 
 A softplus layer maps R onto (0, inf), so that the flow of (b) covers only a wedge of its latent space: its density
 integrates to the base's mass there, and latents outside cannot be inverted. Samples that fall there are nan, and
