@@ -133,7 +133,8 @@ def _draw_curve(axis: Any, table: pd.DataFrame, arrays: dict[str, np.ndarray], m
     axis.scatter(x[:800, 0], x[:800, 1], color=PALE, **DOTS)
     if model:
         latents = arrays[f"{name}/latents"][:, 0]
-        places = np.linspace(*np.percentile(latents, [2, 98]), SHOWN)
+        low, high = np.percentile(latents, [2, 98])
+        places = np.linspace(low, high, SHOWN)
         shown = np.abs(latents[:, None] - places).argmin(0)
         for component, colour in enumerate((RED, GREEN)):
             steps = (
