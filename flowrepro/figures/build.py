@@ -93,10 +93,12 @@ def draw(outputs: Path, key: str, scale: str) -> Path:
 
 
 def label(spec: FigureSpec, scale: str, table: pd.DataFrame) -> str:
-    """What stands under the picture: key, scale, seeds, and whether it is reduced."""
+    """What stands under the picture: key, scale, whether it is reduced, seeds."""
     seeds = sorted(table.seed.unique()) if "seed" in table else []
     mark = " · reduced: not the paper's settings" if spec.reduced(scale) else ""
-    return f"{spec.key} · scale {scale}{mark} · drawn: seed {seeds[0]} of {len(seeds)} measured"
+    measured = f"seed{'s' * (len(seeds) > 1)} {', '.join(map(str, seeds))}"
+    single = f"; where one flow is drawn, it is that of seed {seeds[0]}" if len(seeds) > 1 else ""
+    return f"{spec.key} · scale {scale}{mark} · {measured}{single}"
 
 
 def _provenance(spec: FigureSpec, scale: str, measures: Measures, seconds: float) -> dict[str, Any]:

@@ -67,7 +67,7 @@ def draw(table: pd.DataFrame, arrays: dict[str, np.ndarray]) -> Figure:
     tails.set(ylabel="share of points", title="outliers of component 1", ylim=(0, None))
     for axis in axes[0]:
         axis.set_xscale("symlog", linthresh=1e-5, linscale=0.5)
-        axis.set(xlabel="α", xticks=[0, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1])
+        axis.set(xlabel="α", xlim=(-3e-6, 0.2), xticks=[0, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1])
         axis.legend(fontsize=7)
     return figure
 
