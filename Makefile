@@ -80,7 +80,7 @@ lower-bounds: ## the tests with the oldest versions that pyproject.toml allows, 
 	$(PYTHON) -m venv .venv-lower
 	sed -n '/^dependencies/,/^]/s/^ *"\([A-Za-z0-9-]*\)>=\([0-9.]*\).*/\1==\2/p' pyproject.toml > .venv-lower/bounds.txt
 	.venv-lower/bin/python -m pip install -q -c .venv-lower/bounds.txt -e '.[dev]'
-	OMP_NUM_THREADS=1 .venv-lower/bin/python -m pytest -n 2
+	OMP_NUM_THREADS=1 .venv-lower/bin/python -m pytest -n 2 -W default  # old versions warn of their own age
 
 clean: ## remove the environment and built files, keep outputs
 	rm -rf .venv .venv-lower dist *.egg-info

@@ -59,5 +59,7 @@ def _graph(rows: Indices, columns: Indices, n: int, weights: Array | None = None
     """The undirected graph as an upper triangle, so that an edge found from both ends is not added up."""
     low, high = np.minimum(rows, columns), np.maximum(rows, columns)
     _, first = np.unique(low * n + high, return_index=True)
+    # scipy before 1.15 knows graphs with 32-bit indices only
+    low, high = low.astype(np.int32), high.astype(np.int32)
     values = np.ones(len(first)) if weights is None else weights[first]
     return coo_array((values, (low[first], high[first])), shape=(n, n)).tocsr()
