@@ -43,9 +43,9 @@ def test_the_largest_scale_is_shown(flowrepro, workdir):
 
 
 def test_the_readmes_index_is_written_between_its_markers(workdir):
-    (workdir / "README.md").write_text(f"before\n{readme.BEGIN}old\n{readme.END}after\n")
+    (workdir / "README.md").write_text(f"before\n{readme.BEGIN}a stale line\n{readme.END}after\n")
     assert readme.write(workdir / "outputs") is not None
     text = (workdir / "README.md").read_text()
     assert text.startswith("before\n") and text.endswith("after\n")
-    assert "old" not in text and "| `linear_systems/fig1` |" in text and "not evaluated" in text
+    assert "a stale line" not in text and "| `linear_systems/fig1` |" in text and "not evaluated" in text
     assert readme.write(workdir / "nowhere" / "outputs") is None
