@@ -15,9 +15,11 @@ from flowrepro.flows.activations import Asinh, Softplus
 from flowrepro.flows.core import Chain, Layer
 from flowrepro.flows.coupling import AffineCoupling
 from flowrepro.flows.linear import Dense, Permutation, Rotation, orthogonal
+from flowrepro.flows.moments import BinnedCoupling, QuadraticCoupling
 from flowrepro.flows.nets import mlp
 from flowrepro.flows.norm import BatchNorm
-from flowrepro.flows.preprocess import Center
+from flowrepro.flows.optimal import OptimalRotation
+from flowrepro.flows.preprocess import Center, Standardize
 
 # torch's forward-mode differentiation scripts its own formulas when it is first used
 pytestmark = pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecated:DeprecationWarning")
@@ -75,6 +77,10 @@ CATALOGUE = {
     "asinh": Case(lambda dim, dtype: Asinh()),
     "softplus": Case(lambda dim, dtype: Softplus(), low=1e-3),
     "center": Case(Center),
+    "standardize": Case(Standardize),
+    "binned_coupling": Case(lambda dim, dtype: BinnedCoupling(dim, dtype, bins=8), min_dim=2),
+    "quadratic_coupling": Case(lambda dim, dtype: QuadraticCoupling(dim, dim // 2, dtype), min_dim=2),
+    "optimal_rotation": Case(lambda dim, dtype: OptimalRotation(dim, 1, dim, dtype), min_dim=2),
     "coupling_exponential": Case(coupling("exponential"), min_dim=2),
     "coupling_soft_clamp": Case(coupling("soft_clamp"), min_dim=2),
     "batch_norm": Case(lambda dim, dtype: BatchNorm(dim, dtype)),

@@ -244,6 +244,22 @@ def two_spirals(n: int, generator: Generator) -> tuple[Tensor, Tensor | None]:
     return sign * points / 3 + 0.1 * normal(n, generator), None
 
 
+def two_spirals_log_density(x: Tensor) -> Tensor:
+    """A square of side 1/6 convolved with the noise at every point of the curve, by the midpoint rule."""
+    angle = midpoints(400, x).sqrt() * 3 * math.pi
+    corners = angle * torch.stack([-angle.cos(), angle.sin()]) / 3
+    # the second spiral is the first one turned by 180 degrees
+    both = torch.cat([x, -x])
+    masses = [
+        ((corner + 1 / 6 - y[:, None]) / 0.1 / math.sqrt(2)).erf()
+        - ((corner - y[:, None]) / 0.1 / math.sqrt(2)).erf()
+        for corner, y in zip(corners, both.unbind(1), strict=True)
+    ]
+    # each difference of error functions is twice a mass, and the square has area 1/36
+    density = 36 / 4 * (masses[0] * masses[1]).mean(1)
+    return ((density[: len(x)] + density[len(x) :]) / 2).log()
+
+
 def checkerboard(n: int, generator: Generator) -> tuple[Tensor, Tensor | None]:
     """Uniform on the eight black squares, of side 2, of a board on [-4, 4]^2."""
     first = uniform(n, generator, -2, 2)
@@ -314,7 +330,7 @@ TOYS: dict[str, Toy] = {
         Toy("rings", 2, circle_sampler(*RINGS), (), circle_log_density(*RINGS)),
         Toy("8gaussians", 2, eight_gaussians, (), eight_gaussians_log_density),
         Toy("pinwheel", 2, pinwheel),
-        Toy("2spirals", 2, two_spirals),
+        Toy("2spirals", 2, two_spirals, (), two_spirals_log_density),
         Toy("checkerboard", 2, checkerboard, (), checkerboard_log_density, math.log(32)),
         Toy("swissroll", 2, swissroll, (), swissroll_log_density),
     )
