@@ -29,6 +29,9 @@ class ToyConfig:
     n_val: int = option(2_000, "held-out points drawn")
     noise: float = option(0.0, "std of isotropic noise added to every point")
     seed: int = option(0, "seed of the points (the run's own seed is `seed`)")
+    fresh: bool = option(
+        False, "draw new points at every step; the n_train ones initialise the flow and choose its rotations"
+    )
 
 
 @dataclass
@@ -86,6 +89,24 @@ class RealNVPConfig:
     hidden: list[int] = option([512, 512], "widths of the hidden layers of a coupling's network")
     scale: str = option("exponential", "exponential (no bound) or soft_clamp (within e^-2 to e^2)")
     batch_norm: bool = option(True, "batch norm before every coupling")
+    rotation: str = option("permutation", "permutation (behind a coupling), or as model=coupling has it")
+
+
+@dataclass
+class CouplingConfig:
+    """[rotation, affine coupling] x layers (single_coupling Eq. 4 and 5)."""
+
+    name: str
+    layers: int = option(12, "coupling layers")
+    passive: int = option(1, "dimensions that a coupling leaves unchanged (0: half of them)")
+    hidden: list[int] = option([64], "widths of the hidden layers of a coupling's network")
+    scale: str = option("soft_clamp", "exponential (no bound) or soft_clamp (within e^-2 to e^2)")
+    output_scale: float = option(0.1, "factor of the networks' output: makes large learning rates bearable")
+    rotation: str = option(
+        "random", "random, oas (the optimal subspace of the data that arrive) or axis (one after the other)"
+    )
+    angle: float = option(0.0, "rotation=axis: degrees that the first rotation turns in the first two axes")
+    standardize: bool = option(False, "divide each dimension by its std first")
 
 
 @dataclass
@@ -117,6 +138,14 @@ class Phase:
     train_layers: list[int] | None = option(None, "indices of the layers that are trained (all)")
     active_layers: int | None = option(None, "only the first layers of the chain are applied (all)")
     reset_optimizer: bool = option(False, "forget the optimizer's moments at the start")
+    rotate: list[int] | None = option(
+        None, "indices of layers initialised again at the start, from what reaches them"
+    )
+    each_layer: str | None = option(
+        None,
+        "this phase is one for each coupling in turn, optimal rotations chosen at its start: "
+        "alone (only it is trained) or together (with those before it)",
+    )
 
 
 @dataclass
@@ -139,6 +168,7 @@ class TrainingConfig:
     """The one training loop."""
 
     steps: int = option(5_000, "optimizer steps in all")
+    steps_per_layer: int = option(0, "steps for each of model.layers; training.steps follows (0: off)")
     batch_size: int = option(200, "samples a step")
     optimizer: str = option("adam", "adam, adamw or adamax")
     lr: float = option(1e-3, "learning rate")
@@ -147,6 +177,7 @@ class TrainingConfig:
     weight_decay: float = option(0.0, "weight decay (adamw: decoupled)")
     schedule: str = option("constant", "constant, cosine or exponential")
     final_lr: float = option(0.01, "learning rate at the end of a schedule, as a share of lr")
+    decay_every: int = option(0, "exponential: steps between the drops of the learning rate (0: smooth)")
     warmup: int = option(0, "steps of linear warm-up")
     clip: float = option(0.0, "clip the gradient norm (0: off)")
     ema: float = option(0.0, "decay of averaged weights used for evaluation (0: off)")
@@ -208,6 +239,7 @@ SCHEMAS: dict[str, dict[str, type]] = {
         "dense_asinh": DenseConfig,
         "dense_softplus": DenseConfig,
         "realnvp": RealNVPConfig,
+        "coupling": CouplingConfig,
     },
     "regularizer": {"none": NoRegularizerConfig, "tikhonov": TikhonovConfig},
 }
@@ -222,16 +254,18 @@ CHOICES = {
     "model.init": ("glorot", "orthogonal", "whitening"),
     "model.log_det": ("slogdet", "cholesky"),
     "model.scale": ("exponential", "soft_clamp"),
+    "model.rotation": ("permutation", "random", "oas", "axis"),
     "regularizer.estimator": ("auto", "exact", "hutchinson"),
 }
+EACH_LAYER = ("alone", "together")
 POSITIVE = (
     "training.steps training.batch_size training.lr training.validate_every training.eval_batch_size "
-    "jobs training.final_lr model.layers model.gain dataset.n_train dataset.n_val regularizer.probes "
+    "jobs training.final_lr model.layers model.gain model.output_scale dataset.n_train dataset.n_val regularizer.probes "
     "evaluation.n_samples evaluation.n_components"
 ).split()
 NOT_NEGATIVE = (
     "regularizer.alpha training.weight_decay training.warmup training.clip dataset.noise model.shrinkage threads "
-    "model.passive "
+    "model.passive training.steps_per_layer training.decay_every "
     "evaluation.temperature"
 ).split()
 
@@ -278,6 +312,14 @@ def phase_problems(phases: list[Phase]) -> list[str]:
     )
     choices = CHOICES["training.schedule"]
     for i, phase in enumerate(phases):
+        if phase.each_layer not in (None, *EACH_LAYER):
+            found.append(
+                f"phases.sequence[{i}]: each_layer={phase.each_layer} is not one of {', '.join(EACH_LAYER)}"
+            )
+        if phase.each_layer and (phase.train_layers, phase.active_layers, phase.rotate) != (None, None, None):
+            found.append(
+                f"phases.sequence[{i}]: each_layer says which layers; leave out train_layers, active_layers, rotate"
+            )
         if phase.share <= 0 or (phase.lr is not None and phase.lr <= 0):
             found.append(f"phases.sequence[{i}]: share and lr must be positive")
         if phase.alpha_from is not None and phase.alpha_from <= 0:
@@ -364,6 +406,8 @@ def from_tree(tree: dict[str, Any]) -> Config:
     except OmegaConfBaseException as error:
         raise UsageError(f"config key {error.full_key or '?'}: {str(error).splitlines()[0]}") from error
     assert isinstance(config, Config)
+    if config.training.steps_per_layer:
+        config.training.steps = config.training.steps_per_layer * getattr(config.model, "layers", 1)
     if found := problems(config):
         raise UsageError("; ".join(found))
     return config

@@ -37,7 +37,10 @@ def load(run: str = "latest", checkpoint: str = "best", output_dir: str = "outpu
 
 
 def load_flow(run: Run, checkpoint: str) -> Flow:
-    """The flow of a run's checkpoint; its shape comes from the run's config and the checkpoint alone."""
+    """The flow of a run's checkpoint; its shape comes from the run's config and the checkpoint alone.
+
+    Of a flow that is trained layer by layer these are the layers that were active.
+    """
     config = run.config
     path = run.checkpoint(checkpoint)
     state = checkpoints.load(path)
@@ -52,4 +55,5 @@ def load_flow(run: Run, checkpoint: str) -> Flow:
         raise CheckpointError(
             f"{path} does not fit the model of its config.yaml; use overwrite=true"
         ) from error
-    return flow.eval().requires_grad_(False)
+    active = state.get("active_layers")
+    return (flow if active is None else flow.slice(active)).eval().requires_grad_(False)

@@ -366,6 +366,13 @@ def test_a_net_is_glorot_uniform_and_can_start_at_zero() -> None:
     assert not mlp([3, 5, 2], seeded(), zero_last=True)(torch.ones(1, 3)).any()
 
 
+def test_a_net_can_start_as_torchs_own() -> None:
+    net = mlp([4, 5000, 1], seeded(), dtype=torch.float64, init="fan_in")
+    for parameter in (net[0].weight, net[0].bias):
+        assert 0.49 < parameter.abs().max() <= 0.5
+        assert abs(float(parameter.mean())) < 0.02
+
+
 class TestOracles:
     """The same layers in zuko and nflows."""
 

@@ -13,7 +13,11 @@ import pytest
 import torch
 
 from flowrepro.compose import compose
+from flowrepro.data import load as load_data
 from flowrepro.errors import Diverged, Stopped, UsageError
+from flowrepro.flows.core import Chain
+from flowrepro.flows.models import build
+from flowrepro.loading import load_flow
 from flowrepro.runs.checkpoints import load
 from flowrepro.runs.folder import Run, claimed, find
 from flowrepro.training import loop
@@ -32,6 +36,18 @@ QUICK = [
     "training.validate_every=5",
     "training.checkpoint_seconds=0",
     "training.ema=0.9",
+]
+
+
+LAYERS = [
+    "dataset=square",
+    "dataset.fresh=true",
+    "model=coupling",
+    "model.layers=3",
+    "model.hidden=[8]",
+    "model.rotation=oas",
+    "training.batch_size=64",
+    "training.lr=1e-2",
 ]
 
 
@@ -88,6 +104,29 @@ def test_interrupted_and_continued_equals_undisturbed_bit_for_bit(undisturbed, w
     for which in ("last", "best"):
         assert equal(weights(run, which), weights(undisturbed, which))
     assert timeless(run) == timeless(undisturbed)
+
+
+@pytest.mark.parametrize(
+    ("phases", "stops"), [("layerwise", [8, 13]), ("progressive", [16]), ("layerwise_start", [1])]
+)  # a layer has eight steps; four in the last
+def test_layers_and_rotations_in_turn_resume_bit_for_bit(workdir, monkeypatch, phases, stops):
+    words, take_step = [*LAYERS, f"phases={phases}"], loop._take_step
+    train(quick(*words, "output_dir=undisturbed"))
+
+    def stop_at(run, session, *rest):
+        take_step(run, session, *rest)
+        if stops and session.counters.step == stops[0]:
+            stops.pop(0)
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr(loop, "_take_step", stop_at)
+    while stops:
+        with pytest.raises(Stopped):
+            train(quick(*words))
+    assert train(quick(*words))["state"] == "completed"
+    stopped, whole = (find("latest", workdir / o / "runs") for o in ("outputs", "undisturbed"))
+    assert all(equal(weights(stopped, which), weights(whole, which)) for which in ("last", "best"))
+    assert timeless(stopped) == timeless(whole)
 
 
 def test_kill_9_in_mid_training_and_the_same_command(workdir):
@@ -261,6 +300,104 @@ def test_frozen_and_inactive_layers_do_not_move(workdir):
     ]
     assert {k.split(".")[1] for k in moved[0]} == {"1"}
     assert {k.split(".")[1] for k in moved[1]} == {"1", "3", "5"}
+
+
+def test_a_phase_for_each_coupling():
+    config = compose([*LAYERS, "phases=layerwise", "training.steps=30"])
+    chain = build(config.model, 2, generator(0), torch.float64).chain
+    alone = stages(config, chain)  # centre, then rotation and coupling three times
+    assert [(s.start, s.end) for s in alone] == [(0, 10), (10, 20), (20, 30)]
+    assert [s.active_layers for s in alone] == [3, 5, 7]
+    assert [s.train_layers for s in alone] == [(0, 1, 2), (3, 4), (5, 6)]
+    assert [s.rotate for s in alone] == [(0, 1), (3,), (5,)]
+    config.phases.sequence[0].each_layer = "together"
+    assert [s.train_layers for s in stages(config, chain)] == [tuple(range(n)) for n in (3, 5, 7)]
+    assert sum(s.end - s.start for s in stages(config, chain)) == 30
+    with pytest.raises(UsageError, match="model of couplings"):
+        stages(config, Chain())
+    config.phases.sequence[0].each_layer, config.phases.sequence[0].rotate = None, [9]
+    with pytest.raises(UsageError, match=r"rotate=\[9\].*7 layers"):
+        stages(config, chain)
+
+
+def test_layerwise_training_moves_one_coupling_at_a_time_and_rotates_as_it_comes(workdir, monkeypatch):
+    take_step, states = loop._take_step, {}
+
+    def record(run, session, *rest):
+        states[session.counters.step] = {k: v.clone() for k, v in session.flow.state_dict().items()}
+        take_step(run, session, *rest)
+
+    monkeypatch.setattr(loop, "_take_step", record)
+    train(quick(*LAYERS, "phases=layerwise", "training.ema=0"))
+    run = find("latest", workdir / "outputs" / "runs")
+    states[24] = load(run.checkpoint("last"))["training"]
+    for first, last, layers in ((1, 8, {2}), (9, 16, {4}), (17, 24, {6})):
+        moved = {k for k in states[first] if not torch.equal(states[first][k], states[last][k])}
+        assert {int(k.split(".")[1]) for k in moved} == layers
+    for step, layer in ((8, 3), (16, 5)):
+        key = f"chain.{layer}.matrix"
+        assert not torch.equal(states[step][key], states[step + 1][key]), "chosen anew by the trained layers"
+    assert [len(r["layers"]) for r in run.history()] == [3, 3, 3, 5, 5, 5, 7, 7]
+
+
+def test_the_best_checkpoint_has_the_layers_that_were_active(workdir, monkeypatch):
+    """Layers not trained yet are no part of the flow that is validated, saved as best, and loaded."""
+    words = [*LAYERS, "phases=layerwise", "training.ema=0", "model.output_scale=5"]
+    take_step = loop._take_step
+
+    def stop(run, session, *rest):
+        take_step(run, session, *rest)
+        if session.counters.step == 12:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr(loop, "_take_step", stop)
+    with pytest.raises(Stopped):
+        train(quick(*words))
+    run = find("latest", workdir / "outputs" / "runs")
+    best, flow = load(run.checkpoint("best")), load_flow(run, "best")
+    assert len(load_flow(run, "last").chain) == 5
+    assert len(flow.chain) == best["active_layers"]
+    held_out = load_data(run.config.dataset, torch.float64).val
+    assert float(flow.log_prob(held_out).mean()) == pytest.approx(best["best"], abs=1e-9)
+
+
+def test_fresh_points_are_new_at_every_step_and_a_function_of_seed_and_step(workdir, monkeypatch):
+    seen, take_step = {}, loop._take_step
+
+    def record(run, session, *rest):
+        seen[session.config.seed, session.counters.step] = session.batch(torch.arange(3))
+        take_step(run, session, *rest)
+
+    monkeypatch.setattr(loop, "_take_step", record)
+    for seed in (0, 1):
+        train(quick(*LAYERS, "training.steps=3", f"seed={seed}"))
+    assert len({tuple(x.flatten().tolist()) for x in seen.values()}) == 6
+    assert all(x.shape == (64, 2) for x in seen.values())
+    before = dict(seen)
+    train(quick(*LAYERS, "training.steps=3", "overwrite=true"))
+    assert all(torch.equal(seen[key], before[key]) for key in before)
+
+
+def test_steps_for_each_layer_and_drops_of_the_learning_rate():
+    config = compose([*LAYERS, "training.steps_per_layer=100"])
+    assert config.training.steps == 300
+    words = ["training.schedule=exponential", "training.final_lr=0.9", "training.decay_every=100"]
+    stage = stages(compose([*LAYERS, *words, "training.lr=0.1", "training.steps=100"]))[0]
+    assert stage.lr_at(0) == stage.lr_at(99) == 0.1
+    # x 0.9 every 100 steps of 4,096, as single_coupling Ex. 1 has it
+    words[1] = f"training.final_lr={0.9**40.96}"
+    stage = stages(compose([*LAYERS, *words, "training.lr=0.1", "training.steps=4096"]))[0]
+    for step in (0, 99, 100, 250, 4095):
+        assert stage.lr_at(step) == pytest.approx(0.1 * 0.9 ** (step // 100))
+
+
+@pytest.mark.parametrize("rotation", ["oas", "random", "axis"])
+def test_realnvp_takes_the_same_rotations_and_phases(workdir, rotation):
+    words = ["model=realnvp", "model.layers=2", "model.hidden=[8]", f"model.rotation={rotation}"]
+    train(quick("dataset=scurve", *words, "phases=layerwise", "training.ema=0", "training.lr=1e-2"))
+    history = find("latest", workdir / "outputs" / "runs").history()
+    assert history[-1]["val_log_prob"] > history[0]["val_log_prob"]
+    assert [len(r["layers"]) for r in history][-1] == 7
 
 
 @pytest.mark.parametrize("optimizer", ["adam", "adamw", "adamax"])

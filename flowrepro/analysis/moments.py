@@ -99,14 +99,26 @@ def monomials(passive: Tensor) -> Tensor:
 def fit_quadratic(passive: Tensor, active: Tensor) -> Quadratic:
     """The fit of active (N, A) on passive (N, P); the variance is scaled so that residuals have mean square v."""
     q = monomials(passive)
-    gram = q.mT @ q
-    solve = torch.linalg.cholesky(gram + RIDGE * gram.diagonal().mean() * torch.eye(len(gram)).to(gram))
-    mean_weight = torch.cholesky_solve(q.mT @ active, solve)
-    squares = (active - q @ mean_weight).square().clamp(min=torch.finfo(active.dtype).tiny)
-    weight = torch.cholesky_solve(q.mT @ squares.log(), solve)
-    fitted = q @ weight
-    # the logarithm of a squared residual is lower than log v on average: by 1.27 where it is normal
-    offset = (squares / fitted.exp()).mean(0).log()
-    weight[0] += offset
-    low, high = (fitted + offset).aminmax(dim=0)
+    mean_weight = ridge(q.mT @ q, q.mT @ active)
+    fitted = q @ log_variance_weight(q, active - q @ mean_weight)
+    # the mean once more, each sample now counting by its precision
+    precision = (fitted.mean(0) - fitted).exp().mT[:, None, :]
+    mean_weight = ridge((q.mT * precision) @ q, (q.mT * precision) @ active.mT[..., None])[..., 0].mT
+    weight = log_variance_weight(q, active - q @ mean_weight)
+    low, high = (q @ weight).aminmax(dim=0)
     return Quadratic(mean_weight, weight, low, high)
+
+
+def log_variance_weight(q: Tensor, residual: Tensor) -> Tensor:
+    """The weight (F, A) of log v on features (N, F) by least squares of log residual^2 (N, A)."""
+    squares = residual.square().clamp(min=torch.finfo(residual.dtype).tiny)
+    weight = ridge(q.mT @ q, q.mT @ squares.log())
+    # a logarithm's mean is lower than the mean's logarithm, by 1.27 where residuals are normal
+    weight[0] += (squares / (q @ weight).exp()).mean(0).log()
+    return weight
+
+
+def ridge(gram: Tensor, right: Tensor) -> Tensor:
+    """Solve gram w = right for one or a batch of positive semidefinite matrices, a little of their diagonal added."""
+    diagonal = RIDGE * gram.diagonal(dim1=-2, dim2=-1).mean(-1)[..., None, None]
+    return torch.linalg.solve(gram + diagonal * torch.eye(gram.shape[-1]).to(gram), right)

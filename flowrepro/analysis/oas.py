@@ -23,7 +23,8 @@ from flowrepro.analysis.moments import (
 )
 
 BINS = 32
-CANDIDATES = 180
+# candidates judged by bins, and by the slower regression
+CANDIDATES, REGRESSED_CANDIDATES = 180, 48
 MAX_SAMPLES = 8192
 # rotations at once: what they need stays in the processor's cache
 CHUNK = 24
@@ -85,22 +86,22 @@ def estimated_improvement(x: Tensor, rotations: Tensor, passive: int) -> Tensor:
     return regression_improvement(x, rotations, passive)
 
 
-def optimal_rotation(x: Tensor, passive: int, generator: Generator, candidates: int = CANDIDATES) -> Tensor:
+def optimal_rotation(x: Tensor, passive: int, generator: Generator) -> Tensor:
     """The rotation (D, D), in float64, of the largest estimated Delta for samples x (N, D); Alg. 1.
 
     In the plane the candidates are equally spaced angles over half a turn, after which Delta repeats. Elsewhere they
     are the axes, the principal axes and random rotations; then the best one is turned a little, and less each time.
     """
     x = x.double()
-    dim = x.shape[1]
+    dim, count = x.shape[1], CANDIDATES if passive == 1 else REGRESSED_CANDIDATES
     if dim == 2:
-        found = plane_rotation(torch.arange(candidates) * (180 / candidates))
+        found = plane_rotation(torch.arange(count) * (180 / count))
         return found[estimated_improvement(x, found, passive).argmax()]
-    tried = torch.cat([axes(x), haar(candidates, dim, generator)])
+    tried = torch.cat([axes(x), haar(count, dim, generator)])
     gains = estimated_improvement(x, tried, passive)
     best, gain = tried[gains.argmax()], gains.max()
     for turn in range(REFINEMENTS):
-        near = turns(candidates // REFINEMENTS, dim, FIRST_TURN / 2**turn, generator) @ best
+        near = turns(count // REFINEMENTS, dim, FIRST_TURN / 2**turn, generator) @ best
         gains = estimated_improvement(x, near, passive)
         if gains.max() > gain:
             best, gain = near[gains.argmax()], gains.max()

@@ -4,6 +4,7 @@ Nothing is centred here: centring by the training mean is the first layer of eve
 """
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,6 +33,8 @@ class Data:
     image_shape: tuple[int, ...] | None = None
     levels: int | None = None
     entropy: float | None = None
+    # n new points from a generator, where every step is to draw its own
+    fresh: Callable[[int, torch.Generator], Tensor] | None = None
 
     @property
     def dim(self) -> int:
@@ -70,10 +73,14 @@ def check(config: Any) -> str:
 
 def _load_toy(config: ToyConfig, dtype: torch.dtype) -> Data:
     toy, n = TOYS[config.name], config.n_train
-    generator = torch.Generator().manual_seed(config.seed)
-    x, latents = toy.sample(n + config.n_val, generator)
-    if config.noise:
-        x = x + config.noise * torch.randn(x.shape, generator=generator, dtype=x.dtype)
+
+    def draw(n: int, generator: torch.Generator) -> tuple[Tensor, Tensor | None]:
+        x, latents = toy.sample(n, generator)
+        if config.noise:
+            x = x + config.noise * torch.randn(x.shape, generator=generator, dtype=x.dtype)
+        return x, latents
+
+    x, latents = draw(n + config.n_val, torch.Generator().manual_seed(config.seed))
     return _data(
         config.name,
         x[:n].numpy(),
@@ -84,6 +91,7 @@ def _load_toy(config: ToyConfig, dtype: torch.dtype) -> Data:
         val_latents=None if latents is None else latents[n:],
         latent_names=toy.latent_names,
         entropy=None if config.noise else toy.entropy,
+        fresh=(lambda n, generator: draw(n, generator)[0].to(dtype)) if config.fresh else None,
     )
 
 

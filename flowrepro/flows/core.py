@@ -43,6 +43,11 @@ class Layer(nn.Module):
     def init_from(self, x: Tensor) -> None:
         """Set parameters or buffers from the training data (N, D), where the layer wants that."""
 
+    def anticipated(self, x: Tensor) -> Tensor:
+        """What layers behind this one are initialised by, (N, D): by default what it makes of x now."""
+        z: Tensor = self(x)[0]
+        return z
+
     def update_statistics(self, x: Tensor) -> None:
         """Set what evaluation mode normalises by from the training data (N, D), where the layer keeps that."""
 
@@ -103,7 +108,7 @@ class Chain(Layer, nn.Sequential):
         last = max((i for i, layer in enumerate(self) if layer.data_dependent), default=-1)
         for layer in list(self)[: last + 1]:
             layer.init_from(x)
-            x = layer(x)[0]
+            x = layer.anticipated(x)
 
     @torch.no_grad()
     def update_statistics(self, x: Tensor) -> None:

@@ -4,17 +4,20 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
+from torch import nn
 
-from flowrepro.config import DenseConfig, LinearConfig, RealNVPConfig
+from flowrepro.analysis.oas import plane_rotation
+from flowrepro.config import CouplingConfig, DenseConfig, LinearConfig, RealNVPConfig
 from flowrepro.errors import UsageError
 from flowrepro.flows.activations import Asinh, Elementwise, Softplus
 from flowrepro.flows.bases import StandardNormal
 from flowrepro.flows.core import Chain, Flow, Layer
 from flowrepro.flows.coupling import AffineCoupling
-from flowrepro.flows.linear import Dense, Permutation
-from flowrepro.flows.nets import mlp
+from flowrepro.flows.linear import Dense, Permutation, Rotation
+from flowrepro.flows.nets import Scaled, mlp
 from flowrepro.flows.norm import BatchNorm
-from flowrepro.flows.preprocess import Center
+from flowrepro.flows.optimal import AnticipatingCoupling, OptimalRotation
+from flowrepro.flows.preprocess import Center, Standardize
 
 
 def build(config: Any, dim: int, generator: torch.Generator, dtype: torch.dtype) -> Flow:
@@ -64,20 +67,72 @@ def realnvp(config: RealNVPConfig, dim: int, generator: torch.Generator, dtype: 
     """[BatchNorm, AffineCoupling, Permutation] x layers without the last permutation (linear_systems Sec. 6.1).
 
     Permutations are drawn until the passive part changes, so that no coupling repeats the split before it; the
-    authors' own, drawn freely, do so twice in six.
+    authors' own, drawn freely, do so twice in six. Another `rotation` stands before each coupling instead.
     """
-    passive = config.passive or dim // 2
+    passive = passive_dims(config.passive, dim)
+    sizes = [passive, *config.hidden, 2 * (dim - passive)]
+    permuted = config.rotation == "permutation"
+    built: list[Layer] = []
+    for i in range(config.layers):
+        built += [BatchNorm(dim, dtype)] if config.batch_norm else []
+        built += [] if permuted else [rotation(config.rotation, dim, passive, i, generator, dtype)]
+        built.append(coupling_type(config)(passive, mlp(sizes, generator, dtype=dtype), config.scale))
+        built += [new_split(dim, passive, generator)] if permuted and i + 1 < config.layers else []
+    return built
+
+
+def coupling(config: CouplingConfig, dim: int, generator: torch.Generator, dtype: torch.dtype) -> list[Layer]:
+    """[Rotation, AffineCoupling] x layers (single_coupling Eq. 4 and 5).
+
+    The paper names neither activation nor bound of s; with an unbounded s its learning rate of 0.1 diverges. The
+    factor on the networks' output, the soft clamp, ReLU and torch's initial weights are our choice, and the habit of
+    the authors' group.
+    """
+    passive = passive_dims(config.passive, dim)
+    sizes = [passive, *config.hidden, 2 * (dim - passive)]
+    built: list[Layer] = [Standardize(dim, dtype)] if config.standardize else []
+    for i in range(config.layers):
+        net = nn.Sequential(mlp(sizes, generator, dtype=dtype, init="fan_in"), Scaled(config.output_scale))
+        built.append(rotation(config.rotation, dim, passive, i, generator, dtype, config.angle))
+        built.append(coupling_type(config)(passive, net, config.scale))
+    return built
+
+
+def passive_dims(wanted: int, dim: int) -> int:
+    """How many dimensions a coupling leaves unchanged; half of them for 0. Raises UsageError where that is not possible."""
+    passive = wanted or dim // 2
     if not 0 < passive < dim:
         raise UsageError(
             f"model.passive={passive} must lie between 1 and {dim - 1}; the data have {dim} dimensions"
         )
-    sizes = [passive, *config.hidden, 2 * (dim - passive)]
-    built: list[Layer] = []
-    for _ in range(config.layers):
-        built += [BatchNorm(dim, dtype)] if config.batch_norm else []
-        built.append(AffineCoupling(passive, mlp(sizes, generator, dtype=dtype), config.scale))
-        built.append(new_split(dim, passive, generator))
-    return built[:-1]
+    return passive
+
+
+def coupling_type(config: CouplingConfig | RealNVPConfig) -> type[AffineCoupling]:
+    """Couplings tell optimal rotations what to expect of them."""
+    return AnticipatingCoupling if config.rotation == "oas" else AffineCoupling
+
+
+def rotation(
+    kind: str,
+    dim: int,
+    passive: int,
+    place: int,
+    generator: torch.Generator,
+    dtype: torch.dtype,
+    angle: float = 0.0,
+) -> Rotation:
+    """The rotation before the coupling number `place`; `axis` passes other dimensions each time, the first turned."""
+    if kind == "oas":
+        seed = int(torch.randint(2**62, (), generator=generator))
+        return OptimalRotation(dim, passive, seed, dtype)
+    if kind == "random":
+        return Rotation.random(dim, generator, dtype)
+    # the coupling before has left its own passive dimensions in front
+    matrix = torch.eye(dim, dtype=torch.float64).roll(-passive if place else 0, 0)
+    if place == 0:
+        matrix[:2, :2] = plane_rotation(torch.tensor(angle))
+    return Rotation(matrix.to(dtype))
 
 
 def new_split(dim: int, passive: int, generator: torch.Generator) -> Permutation:
@@ -93,4 +148,5 @@ MODELS: dict[str, Callable[..., list[Layer]]] = {
     "dense_asinh": dense(Asinh),
     "dense_softplus": dense(Softplus),
     "realnvp": realnvp,
+    "coupling": coupling,
 }

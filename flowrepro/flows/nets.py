@@ -15,16 +15,17 @@ def mlp(
     activation: str = "relu",
     zero_last: bool = False,
     dtype: torch.dtype | None = None,
+    init: str = "glorot",
 ) -> nn.Sequential:
     """Linear layers of the given sizes with an activation between them, (B, sizes[0]) -> (B, sizes[-1]).
 
-    Weights are Glorot-uniform and biases zero, as in the TensorFlow code of linear_systems; `zero_last` makes the
-    output zero at first.
+    `init` glorot: weights are Glorot-uniform and biases zero, as in the TensorFlow code of linear_systems; fan_in:
+    torch's own, which spreads the kinks of the first layer. `zero_last` makes the output zero at first.
     """
     layers: list[nn.Module] = []
     for i, (width_in, width_out) in enumerate(zip(sizes[:-1], sizes[1:], strict=True)):
         layers += [ACTIVATIONS[activation]()] if i else []
-        layers.append(linear(width_in, width_out, generator, dtype))
+        layers.append(INITS[init](width_in, width_out, generator, dtype))
     if zero_last:
         nn.init.zeros_(layers[-1].weight)  # type: ignore[arg-type]
     return nn.Sequential(*layers)
@@ -40,6 +41,32 @@ def linear(
         layer.weight.copy_(glorot_uniform((width_out, width_in), width_in + width_out, generator))
         layer.bias.zero_()
     return layer
+
+
+def fan_in_linear(
+    width_in: int, width_out: int, generator: torch.Generator | None, dtype: torch.dtype | None
+) -> nn.Linear:
+    """A linear layer with weights and biases uniform on +-1 / sqrt(width_in), drawn in float64."""
+    layer = nn.utils.skip_init(nn.Linear, width_in, width_out, dtype=dtype or torch.get_default_dtype())
+    with torch.no_grad():
+        for parameter in (layer.weight, layer.bias):
+            unit = torch.rand(parameter.shape, generator=generator, dtype=torch.float64)
+            parameter.copy_((2 * unit - 1) / math.sqrt(width_in))
+    return layer
+
+
+INITS = {"glorot": linear, "fan_in": fan_in_linear}
+
+
+class Scaled(nn.Module):
+    """The input times a constant."""
+
+    def __init__(self, factor: float) -> None:
+        super().__init__()
+        self.factor = factor
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.factor * x
 
 
 def glorot_uniform(shape: tuple[int, ...], fans: int, generator: torch.Generator | None) -> Tensor:

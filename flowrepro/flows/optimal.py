@@ -5,8 +5,9 @@ from torch import Tensor
 
 from flowrepro.analysis.oas import MAX_SAMPLES, optimal_rotation
 from flowrepro.flows.core import Chain, Layer
+from flowrepro.flows.coupling import AffineCoupling
 from flowrepro.flows.linear import Rotation
-from flowrepro.flows.moments import moment_coupling
+from flowrepro.flows.moments import best_coupling_of, moment_coupling
 from flowrepro.flows.preprocess import Center, Standardize
 
 
@@ -32,6 +33,16 @@ class OptimalRotation(Rotation):
         """Choose by the first 8,192 points of x (N, D)."""
         generator = torch.Generator().manual_seed(self.seed)
         self.matrix.copy_(optimal_rotation(x[:MAX_SAMPLES].cpu(), self.passive, generator))
+
+
+class AnticipatingCoupling(AffineCoupling):
+    """A coupling before an optimal rotation: that one is chosen as if this one were trained (Lemma 1).
+
+    Untrained, it would leave the data as they are, and every rotation behind it would choose the same subspace.
+    """
+
+    def anticipated(self, x: Tensor) -> Tensor:
+        return best_coupling_of(x, self.passive)
 
 
 def layerwise_by_moments(

@@ -15,7 +15,7 @@ from flowrepro.metrics.likelihood import bits_per_dim, log_probs, summary
 from flowrepro.runs.folder import Run, claimed, mark_latest
 from flowrepro.runs.manifest import begin_session, end_session
 from flowrepro.training.order import Batches, generator
-from flowrepro.training.phases import Stage, stage_at, stages
+from flowrepro.training.phases import Stage, stage_at
 from flowrepro.training.progress import Progress
 from flowrepro.training.session import Session, choose_device, layer_trace, load_data
 from flowrepro.training.signals import StopRequest, stop_request
@@ -76,7 +76,7 @@ def _train(config: Config, run: Run, device: str) -> None:
 
 def _steps(run: Run, session: Session, request: StopRequest) -> None:
     """From the present step to the last, with validation, saving, heartbeat, time budget and signals."""
-    config, counters, plan = session.config, session.counters, stages(session.config)
+    config, counters, plan = session.config, session.counters, session.plan
     batches = Batches(len(session.data.train), config.training.batch_size, config.seed)
     progress = Progress(counters.step, config.training.steps, config.training.log_seconds)
     began = saved = beaten = time.monotonic()
@@ -90,7 +90,7 @@ def _steps(run: Run, session: Session, request: StopRequest) -> None:
             stage = stage_at(plan, counters.step)
             _take_step(run, session, stage, batches)
             counters.seconds += time.monotonic() - before
-            if counters.step % config.training.validate_every == 0 or counters.step == config.training.steps:
+            if counters.step % config.training.validate_every == 0 or counters.step == stage.end:
                 _validate(run, session, progress, stage)
             progress.update(counters.step)
             now = time.monotonic()
@@ -124,7 +124,7 @@ def _take_step(run: Run, session: Session, stage: Stage, batches: Batches) -> No
         group["lr"] = stage.lr_at(step)
 
     indices = batches.at(step)
-    x = session.data.train[indices].to(session.device)
+    x = session.batch(indices)
     active = flow if stage.active_layers is None else flow.slice(stage.active_layers)
     regularizer = session.regularizer if alpha > 0 else session.plain
     log_prob, term = regularizer(active, x, generator(config.seed, "probes", step, device=session.device))
@@ -133,7 +133,8 @@ def _take_step(run: Run, session: Session, stage: Stage, batches: Batches) -> No
     loss.backward()
     norm = gradient_norm(flow, config.training.clip)
     if not (loss.isfinite() and norm.isfinite()):
-        _diverge(run, session, f"loss {loss.item():.4g}, gradient norm {norm.item():.4g}", indices.tolist())
+        batch = [] if session.data.fresh else indices.tolist()
+        _diverge(run, session, f"loss {loss.item():.4g}, gradient norm {norm.item():.4g}", batch)
     session.optimizer.step()
     session.average()
     counters.step += 1
@@ -206,7 +207,7 @@ def _finish(run: Run, session: Session) -> None:
     result: dict[str, Any] = {"best_val_log_prob": counters.best, "best_step": counters.best_step}
     for split, x in (("train", session.data.train), ("val", session.data.val)):
         values = log_probs(
-            session.evaluated.eval().log_prob, x, config.training.eval_batch_size, session.device
+            session.applied().eval().log_prob, x, config.training.eval_batch_size, session.device
         )
         found = summary(values)
         result |= {f"{split}_log_prob": found["log_prob"], f"{split}_se": found["se"]}

@@ -1,9 +1,12 @@
 """Phases as data: which learning rate, which alpha and which layers at which step."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from flowrepro.config import Config, Phase
+from flowrepro.errors import UsageError
+from flowrepro.flows.core import Chain
+from flowrepro.flows.coupling import AffineCoupling
 
 
 @dataclass(frozen=True)
@@ -16,11 +19,13 @@ class Stage:
     schedule: str
     warmup: int
     final_lr: float
+    decay_every: int
     alpha: float
     alpha_from: float
     train_layers: tuple[int, ...] | None
     active_layers: int | None
     reset_optimizer: bool
+    rotate: tuple[int, ...]
 
     def lr_at(self, step: int) -> float:
         """The learning rate of a step: warm-up times schedule."""
@@ -29,7 +34,9 @@ class Stage:
         if self.schedule == "cosine":
             decay = self.final_lr + (1 - self.final_lr) * (1 + math.cos(math.pi * progress)) / 2
         elif self.schedule == "exponential":
-            decay = self.final_lr**progress
+            taken = step - self.start
+            held = taken - taken % self.decay_every if self.decay_every else taken
+            decay = self.final_lr ** (held / max(1, self.end - self.start))
         else:
             decay = 1.0
         return self.lr * warm * decay
@@ -40,16 +47,44 @@ class Stage:
         return self.alpha_from ** (1 - progress) * self.alpha**progress if self.alpha > 0 else 0.0
 
 
-def stages(config: Config) -> list[Stage]:
-    """The phases of a config laid out over `training.steps`.
+def stages(config: Config, chain: Chain | None = None) -> list[Stage]:
+    """The phases of a config laid out over `training.steps`, for the layers of a chain.
 
     With alpha 0 there is nothing to anneal to: `alpha_from` is ignored and the steps stay the same.
+
+    Raises:
+        UsageError: a phase is for each coupling, and the chain has none; or it rotates a layer that is not there.
     """
+    chain = Chain() if chain is None else chain
     alpha = getattr(config.regularizer, "alpha", 0.0)
-    total, phases = config.training.steps, config.phases.sequence
+    total = config.training.steps
+    phases = [p for phase in config.phases.sequence for p in one_for_each_layer(phase, chain)]
+    if wrong := [i for phase in phases for i in phase.rotate or () if not 0 <= i < len(chain)]:
+        raise UsageError(f"phases.sequence: rotate={wrong}, but the model has {len(chain)} layers, from 0")
     ends = [round(total * sum(p.share for p in phases[: i + 1])) for i in range(len(phases))]
     starts = [0, *ends[:-1]]
     return [_stage(config, p, alpha, a, b) for p, a, b in zip(phases, starts, ends, strict=True)]
+
+
+def one_for_each_layer(phase: Phase, chain: Chain) -> list[Phase]:
+    """The phase itself; or, with `each_layer`, one of equal share for each coupling with the layers that lead to it."""
+    if phase.each_layer is None:
+        return [phase]
+    stops = [i + 1 for i, layer in enumerate(chain) if isinstance(layer, AffineCoupling)]
+    if not stops:
+        raise UsageError("phases with each_layer need a model of couplings: model=coupling or realnvp")
+    stops[-1] = len(chain)
+    return [
+        replace(
+            phase,
+            share=phase.share / len(stops),
+            each_layer=None,
+            active_layers=stop,
+            train_layers=list(range(start if phase.each_layer == "alone" else 0, stop)),
+            rotate=[i for i in range(start, stop) if chain[i].data_dependent],
+        )
+        for start, stop in zip([0, *stops[:-1]], stops, strict=True)
+    ]
 
 
 def _stage(config: Config, phase: Phase, alpha: float, start: int, end: int) -> Stage:
@@ -61,11 +96,13 @@ def _stage(config: Config, phase: Phase, alpha: float, start: int, end: int) -> 
         schedule=phase.schedule or training.schedule,
         warmup=training.warmup if phase.warmup is None else phase.warmup,
         final_lr=training.final_lr,
+        decay_every=training.decay_every,
         alpha=alpha,
         alpha_from=alpha if phase.alpha_from is None else phase.alpha_from,
         train_layers=None if phase.train_layers is None else tuple(phase.train_layers),
         active_layers=phase.active_layers,
         reset_optimizer=phase.reset_optimizer,
+        rotate=tuple(phase.rotate or ()),
     )
 
 

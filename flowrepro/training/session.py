@@ -19,7 +19,7 @@ from flowrepro.runs.folder import Run
 from flowrepro.training import regularizers
 from flowrepro.training.memory import keep_freed_memory
 from flowrepro.training.order import generator
-from flowrepro.training.phases import Stage
+from flowrepro.training.phases import Stage, stage_at, stages
 
 # fused: one pass over the weights instead of a dozen
 OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
@@ -55,6 +55,7 @@ class Session:
         self.plain = regularizers.NoRegularizer()
         self.optimizer = make_optimizer(self.flow, config)
         self.counters = Counters()
+        self.plan = stages(config, self.flow.chain)
         self.stage: Stage | None = None
 
     def enter(self, stage: Stage) -> None:
@@ -62,8 +63,37 @@ class Session:
         self.stage = stage
         for i, layer in enumerate(self.flow.chain):
             layer.requires_grad_(stage.train_layers is None or i in stage.train_layers)
-        if stage.reset_optimizer and self.counters.step == stage.start:
+        if self.counters.step != stage.start:
+            return
+        if stage.reset_optimizer:
             self.optimizer = make_optimizer(self.flow, self.config)
+        for i in stage.rotate:
+            self.rotate(i)
+
+    @torch.no_grad()
+    def rotate(self, index: int) -> None:
+        """Initialise one layer again by the training data as they reach it now; averaged weights take it over."""
+        layer = list(self.flow.chain)[index]
+        layer.init_from(self.flow.chain[:index](self.data.train.to(self.device))[0])
+        if self.averaged is not None:
+            self.averaged.chain[index].load_state_dict(layer.state_dict())
+
+    def batch(self, indices: Tensor) -> Tensor:
+        """The samples of a step on the device: those of the training set at `indices`, or as many drawn afresh."""
+        step, fresh = self.counters.step, self.data.fresh
+        if fresh is None:
+            return self.data.train[indices].to(self.device)
+        n = self.config.training.batch_size
+        return fresh(n, generator(self.config.seed, "points", step)).to(self.device)
+
+    @property
+    def active_layers(self) -> int | None:
+        """How many layers of the chain the last step applied; None for all."""
+        return stage_at(self.plan, max(0, self.counters.step - 1)).active_layers
+
+    def applied(self) -> Flow:
+        """The flow that is evaluated, of the layers applied so far."""
+        return self.evaluated if self.active_layers is None else self.evaluated.slice(self.active_layers)
 
     @property
     def evaluated(self) -> Flow:
@@ -72,7 +102,7 @@ class Session:
 
     def settle(self) -> Flow:
         """The flow that is evaluated, in evaluation mode, with its statistics those of the training data."""
-        flow = self.evaluated.eval()
+        flow = self.applied().eval()
         if flow.chain.keeps_statistics:
             flow.update_statistics(self.data.train[:STATISTICS_SAMPLES].to(self.device))
         return flow
@@ -91,6 +121,7 @@ class Session:
         state: dict[str, Any] = {
             "flow": self.evaluated.state_dict(),
             "dim": self.data.dim,
+            "active_layers": self.active_layers,
             **asdict(self.counters),
         }
         if which == "last":
