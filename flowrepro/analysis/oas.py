@@ -24,7 +24,7 @@ from flowrepro.analysis.moments import (
 
 BINS = 32
 # candidates judged by bins, and by the slower regression
-CANDIDATES, REGRESSED_CANDIDATES = 180, 48
+CANDIDATES, REGRESSED_CANDIDATES = 180, 24
 MAX_SAMPLES = 8192
 # rotations at once: what they need stays in the processor's cache
 CHUNK = 24

@@ -1,0 +1,124 @@
+"""What Figures 5 and 6 share: loss over the number of layers for every way of training, and references without training."""
+
+import functools
+from typing import Any
+
+import numpy as np
+import torch
+from matplotlib.axes import Axes
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+from torch import Tensor
+
+from flowrepro.data import Data
+from flowrepro.data.toy import TOYS
+from flowrepro.figures.style import BLUE, GREEN, ORANGE, RED
+from flowrepro.flows.bases import StandardNormal
+from flowrepro.flows.core import Flow
+from flowrepro.flows.coupling import AffineCoupling
+from flowrepro.flows.linear import Rotation
+from flowrepro.flows.optimal import OptimalRotation, layerwise_by_moments
+from flowrepro.flows.preprocess import Standardize
+
+# case -> label, colour, line style, marker; dashed lines have random rotations beside optimal ones
+METHODS: dict[str, tuple[str, str, str, str]] = {
+    "layerwise_oas": ("layer-wise, OAS", BLUE, "-", "o"),
+    "layerwise_random": ("layer-wise, random", BLUE, "--", "o"),
+    "progressive_oas": ("progressive, OAS", GREEN, "-", "s"),
+    "progressive_random": ("progressive, random", GREEN, "--", "s"),
+    "end_to_end": ("end-to-end, random", ORANGE, "-", "D"),
+}
+REFERENCE_COLOUR = RED
+REFERENCE_SAMPLES = 2**15
+
+
+def stops(flow: Flow) -> list[int]:
+    """How many layers of the chain lead up to each number of couplings, from none on."""
+    ends = [i + 1 for i, layer in enumerate(flow.chain) if isinstance(layer, AffineCoupling)]
+    first = next(i for i, layer in enumerate(flow.chain) if isinstance(layer, Rotation))
+    return [first, *ends]
+
+
+@torch.no_grad()
+def baselines(flow: Flow, data: Data) -> dict[str, float]:
+    """Mean log-density of the held-out points, and the divergence before any coupling, in nats."""
+    log_density = TOYS[data.name].log_density
+    assert log_density is not None
+    truth = float(torch.cat([log_density(part) for part in data.val.split(4000)]).mean())
+    return {"truth": truth, "kl_0": truth - float(flow.slice(stops(flow)[0]).log_prob(data.val).mean())}
+
+
+def reference(flow: Flow, data: Data) -> np.ndarray:
+    """Divergences (layers + 1,) of the flow that needs no training, with optimal rotations or those of this flow."""
+    rotations = [layer for layer in flow.chain if isinstance(layer, Rotation)]
+    given = (
+        None
+        if isinstance(rotations[0], OptimalRotation)
+        else tuple(r.matrix.numpy().tobytes() for r in rotations)
+    )
+    standardize = any(isinstance(layer, Standardize) for layer in flow.chain)
+    return _reference(data.name, len(rotations), given, standardize)
+
+
+@functools.cache
+def _reference(name: str, layers: int, given: tuple[bytes, ...] | None, standardize: bool) -> np.ndarray:
+    toy = TOYS[name]
+    assert toy.log_density is not None
+    x, held_out = (toy.sample(REFERENCE_SAMPLES, torch.Generator().manual_seed(seed))[0] for seed in (11, 12))
+    rotations = [Rotation(_matrix(raw)) for raw in given] if given else None
+    chain = layerwise_by_moments(x, layers, rotations, standardize=standardize)
+    flow = Flow(chain, StandardNormal(2, x.dtype))
+    truth = torch.cat([toy.log_density(part) for part in held_out.split(4000)]).mean()
+    first = len(chain) - 2 * layers
+    losses = [truth - flow.slice(first + 2 * k).log_prob(held_out).mean() for k in range(layers + 1)]
+    return torch.stack(losses).numpy()
+
+
+def _matrix(raw: bytes) -> Tensor:
+    return torch.from_numpy(np.frombuffer(raw).reshape(2, 2).copy())
+
+
+def logarithmic(axis: Axes) -> None:
+    """A logarithmic vertical axis with plain numbers at 1, 2 and 5 times powers of ten."""
+    axis.set_yscale("log")
+    axis.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+    axis.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axis.yaxis.set_minor_formatter(NullFormatter())
+
+
+def losses(measure: dict[str, Any]) -> dict[int, float]:
+    """Divergence in nats for each number of layers that a run has a flow for: every one, or the last alone.
+
+    A flow that is trained layer by layer is a flow of its own at the end of every layer's steps.
+    """
+    config, history = measure["config"], measure["history"]
+    layers, per_layer = config["model.layers"], config["training.steps_per_layer"]
+    in_turn = config["phases.name"] != "end_to_end"
+    at = {
+        round(step / per_layer): v for step, v in zip(history["step"], history["val_log_prob"], strict=True)
+    }
+    return {k: measure["truth"] - at[k] for k in (range(1, layers + 1) if in_turn else [layers]) if k in at}
+
+
+def layer_updates(method: str, layers: int, per_layer: int) -> int:
+    """Gradient steps times the layers that they change: layers * per_layer steps for every method."""
+    changed = {"layerwise": layers, "progressive": layers * (layers + 1) // 2, "end": layers * layers}
+    return per_layer * changed[method.split("_")[0]]
+
+
+def collected(measures: list[dict[str, Any]], depths: list[int]) -> list[dict[str, Any]]:
+    """One row for each data set, method and seed, with kl_<layers> for each depth; end-to-end runs are put together."""
+    rows: dict[tuple[Any, ...], dict[str, Any]] = {}
+    for m in measures:
+        method, dataset = m["case"].split()[0], m["config"]["dataset.name"]
+        row = rows.setdefault(
+            (dataset, method, m["seed"]),
+            {"dataset": dataset, "method": method, "seed": m["seed"], "states": set(), "kl_0": m["kl_0"]},
+        )
+        row["states"].add(m["state"])
+        row |= {f"kl_{k}": v for k, v in losses(m).items() if k in depths}
+        row["layers"] = max(row.get("layers", 0), m["config"]["model.layers"])
+        if m["config"]["model.layers"] == row["layers"]:
+            row |= {k: v for k, v in m.items() if isinstance(v, float) and k not in ("kl_0", "truth")}
+            row["nll"] = row[f"kl_{row['layers']}"] - m["truth"]
+            row["updates"] = layer_updates(method, row["layers"], m["config"]["training.steps_per_layer"])
+    return [{k: " ".join(sorted(v)) if k == "states" else v for k, v in row.items()} for row in rows.values()]
