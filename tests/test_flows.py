@@ -115,6 +115,11 @@ def test_the_first_axis_is_turned_by_the_angle() -> None:
     torch.testing.assert_close(flow.chain[1].matrix, expected)
 
 
+def test_a_coupling_flow_has_no_permutations() -> None:
+    with pytest.raises(UsageError, match="oas, random, axis"):
+        made(CouplingConfig("coupling", rotation="permutation"))
+
+
 def square(n: int, seed: int) -> Tensor:
     return 2 * torch.rand(n, 2, generator=seeded(seed), dtype=torch.float64) - 1
 

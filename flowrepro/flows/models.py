@@ -122,7 +122,13 @@ def rotation(
     dtype: torch.dtype,
     angle: float = 0.0,
 ) -> Rotation:
-    """The rotation before the coupling number `place`; `axis` passes other dimensions each time, the first turned."""
+    """The rotation before the coupling number `place`; `axis` passes other dimensions each time, the first turned.
+
+    Raises:
+        UsageError: the kind is none of oas, random and axis.
+    """
+    if kind not in ("oas", "random", "axis"):
+        raise UsageError(f"model.rotation={kind} is not one of oas, random, axis")
     if kind == "oas":
         seed = int(torch.randint(2**62, (), generator=generator))
         return OptimalRotation(dim, passive, seed, dtype)

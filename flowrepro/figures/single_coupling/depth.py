@@ -43,8 +43,9 @@ def baselines(flow: Flow, data: Data) -> dict[str, float]:
     """Mean log-density of the held-out points, and the divergence before any coupling, in nats."""
     log_density = TOYS[data.name].log_density
     assert log_density is not None
-    truth = float(torch.cat([log_density(part) for part in data.val.split(4000)]).mean())
-    return {"truth": truth, "kl_0": truth - float(flow.slice(stops(flow)[0]).log_prob(data.val).mean())}
+    x = data.val.double()
+    truth = float(torch.cat([log_density(part) for part in x.split(4000)]).mean())
+    return {"truth": truth, "kl_0": truth - float(flow.slice(stops(flow)[0]).log_prob(x).mean())}
 
 
 def reference(flow: Flow, data: Data) -> np.ndarray:

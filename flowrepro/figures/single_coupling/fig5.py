@@ -46,7 +46,7 @@ GOOD_ENOUGH = 0.06
 
 def measure(flow: Flow, data: Data, cells: int) -> dict[str, Any]:
     """Densities after some layers on a grid, the first angle, and the divergences of the flow without training."""
-    log_density = TOYS[data.name].log_density
+    flow, log_density = flow.double(), TOYS[data.name].log_density
     assert log_density is not None
     points, area = square_grid(-REACH, REACH, cells)
     ends = stops(flow)

@@ -44,7 +44,7 @@ TITLES = {"8gaussians": "8 Gaussians", "2spirals": "2 spirals"}
 
 def measure(flow: Flow, data: Data, cells: int, n: int) -> dict[str, Any]:
     """The density on a grid, the share of n samples outside the data's support, and the flow without training."""
-    log_density = TOYS[data.name].log_density
+    flow, log_density = flow.double(), TOYS[data.name].log_density
     assert log_density is not None
     points, area = square_grid(-REACH, REACH, cells)
     shown = slice(round(cells * (1 - SHOWN_REACH / REACH) / 2), round(cells * (1 + SHOWN_REACH / REACH) / 2))
@@ -52,7 +52,7 @@ def measure(flow: Flow, data: Data, cells: int, n: int) -> dict[str, Any]:
     return baselines(flow, data) | {
         "without_training": float(without[-1]),
         "mass": float(density.sum()) * area,
-        "outside": outside(flow, log_density, data.val, n),
+        "outside": outside(flow, log_density, data.val.double(), n),
         "reference": without,
         "density": density[shown, shown].float().numpy(),
         "true_density": on_grid(log_density, points)[shown, shown].float().numpy(),

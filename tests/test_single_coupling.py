@@ -1,0 +1,190 @@
+"""What the figures of single_coupling measure, on flows whose answers are known."""
+
+import math
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from torch import Tensor, nn
+
+from flowrepro.analysis.coupling import w_conditionals
+from flowrepro.analysis.pushforward import on_grid, pushforward, square_grid
+from flowrepro.config import CouplingConfig
+from flowrepro.data.toy import TOYS, w_mean, w_std
+from flowrepro.figures.catalogue import load_spec
+from flowrepro.figures.claims import judge
+from flowrepro.figures.single_coupling import depth, fig2, fig3, fig4, fig6
+from flowrepro.figures.single_coupling.one_layer import scale_and_shift
+from flowrepro.flows.bases import StandardNormal
+from flowrepro.flows.core import Chain, Flow
+from flowrepro.flows.coupling import AffineCoupling
+from flowrepro.flows.linear import Dense, Rotation
+from flowrepro.flows.models import build
+from flowrepro.flows.preprocess import Center, Standardize
+
+
+class Exact(nn.Module):
+    """Scale and shift of the best coupling of W and WU (Lemma 1), too small by a factor on request."""
+
+    def __init__(self, factor: float = 1.0) -> None:
+        super().__init__()
+        self.factor = factor
+
+    def forward(self, p: Tensor) -> Tensor:
+        return self.factor * torch.cat([-w_std(p).log(), -w_mean(p) / w_std(p)], 1)
+
+
+def one_coupling(net: nn.Module) -> Flow:
+    chain = Chain(
+        Center(2, torch.float64), Rotation(torch.eye(2, dtype=torch.float64)), AffineCoupling(1, net)
+    )
+    return Flow(chain, StandardNormal(2, torch.float64))
+
+
+def data(name: str, n: int = 2000) -> SimpleNamespace:
+    return SimpleNamespace(name=name, val=TOYS[name].sample(n, torch.Generator().manual_seed(9))[0])
+
+
+def test_a_pushed_density_is_that_of_the_images() -> None:
+    layer = Dense(2, "glorot", torch.Generator().manual_seed(1), dtype=torch.float64).requires_grad_(False)
+    points, area = square_grid(-9, 9, 180)
+    pushed = pushforward(StandardNormal(2, torch.float64).log_prob, layer)
+    covariance = layer.weight @ layer.weight.mT
+    theirs = torch.distributions.MultivariateNormal(-layer.weight @ layer.bias, covariance)
+    torch.testing.assert_close(pushed(points), theirs.log_prob(points))
+    image = on_grid(pushed, points)
+    assert float(image.sum()) * area == pytest.approx(1, abs=1e-6)
+    # rows are the second coordinate
+    assert image.shape == (180, 180)
+    assert float(image[90, 100]) == pytest.approx(float(pushed(torch.tensor([[1.05, 0.05]]).double()).exp()))
+
+
+def test_scale_and_shift_are_read_off_any_rotation_and_centre() -> None:
+    config = CouplingConfig("coupling", layers=1, hidden=[8], rotation="axis", angle=35.0)
+    flow = build(config, 2, torch.Generator().manual_seed(0), torch.float64)
+    flow.init_from(torch.randn(50, 2, generator=torch.Generator().manual_seed(1), dtype=torch.float64) + 2)
+    p = torch.linspace(-1, 1, 5, dtype=torch.float64)
+    centre = flow.chain[1].matrix @ flow.chain[0].mean
+    s, t = flow.chain[2].scale_and_shift((p - centre[0])[:, None])
+    found = scale_and_shift(flow, p)
+    torch.testing.assert_close(found[0], s[:, 0])
+    torch.testing.assert_close(found[1], (t - s.exp() * centre[1])[:, 0])
+
+
+@pytest.fixture(scope="module")
+def exact_measures() -> list[dict]:
+    found = []
+    for name in ("w", "wu"):
+        measured = fig2.measure(one_coupling(Exact()), data(name), cells=60, n=50_000)
+        found.append({"case": name, "seed": 0, "state": "completed", **measured})
+    return found
+
+
+def test_the_best_coupling_satisfies_every_claim_of_figure_2(exact_measures) -> None:
+    for m in exact_measures:
+        assert max(m["rms_error_mean"], m["rms_error_std"], m["worst_after_mean"], m["excess"]) < 1e-9
+        assert m["mass"] == pytest.approx(1, abs=0.03)
+    assert exact_measures[1]["ks_normal"] == pytest.approx(0.057, abs=0.006)
+    assert exact_measures[1]["ks_uniform"] < 0.01
+    assert set(judge(fig2.CLAIMS, fig2.table(exact_measures), "cpu").verdict) == {"holds"}
+
+
+def test_a_coupling_that_learnt_nothing_does_not() -> None:
+    wrong = [
+        {"case": n, "seed": 0, "state": "", **fig2.measure(one_coupling(Exact(0.0)), data(n), 30, 20_000)}
+        for n in ("w", "wu")
+    ]
+    failed = judge(fig2.CLAIMS, fig2.table(wrong), "cpu")
+    assert set(failed.key[failed.verdict == "holds"]) == {"wu_not_normal"}
+
+
+def test_figure_3_agrees_with_samples_and_with_the_closed_form() -> None:
+    for factor, excess in ((1.0, 0.0), (0.0, w_conditionals().improvement())):
+        m = fig3.measure(one_coupling(Exact(factor)), data("wu"), n=100_000)
+        assert m["excess"] == pytest.approx(excess, abs=1e-9)
+        assert m["mean_sampled_after"] == pytest.approx(m["mean_after"], abs=0.02)
+        assert m["lowest_gap"] >= -1e-9
+
+
+def test_distances_to_the_best_angle_mirror() -> None:
+    assert [fig4.distance(angle) for angle in (46.4097, 180 - 46.4097)] == pytest.approx([0, 0])
+    assert fig4.distance(90) == pytest.approx(43.5903)
+
+
+def test_equal_steps_change_unequal_numbers_of_layers() -> None:
+    for method, updates in (("layerwise_oas", 12), ("progressive_random", 78), ("end_to_end", 144)):
+        assert depth.layer_updates(method, 12, 1000) == 1000 * updates
+        assert depth.layer_updates(method, 1, 1000) == 1000
+
+
+def run(case: str, layers: int, phases: str, values: list[float]) -> dict:
+    """A measured run of ten steps a layer, validated every five."""
+    steps = np.arange(len(values)) * 5.0
+    return {
+        "case": case,
+        "seed": 0,
+        "state": "completed",
+        "truth": -1.0,
+        "kl_0": 2.0,
+        "mass": float(layers),
+        "config": {
+            "dataset.name": "moons",
+            "model.layers": layers,
+            "training.steps_per_layer": 10,
+            "phases.name": phases,
+        },
+        "history": {"step": steps, "val_log_prob": np.array(values)},
+    }
+
+
+def test_a_flow_trained_in_turn_has_a_loss_at_every_depth_and_others_at_their_own() -> None:
+    in_turn = run("layerwise_oas", 2, "layerwise", [-4, -3, -2.5, -2, -1.5])
+    assert depth.losses(in_turn) == {1: 1.5, 2: 0.5}
+    runs = [
+        in_turn,
+        run("end_to_end model.layers=1", 1, "end_to_end", [-4, -3, -2.75]),
+        run("end_to_end model.layers=2", 2, "end_to_end", [-4, -3, -2, -1.5, -1.25]),
+    ]
+    table = pd.DataFrame(depth.collected(runs, [1, 2])).set_index("method")
+    assert table.loc["end_to_end", ["kl_0", "kl_1", "kl_2", "mass", "updates"]].tolist() == [
+        2,
+        1.75,
+        0.25,
+        2,
+        40,
+    ]
+    assert table.loc["layerwise_oas", ["kl_1", "kl_2", "nll", "updates"]].tolist() == [1.5, 0.5, 1.5, 20]
+
+
+def test_mass_outside_the_support_of_the_data() -> None:
+    toy = TOYS["8gaussians"]
+    held_out = data("8gaussians", 50_000).val
+
+    def sampling(shift: float) -> SimpleNamespace:
+        return SimpleNamespace(sample=lambda n, generator: toy.sample(n, generator)[0] + shift)
+
+    assert fig6.outside(sampling(0.0), toy.log_density, held_out, 50_000) == pytest.approx(0.001, abs=1e-3)
+    assert fig6.outside(sampling(20.0), toy.log_density, held_out, 1000) == 1
+    lost = SimpleNamespace(sample=lambda n, generator: torch.full((n, 2), math.nan, dtype=torch.float64))
+    assert fig6.outside(lost, toy.log_density, held_out, 1000) == 1
+
+
+def test_references_take_optimal_rotations_or_those_of_the_flow() -> None:
+    kls = {}
+    for kind in ("oas", "random"):
+        config = CouplingConfig("coupling", layers=3, hidden=[4], rotation=kind, standardize=True)
+        flow = build(config, 2, torch.Generator().manual_seed(0), torch.float64)
+        flow.init_from(data("moons").val)
+        assert depth.stops(flow) == [2, 4, 6, 8]
+        assert isinstance(flow.chain[1], Standardize)
+        kls[kind] = depth.reference(flow, data("moons"))
+        assert kls[kind].shape == (4,) and (np.diff(kls[kind]) < 0.01).all()
+    assert kls["oas"][3] < kls["random"][3]
+    assert kls["oas"][0] == pytest.approx(depth.baselines(flow, data("moons"))["kl_0"], abs=0.05)
+
+
+def test_every_method_of_the_figures_is_trained() -> None:
+    assert set(load_spec("single_coupling/fig6").runs) == set(depth.METHODS)
+    assert set(load_spec("single_coupling/fig5").runs) < set(depth.METHODS)
