@@ -30,7 +30,7 @@ from flowrepro.flows.core import Flow, Layer
 from flowrepro.flows.preprocess import Center
 
 REACH = 3.0
-SHOWN = ("46.4", "30", "0", "75", "90")
+SHOWN = ("0", "30", "46.4", "75", "90")
 ANGLES = np.arange(0, 181, 2.0)
 SAMPLE_SEED = 3
 
