@@ -44,7 +44,7 @@ def binned_improvement(
 ) -> Tensor:
     """Delta in nats for each of C rotations (C, D, D) from samples x (N, D); the first rotated dimension is passive.
 
-    Step 7 of Alg. 1 with the missing 1/N. It is too large on average, by 0.15 at eight samples a bin: variances of
+    Step 7 of Alg. 1 with the missing 1/N. It is too large on average, by 0.14 at eight samples a bin: variances of
     few samples have too small a logarithm. `corrected` takes that bias of a normal conditional out. Bins with fewer
     than two samples, or without any variance, count as not improved.
     """

@@ -30,9 +30,10 @@ class OptimalRotation(Rotation):
 
     @torch.no_grad()
     def init_from(self, x: Tensor) -> None:
-        """Choose by the first 8,192 points of x (N, D)."""
+        """Choose by 8,192 points of x (N, D), drawn so that their order in a file does not matter."""
         generator = torch.Generator().manual_seed(self.seed)
-        self.matrix.copy_(optimal_rotation(x[:MAX_SAMPLES].cpu(), self.passive, generator))
+        drawn = torch.randperm(len(x), generator=generator)[:MAX_SAMPLES]
+        self.matrix.copy_(optimal_rotation(x.cpu()[drawn], self.passive, generator))
 
 
 class AnticipatingCoupling(AffineCoupling):
