@@ -20,6 +20,7 @@ from flowrepro.analysis.coupling import (
     wu_entropy,
 )
 from flowrepro.data.toy import GMM_VARIANCE, TOYS
+from flowrepro.flows.moments import best_coupling_of
 from flowrepro.metrics.independence import dependence
 
 NEGENTROPY_UNIFORM = 0.5 * math.log(2 * math.pi * math.e) - math.log(2 * math.sqrt(3))
@@ -236,3 +237,12 @@ def test_dependence_is_zero_but_for_noise_and_one_at_most() -> None:
     p = rng.normal(size=20_000)
     assert dependence(p, rng.normal(size=20_000)) < 0.06
     assert 0.9 < dependence(p, p) <= 1
+
+
+@pytest.mark.parametrize("n", [20, 64, 100])
+def test_few_or_tied_samples_still_give_a_coupling(n):
+    x = torch.randn(n, 2, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    for samples in (x, torch.cat([x[:, :1].sign(), x[:, 1:]], 1)):
+        z = best_coupling_of(samples, 1)
+        assert z.isfinite().all() and z[:, 1].abs().max() < 6
+        assert z[:, 1].std() > 0.5

@@ -195,3 +195,26 @@ def test_candidates_are_rotations() -> None:
         eye = torch.eye(matrices.shape[-1], dtype=torch.float64).expand_as(matrices)
         torch.testing.assert_close(matrices @ matrices.mT, eye)
     assert float((turns(50, 4, 0.1, seeded()) - torch.eye(4)).norm(dim=(1, 2)).mean()) < 0.4
+
+
+class TestHostileSamples:
+    def test_what_rounding_leaves_of_a_constant_is_no_improvement(self):
+        x = torch.randn(512, 2, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+        x[:, 1] = 0.1
+        assert binned_improvement(x, torch.eye(2)[None]).item() == 0
+
+    def test_an_offset_costs_no_precision(self):
+        x = torch.randn(4096, 2, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+        x[:, 1] += 1000
+        exact = binned_improvement(x, torch.eye(2)[None].double())
+        assert torch.allclose(binned_improvement(x.float(), torch.eye(2)[None]).double(), exact, rtol=1e-5)
+
+    @pytest.mark.parametrize("unit", [1e-2, 1.0, 1e2])
+    def test_units_of_the_passive_dimensions_do_not_matter_to_the_regression(self, unit):
+        x = torch.randn(4096, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+        x[:, 2] = x[:, 2] * (0.5 * x[:, 0]).exp()
+        eye = torch.eye(3)[None].double()
+        scaled = torch.cat([unit * x[:, :2], x[:, 2:]], 1)
+        assert torch.allclose(
+            regression_improvement(scaled, eye, 2), regression_improvement(x, eye, 2), atol=1e-6
+        )

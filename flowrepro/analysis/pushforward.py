@@ -11,10 +11,10 @@ LogDensity = Callable[[Tensor], Tensor]
 CHUNK = 10_000
 
 
-@torch.no_grad()
 def pushforward(log_density: LogDensity, layer: Layer) -> LogDensity:
     """The log-density of f(x) for x with the given one: log mu(f^-1(z)) - log |det df/dx| there."""
 
+    @torch.no_grad()
     def pushed(z: Tensor) -> Tensor:
         x = layer.inverse(z)
         return log_density(x) - layer(x)[1]

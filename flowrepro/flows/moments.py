@@ -13,6 +13,8 @@ from flowrepro.analysis.moments import bin_moments, equal_counts, fit_quadratic,
 from flowrepro.flows.core import Layer
 
 INTERPOLATION_BINS = 64
+# fewer samples tell nothing of a variance
+SAMPLES_A_BIN = 8
 MIN_STD = 1e-3
 
 
@@ -60,17 +62,22 @@ class BinnedCoupling(MomentCoupling):
         p = x_passive[:, 0].clamp(self.centres[0], self.centres[-1])
         right = torch.bucketize(p.detach(), self.centres).clamp(1, self.bins - 1)
         left = right - 1
-        share = ((p - self.centres[left]) / (self.centres[right] - self.centres[left]))[:, None]
+        # tied samples can make the first two centres equal
+        width = (self.centres[right] - self.centres[left]).clamp(min=torch.finfo(p.dtype).tiny)
+        share = ((p - self.centres[left]) / width)[:, None]
         mean = torch.lerp(self.mean[left], self.mean[right], share)
         return mean, torch.lerp(self.log_std[left], self.log_std[right], share)
 
     @torch.no_grad()
     def init_from(self, x: Tensor) -> None:
         p, a = x[None, :, 0].double(), x[None, :, 1:].double()
-        found = bin_moments(p, torch.cat([p[..., None], a], -1), self.bins, equal_counts)
-        self.centres.copy_(found.mean[0, :, 0])
-        self.mean.copy_(found.mean[0, :, 1:])
-        self.log_std.copy_(found.variance[0, :, 1:].sqrt().clamp(min=MIN_STD).log())
+        bins = max(1, min(self.bins, len(x) // SAMPLES_A_BIN))
+        found = bin_moments(p, torch.cat([p[..., None], a], -1), bins, equal_counts)
+        # with few samples the last bin stands in for the rest: constant beyond its centre, as always
+        used = torch.arange(self.bins).clamp(max=bins - 1)
+        self.centres.copy_(found.mean[0, used, 0])
+        self.mean.copy_(found.mean[0, used, 1:])
+        self.log_std.copy_(found.variance[0, used, 1:].sqrt().clamp(min=MIN_STD).log())
 
 
 class QuadraticCoupling(MomentCoupling):

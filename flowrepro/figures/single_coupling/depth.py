@@ -1,6 +1,7 @@
 """What Figures 5 and 6 share: loss over the number of layers for every way of training, and references without training."""
 
 import functools
+import math
 from typing import Any
 
 import numpy as np
@@ -95,7 +96,9 @@ def losses(measure: dict[str, Any]) -> dict[int, float]:
     layers, per_layer = config["model.layers"], config["training.steps_per_layer"]
     in_turn = config["phases.name"] != "end_to_end"
     at = {
-        round(step / per_layer): v for step, v in zip(history["step"], history["val_log_prob"], strict=True)
+        step // per_layer: value
+        for step, value in zip(history["step"], history["val_log_prob"], strict=True)
+        if step % per_layer == 0
     }
     return {k: measure["truth"] - at[k] for k in (range(1, layers + 1) if in_turn else [layers]) if k in at}
 
@@ -120,6 +123,7 @@ def collected(measures: list[dict[str, Any]], depths: list[int]) -> list[dict[st
         row["layers"] = max(row.get("layers", 0), m["config"]["model.layers"])
         if m["config"]["model.layers"] == row["layers"]:
             row |= {k: v for k, v in m.items() if isinstance(v, float) and k not in ("kl_0", "truth")}
-            row["nll"] = row[f"kl_{row['layers']}"] - m["truth"]
+            # a run that diverged has no last layer
+            row["nll"] = row.get(f"kl_{row['layers']}", math.nan) - m["truth"]
             row["updates"] = layer_updates(method, row["layers"], m["config"]["training.steps_per_layer"])
     return [{k: " ".join(sorted(v)) if k == "states" else v for k, v in row.items()} for row in rows.values()]

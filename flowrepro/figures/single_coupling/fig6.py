@@ -154,6 +154,11 @@ def _margins(rows: pd.DataFrame, worse: str, better: str, name: str) -> pd.Serie
     return _of(rows, worse, name) - _of(rows, better, name)
 
 
+def _worst_margin(worse: str, better: str, name: str) -> Values:
+    """For each seed, by how much one method is above another on the set where it is so least."""
+    return _by_seed(lambda rows: _margins(rows, worse, better, name).min())
+
+
 def _mean_margin(worse: str, better: str, name: str) -> Values:
     return _by_seed(lambda rows: _margins(rows, worse, better, name).mean())
 
@@ -171,17 +176,31 @@ def _margin_on(dataset: str, name: str) -> Values:
 
 
 def _gain(rows: pd.DataFrame, method: str) -> float:
-    """The largest gain of one more layer over the data sets, in nats, as a mean over layers 9 to 12."""
-    return float(((_of(rows, method, "kl_8") - _of(rows, method, "kl_12")) / 4).max())
+    """The largest gain of one more layer over the data sets, in nats: of the twelfth, or a mean over 9 to 12."""
+    earlier = 8 if method == "end_to_end" else 11
+    gains = _of(rows, method, f"kl_{earlier}") - _of(rows, method, "kl_12")
+    return float((gains / (12 - earlier)).max())
 
 
+def _spurious(method: str) -> Values:
+    """For each seed, the mass outside the data's support over that of end-to-end training, median over the data sets."""
+
+    def ratio(rows: pd.DataFrame) -> float:
+        ours, theirs = _of(rows, method, "outside"), _of(rows, "end_to_end", "outside")
+        return float((ours / theirs.clip(lower=1 - SUPPORT)).median())
+
+    return _by_seed(ratio)
+
+
+# nats that a mean over 20,000 held-out points can tell apart
+TOLD_APART = 0.005
 DATASETS = ("moons", "circles", "8gaussians", "2spirals", "checkerboard", "swissroll")
 CLAIMS = [
     Claim(
         "oas_beats_random",
         "Ex. 7",
-        "optimal rotations always outperform random ones in layer-wise training: mean margin over all sets, 12 layers",
-        tested(_mean_margin("layerwise_random", "layerwise_oas", "kl_12"), at_least(0.0)),
+        "optimal rotations always outperform random ones in layer-wise training: smallest margin over all sets, 12 layers",
+        tested(_worst_margin("layerwise_random", "layerwise_oas", "kl_12"), at_least(TOLD_APART)),
         "> 0",
         "nats",
         scales=TRAINED,
@@ -191,36 +210,30 @@ CLAIMS = [
             f"oas_beats_random_{dataset}",
             "Ex. 7",
             f"the same on {TITLES.get(dataset, dataset)} alone: margin after 12 layers",
-            tested(_margin_on(dataset, "kl_12"), at_least(0.0)),
+            tested(_margin_on(dataset, "kl_12"), at_least(TOLD_APART)),
             "> 0",
             "nats",
             scales=TRAINED,
         )
         for dataset in DATASETS
     ),
-    Claim(
-        "oas_beats_end_to_end_1",
-        "Ex. 7",
-        "with only a few layers optimal rotations outperform end-to-end training: 1 layer, mean margin over all sets",
-        tested(_mean_margin("end_to_end", "layerwise_oas", "kl_1"), at_least(0.0)),
-        "> 0",
-        "nats",
-        scales=TRAINED,
-    ),
-    Claim(
-        "oas_beats_end_to_end_2",
-        "Ex. 7",
-        "with only a few layers optimal rotations outperform end-to-end training: 2 layers, mean margin over all sets",
-        tested(_mean_margin("end_to_end", "layerwise_oas", "kl_2"), at_least(0.0)),
-        "> 0",
-        "nats",
-        scales=TRAINED,
+    *(
+        Claim(
+            f"oas_beats_end_to_end_{layers}",
+            "Ex. 7",
+            f"with only a few layers optimal rotations outperform end-to-end training: {layers} layers, mean over all sets",
+            tested(_mean_margin("end_to_end", "layerwise_oas", f"kl_{layers}"), at_least(TOLD_APART)),
+            "> 0",
+            "nats",
+            scales=TRAINED,
+        )
+        for layers in (2, 4)
     ),
     Claim(
         "overtaken",
         "Ex. 7",
         "they are eventually overtaken: end-to-end is ahead of layer-wise after 12 layers, smallest margin over all sets",
-        tested(_by_seed(lambda r: _margins(r, "layerwise_oas", "end_to_end", "kl_12").min()), at_least(0.0)),
+        tested(_worst_margin("layerwise_oas", "end_to_end", "kl_12"), at_least(TOLD_APART)),
         "> 0",
         "nats",
         scales=TRAINED,
@@ -241,7 +254,8 @@ CLAIMS = [
         Claim(
             f"no_gain_{method}",
             "Ex. 7",
-            f"after 12 layers one more gains little, {METHODS[method][0]}: gain a layer from 9 to 12, worst set",
+            f"after 12 layers one more gains little, {METHODS[method][0]}: gain of the twelfth (end-to-end: "
+            "a layer, from 9 to 12), worst set",
             tested(_by_seed(lambda rows, method=method: _gain(rows, method)), at_most(0.01)),
             "≈ 0",
             "nats",
@@ -249,16 +263,17 @@ CLAIMS = [
         )
         for method in METHODS
     ),
-    Claim(
-        "spurious",
-        "Ex. 7",
-        "layer-wise densities have spurious structure: mass outside the data's support, OAS over end-to-end, mean",
-        tested(
-            _by_seed(lambda r: (_of(r, "layerwise_oas", "outside") / _of(r, "end_to_end", "outside")).mean()),
-            at_least(1.5),
-        ),
-        "> 1",
-        scales=TRAINED,
+    *(
+        Claim(
+            f"spurious_{name}",
+            "Ex. 7",
+            f"layer-wise densities have spurious structure, {words} rotations: mass outside the data's support, over "
+            "that of end-to-end training, median over all sets",
+            tested(_spurious(f"layerwise_{name}"), at_least(1.5)),
+            "> 1",
+            scales=TRAINED,
+        )
+        for name, words in (("oas", "optimal"), ("random", "random"))
     ),
     Claim(
         "spurious_less_with_oas",

@@ -137,6 +137,7 @@ CLAIMS = [
         "a set that is not of that form keeps its dependence after the best coupling, largest distance in 16 bins",
         column("peaks_after", at_least(DEPENDENT)),
         "> 0",
+        scales=("cpu", "paper"),
     ),
     Claim(
         "two_couplings_in_space",
@@ -152,5 +153,6 @@ CLAIMS = [
         "one coupling is not enough there: largest distance of a pair",
         column("space_1", at_least(DEPENDENT)),
         "> 0",
+        scales=("cpu", "paper"),
     ),
 ]
