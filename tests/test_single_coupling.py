@@ -188,3 +188,14 @@ def test_references_take_optimal_rotations_or_those_of_the_flow() -> None:
 def test_every_method_of_the_figures_is_trained() -> None:
     assert set(load_spec("single_coupling/fig6").runs) == set(depth.METHODS)
     assert set(load_spec("single_coupling/fig5").runs) < set(depth.METHODS)
+
+
+def test_losses_are_those_at_the_end_of_a_layer_however_often_one_validates() -> None:
+    values = [-9, -8, -4, -9, -3, -9, -2.5]
+    assert depth.losses(run("layerwise_oas", 3, "layerwise", values)) == {1: 3.0, 2: 2.0, 3: 1.5}
+
+
+def test_a_run_that_diverged_has_no_last_loss() -> None:
+    broken = run("layerwise_oas", 3, "layerwise", [-9, -8, -4]) | {"state": "diverged"}
+    row = depth.collected([broken], [1, 2, 3])[0]
+    assert row["states"] == "diverged" and row["kl_1"] == 3.0 and "kl_3" not in row and np.isnan(row["nll"])

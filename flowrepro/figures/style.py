@@ -42,6 +42,16 @@ def panels(rows: int, columns: int, width: float = 3.0, height: float = 2.8) -> 
     return figure, figure.subplots(rows, columns, squeeze=False)
 
 
+def label_space(axis: Any) -> None:
+    """Name the axes of a 3D panel x_1, x_2, x_3, close enough that they keep out of the next panel."""
+    axis.set_xlabel("$x_1$", labelpad=-8)
+    axis.set_ylabel("$x_2$", labelpad=-8)
+    axis.set_zlabel("$x_3$", labelpad=-10)
+    axis.tick_params(labelsize=6, pad=-3)
+    axis.locator_params(nbins=4)
+    axis.set_box_aspect(None, zoom=0.9)
+
+
 def footer(figure: Figure, text: str) -> None:
     """The line at the bottom that says what was run, and at which scale."""
     lines = "\n".join(_wrapped(text, int(figure.get_figwidth() * 19)))

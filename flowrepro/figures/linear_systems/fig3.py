@@ -24,7 +24,7 @@ from matplotlib.figure import Figure
 from flowrepro.data import Data
 from flowrepro.figures.claims import TRAINED, Claim, Values, at_least, at_most, tested
 from flowrepro.figures.linear_systems.projections import exact_components, measure_manifold
-from flowrepro.figures.style import DOTS, LATENT_MAP, robust_limits
+from flowrepro.figures.style import DOTS, LATENT_MAP, label_space, robust_limits
 from flowrepro.flows.core import Flow
 
 DRAWN = 1_200
@@ -85,12 +85,7 @@ def _draw_source(axis: Any, arrays: dict[str, np.ndarray], dataset: str, factor:
     x, latents = arrays[f"{dataset} regularised/x"], arrays[f"{dataset} regularised/latents"]
     axis.scatter(x[:DRAWN, 0], x[:DRAWN, 1], x[:DRAWN, 2], c=latents[:DRAWN, factor], cmap=LATENT_MAP, **DOTS)
     axis.set_title(title)
-    axis.set_xlabel("$x_1$", labelpad=-8)
-    axis.set_ylabel("$x_2$", labelpad=-8)
-    axis.set_zlabel("$x_3$", labelpad=-10)
-    axis.tick_params(labelsize=6, pad=-3)
-    axis.locator_params(nbins=4)
-    axis.set_box_aspect(None, zoom=0.9)
+    label_space(axis)
     axis.view_init(elev=22, azim=-60)
 
 

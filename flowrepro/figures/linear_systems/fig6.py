@@ -26,7 +26,7 @@ from matplotlib.figure import Figure
 from flowrepro.data import Data
 from flowrepro.data.toy import PLANE
 from flowrepro.figures.claims import TRAINED, Claim, Values, at_least, at_most, tested, within
-from flowrepro.figures.style import BLUE, DOTS, GREEN, GREY, ORANGE, PALE, RED
+from flowrepro.figures.style import BLUE, DOTS, GREEN, GREY, ORANGE, PALE, RED, label_space
 from flowrepro.flows.core import Flow
 from flowrepro.metrics.likelihood import log_probs
 
@@ -122,9 +122,8 @@ def _draw_plane(axis: Any, table: pd.DataFrame, arrays: dict[str, np.ndarray], m
         steps = arrays[f"{name}/directions"][0] * arrays[f"{name}/std"][0]
         for component, colour in enumerate((RED, ORANGE, GREEN)):
             axis.quiver(0, 0, 0, *(2 * steps[:, component]), color=colour, lw=2.5, arrow_length_ratio=0.15)
-    axis.set(title=_title(table, "plane", model), xlabel="$x_1$", ylabel="$x_2$", zlabel="$x_3$")
-    axis.set_box_aspect(None, zoom=0.88)
-    axis.tick_params(labelsize=6, pad=-2)
+    axis.set_title(_title(table, "plane", model))
+    label_space(axis)
 
 
 def _draw_curve(axis: Any, table: pd.DataFrame, arrays: dict[str, np.ndarray], model: str) -> None:
@@ -215,6 +214,7 @@ def _diverges(problem: str, name: str) -> Claim:
         tested(_ratio(problem, "s_max"), at_least(1.5)),
         "to infinity",
         scales=TRAINED,
+        why="after these steps both are still on their way up, and the penalty is not felt yet",
     )
 
 
