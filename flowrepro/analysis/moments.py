@@ -10,6 +10,8 @@ from torch import Tensor
 CROSSED_DIMS = 8
 MIN_COUNT = 2
 RIDGE = 1e-6
+# in units of the last place: below, a difference of two numbers is noise
+ROUNDINGS = 4
 
 # (passive, bins) -> the index of each sample's bin
 Binning = Callable[[Tensor, int], Tensor]
@@ -27,22 +29,22 @@ class Bins(NamedTuple):
 
 
 def bin_moments(passive: Tensor, active: Tensor, bins: int, binning: Binning) -> Bins:
-    """Moments of active (C, N, A) in bins of passive (C, N)."""
+    """Moments of active (C, N, A), which should be centred, in bins of passive (C, N).
+
+    Variances that are rounding alone, of bins in which nothing varies, are zero.
+    """
     index = binning(passive, bins)
     zeros = passive.new_zeros(passive.shape[0], bins)
-    counts = zeros.scatter_add(1, index, torch.ones_like(passive))
-    eps = torch.finfo(active.dtype).eps
+    place = index + bins * torch.arange(len(index), device=index.device)[:, None]
+    counts = torch.bincount(place.flatten(), minlength=zeros.numel()).view_as(zeros).to(zeros)
+    share = 1 / counts.clamp(min=1)
     means, variances = [], []
     for a in active.unbind(-1):
-        centre = a.mean(1, keepdim=True)
-        a = a - centre
-        mean = zeros.scatter_add(1, index, a) / counts.clamp(min=1)
-        square = zeros.scatter_add(1, index, a * a) / counts.clamp(min=1)
+        mean = zeros.scatter_add(1, index, a) * share
+        square = zeros.scatter_add(1, index, a * a) * share
         variance = square - mean.square()
-        # what rounding alone leaves of a constant is no variance
-        rounding = eps * square + (8 * eps * centre).square()
-        means.append(torch.where(counts > 0, mean + centre, 0))
-        variances.append(torch.where(variance > rounding, variance, 0))
+        means.append(mean)
+        variances.append(torch.where(variance > ROUNDINGS * torch.finfo(a.dtype).eps * square, variance, 0))
     return Bins(counts, torch.stack(means, -1), torch.stack(variances, -1))
 
 

@@ -14,6 +14,7 @@ from torch import Generator, Tensor
 from flowrepro.analysis.coupling import improvement
 from flowrepro.analysis.moments import (
     MIN_COUNT,
+    ROUNDINGS,
     Binning,
     bin_moments,
     equal_counts,
@@ -48,14 +49,24 @@ def binned_improvement(
     few samples have too small a logarithm. `corrected` takes that bias of a normal conditional out. Bins with fewer
     than two samples, or without any variance, count as not improved.
     """
-    return torch.cat([_binned(x, part, bins, binning, corrected) for part in rotations.split(CHUNK)])
+    centre = x.mean(0)
+    return torch.cat(
+        [_binned(x - centre, centre, part, bins, binning, corrected) for part in rotations.split(CHUNK)]
+    )
 
 
-def _binned(x: Tensor, rotations: Tensor, bins: int, binning: Binning, corrected: bool) -> Tensor:
+def _binned(
+    x: Tensor, centre: Tensor, rotations: Tensor, bins: int, binning: Binning, corrected: bool
+) -> Tensor:
     y = rotations.to(x) @ x.mT
     counts, mean, variance = bin_moments(y[:, 0], y[:, 1:].mT, bins, binning)
-    there = (counts[..., None] >= MIN_COUNT) & (variance > 0)
-    gain = improvement(mean, torch.where(there, variance, 1))
+    # a direction in which the samples do not vary is one that no coupling should stretch without end
+    rounding = (ROUNDINGS * torch.finfo(x.dtype).eps) ** 2 * (
+        x.square().sum() / len(x) + centre.square().sum()
+    )
+    there = (counts[..., None] >= MIN_COUNT) & (variance > rounding)
+    moved = mean + (rotations.to(x) @ centre)[:, None, 1:]
+    gain = improvement(moved, torch.where(there, variance, 1))
     if corrected:
         gain = gain + 0.5 * log_variance_bias(counts)[..., None]
     return (torch.where(there, gain, 0).sum(-1) * counts).sum(1) / x.shape[0]

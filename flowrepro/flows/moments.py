@@ -70,13 +70,14 @@ class BinnedCoupling(MomentCoupling):
 
     @torch.no_grad()
     def init_from(self, x: Tensor) -> None:
-        p, a = x[None, :, 0].double(), x[None, :, 1:].double()
+        p = x[None, :, 0].double()
         bins = max(1, min(self.bins, len(x) // SAMPLES_A_BIN))
-        found = bin_moments(p, torch.cat([p[..., None], a], -1), bins, equal_counts)
+        centre = x.double().mean(0)
+        found = bin_moments(p, x[None].double() - centre, bins, equal_counts)
         # with few samples the last bin stands in for the rest: constant beyond its centre, as always
         used = torch.arange(self.bins).clamp(max=bins - 1)
-        self.centres.copy_(found.mean[0, used, 0])
-        self.mean.copy_(found.mean[0, used, 1:])
+        self.centres.copy_(found.mean[0, used, 0] + centre[0])
+        self.mean.copy_(found.mean[0, used, 1:] + centre[1:])
         self.log_std.copy_(found.variance[0, used, 1:].sqrt().clamp(min=MIN_STD).log())
 
 

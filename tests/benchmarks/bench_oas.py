@@ -70,7 +70,8 @@ def double_loop(points: np.ndarray) -> np.ndarray:
         for b in range(BINS):
             inside = active[place == b]
             if len(inside) > 1:
-                total += len(inside) * (inside.mean() ** 2 + inside.var() - 1 - np.log(inside.var())) / 2
+                variance = inside.var()
+                total += len(inside) * (inside.mean() ** 2 + variance - 1 - np.log(variance)) / 2
         found.append(total / len(points))
     return np.array(found)
 
