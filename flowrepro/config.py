@@ -44,6 +44,14 @@ class ImageConfig:
     )
     n_train: int | None = option(None, "use the first n training images only")
     n_val: int | None = option(None, "use the first n held-out images only")
+    bits: int = option(8, "image flows: grey levels are cut to 2^bits")
+
+
+@dataclass
+class CelebAConfig(ImageConfig):
+    """CelebA's aligned faces, cut to 64x64."""
+
+    crop: str = option("stride2", "stride2 (every second pixel, as NIF's authors) or center (148x148 scaled)")
 
 
 @dataclass
@@ -81,15 +89,16 @@ class DenseConfig:
 
 @dataclass
 class RealNVPConfig:
-    """[batch norm, affine coupling, permutation] x layers."""
+    """[batch norm, affine coupling, permutation] x layers; on images at several scales."""
 
     name: str
-    layers: int = option(6, "coupling layers")
+    layers: int = option(6, "coupling layers; with model.levels, in every level")
     passive: int = option(1, "dimensions that a coupling leaves unchanged (0: half of them)")
     hidden: list[int] = option([512, 512], "widths of the hidden layers of a coupling's network")
     scale: str = option("exponential", "exponential (no bound) or soft_clamp (within e^-2 to e^2)")
-    batch_norm: bool = option(True, "batch norm before every coupling")
+    batch_norm: bool = option(True, "batch norm before every coupling (ActNorm with model.levels)")
     rotation: str = option("permutation", "permutation (behind a coupling), or as model=coupling has it")
+    levels: int = option(0, "0 takes vectors; more take images, and make so many scales of convolutions")
 
 
 @dataclass
@@ -107,6 +116,31 @@ class CouplingConfig:
     )
     angle: float = option(0.0, "rotation=axis: degrees that the first rotation turns in the first two axes")
     standardize: bool = option(False, "divide each dimension by its std first")
+
+
+@dataclass
+class GlowConfig:
+    """[ActNorm, 1x1 convolution, coupling] x steps at every level (Kingma & Dhariwal 2018)."""
+
+    name: str
+    levels: int = option(3, "scales; each begins with a squeeze")
+    steps: int = option(32, "steps of flow in every level")
+    hidden: int = option(512, "channels inside a coupling's network")
+    coupling: str = option("affine", "affine or additive")
+    conv: str = option("lu", "1x1 convolution: plain, lu, or normalised (columns of length 1)")
+    split_prior: bool = option(True, "what leaves a level is whitened given what stays")
+
+
+@dataclass
+class NFConfig:
+    """The square flow that across_dimensions compares with (App. A.10 and the authors' code)."""
+
+    name: str
+    levels: int = option(5, "scales; each begins with a squeeze")
+    steps: int = option(16, "steps of flow in every level")
+    hidden: int = option(256, "channels inside a coupling's network")
+    conv: str = option("normalised", "1x1 convolution: plain, lu, or normalised (columns of length 1)")
+    margin: float = option(0.05, "pixels in [0, 1] are moved this far inside before their logit is taken")
 
 
 @dataclass
@@ -230,16 +264,23 @@ TOYS = (
     "banana scurve sine plane3d curve2d square gmm w wu "
     "moons circles rings 8gaussians pinwheel 2spirals checkerboard swissroll"
 ).split()
-IMAGES = "digits digits2 mnist mnist2 fashion_mnist".split()
+IMAGES = "digits digits2 mnist mnist2 fashion_mnist cifar10 faces64 imagenet32 celeba_hq".split()
 
 SCHEMAS: dict[str, dict[str, type]] = {
-    "dataset": {**dict.fromkeys(TOYS, ToyConfig), **dict.fromkeys(IMAGES, ImageConfig), "array": ArrayConfig},
+    "dataset": {
+        **dict.fromkeys(TOYS, ToyConfig),
+        **dict.fromkeys(IMAGES, ImageConfig),
+        "celeba": CelebAConfig,
+        "array": ArrayConfig,
+    },
     "model": {
         "linear": LinearConfig,
         "dense_asinh": DenseConfig,
         "dense_softplus": DenseConfig,
         "realnvp": RealNVPConfig,
         "coupling": CouplingConfig,
+        "glow": GlowConfig,
+        "nf": NFConfig,
     },
     "regularizer": {"none": NoRegularizerConfig, "tikhonov": TikhonovConfig},
 }
@@ -251,21 +292,25 @@ CHOICES = {
     "training.optimizer": ("adam", "adamw", "adamax"),
     "training.schedule": ("constant", "cosine", "exponential"),
     "evaluation.checkpoint": ("best", "last"),
+    "dataset.crop": ("stride2", "center"),
     "model.init": ("glorot", "orthogonal", "whitening"),
     "model.log_det": ("slogdet", "cholesky"),
     "model.scale": ("exponential", "soft_clamp"),
     "model.rotation": ("permutation", "random", "oas", "axis"),
+    "model.coupling": ("affine", "additive"),
+    "model.conv": ("plain", "lu", "normalised"),
     "regularizer.estimator": ("auto", "exact", "hutchinson"),
 }
 EACH_LAYER = ("alone", "together")
 POSITIVE = (
     "training.steps training.batch_size training.lr training.validate_every training.eval_batch_size "
-    "jobs training.final_lr model.layers model.gain model.output_scale dataset.n_train dataset.n_val regularizer.probes "
+    "jobs training.final_lr model.layers model.steps model.gain model.output_scale "
+    "dataset.n_train dataset.n_val regularizer.probes "
     "evaluation.n_samples evaluation.n_components"
 ).split()
 NOT_NEGATIVE = (
     "regularizer.alpha training.weight_decay training.warmup training.clip dataset.noise model.shrinkage threads "
-    "model.passive training.steps_per_layer training.decay_every "
+    "model.passive model.levels training.steps_per_layer training.decay_every "
     "evaluation.temperature"
 ).split()
 
@@ -298,6 +343,8 @@ def problems(config: Config) -> list[str]:
         for k in ("training.ema", "training.beta1", "training.beta2")
         if not 0 <= values[k] < 1
     ]
+    if not 1 <= values.get("dataset.bits", 8) <= 8:
+        found.append(f"dataset.bits={values['dataset.bits']} must lie between 1 and 8")
     if not 0 < values.get("dataset.val_fraction", 0.5) < 1:
         found.append("dataset.val_fraction must lie between 0 and 1")
     return found + phase_problems(config.phases.sequence)

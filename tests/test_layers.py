@@ -12,14 +12,17 @@ from torch import Tensor
 
 from flowrepro.errors import UsageError
 from flowrepro.flows.activations import Asinh, Softplus
+from flowrepro.flows.conv_nets import glow_net, plain_net, zero_conv
+from flowrepro.flows.convolution import ChannelAffine, InvertibleConv
 from flowrepro.flows.core import Chain, Layer
-from flowrepro.flows.coupling import AffineCoupling
+from flowrepro.flows.coupling import AdditiveCoupling, AffineCoupling, GlowCoupling
 from flowrepro.flows.linear import Dense, Permutation, Rotation, orthogonal
 from flowrepro.flows.moments import BinnedCoupling, QuadraticCoupling
 from flowrepro.flows.nets import mlp
-from flowrepro.flows.norm import BatchNorm
+from flowrepro.flows.norm import ActNorm, BatchNorm
 from flowrepro.flows.optimal import OptimalRotation
-from flowrepro.flows.preprocess import Center, Standardize
+from flowrepro.flows.preprocess import Center, Logit, Rescale, Standardize
+from flowrepro.flows.reshape import MultiScale, NoPrior, SplitPrior, Squeeze, latent_shapes
 
 # torch's forward-mode differentiation scripts its own formulas when it is first used
 pytestmark = pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecated:DeprecationWarning")
@@ -57,15 +60,86 @@ def everything(dim: int, dtype: torch.dtype) -> Layer:
     )
 
 
+def conv(matrix: str, size: int = 1) -> Callable[[int, torch.dtype], Layer]:
+    return lambda channels, dtype: InvertibleConv(channels, size, matrix, None, seeded(channels), dtype)
+
+
+def image_coupling(kind: type[AffineCoupling], *scale: str) -> Callable[[int, torch.dtype], Layer]:
+    def make(channels: int, dtype: torch.dtype) -> Layer:
+        passive = channels // 2
+        width_out = (channels - passive) * (2 if scale else 1)
+        net = glow_net if kind is GlowCoupling else plain_net
+        return kind(passive, net(passive, 5, width_out, seeded(channels), dtype), *scale)
+
+    return make
+
+
+def multi_scale(prior: bool) -> Callable[[int, torch.dtype], Layer]:
+    """Two levels on images (C, 4, 4)."""
+
+    def make(channels: int, dtype: torch.dtype) -> Layer:
+        shapes = latent_shapes((channels, 4, 4), 2)
+        levels = [
+            Chain(Squeeze(), conv("lu")(width, dtype), image_coupling(GlowCoupling, "sigmoid")(width, dtype))
+            for width in (4 * channels, 8 * channels)
+        ]
+        split = SplitPrior(zero_conv(2 * channels, 4 * channels, dtype)) if prior else NoPrior()
+        return MultiScale(levels, [split], shapes)
+
+    return make
+
+
+class OnImages(Layer):
+    """A layer on images (C, side, side), seen as one on vectors (B, C side^2)."""
+
+    def __init__(self, layer: Layer, side: int) -> None:
+        super().__init__()
+        self.layer, self.side = layer, side
+
+    def images(self, x: Tensor) -> Tensor:
+        return x.unflatten(1, (-1, self.side, self.side))
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        z, dlogp = self.layer(self.images(x))
+        self.shape = z.shape[1:]
+        return z.flatten(1), dlogp
+
+    def inverse(self, z: Tensor) -> Tensor:
+        return self.layer.inverse(z.unflatten(1, self.shape)).flatten(1)
+
+    def init_from(self, x: Tensor) -> None:
+        self.layer.init_from(self.images(x))
+
+
 @dataclass(frozen=True)
 class Case:
-    """A constructor (dim, dtype) -> layer, and the latents (low, high) that its inverse is defined for."""
+    """A constructor (dim, dtype) -> layer, and the latents (low, high) that its inverse is defined for.
+
+    With `side` the layer is on images of `dim` channels, at most two, and is seen as one on vectors.
+    """
 
     make: Callable[[int, torch.dtype], Layer]
     low: float = -4.0
     high: float = 4.0
     onto: bool = True
     min_dim: int = 1
+    side: int = 0
+    domain: Callable[[Tensor], Tensor] = lambda x: x
+
+    def layer(self, dim: int, dtype: torch.dtype) -> Layer:
+        return (
+            OnImages(self.make(self.channels(dim), dtype), self.side) if self.side else self.make(dim, dtype)
+        )
+
+    def channels(self, dim: int) -> int:
+        return max(self.min_dim, min(dim, 2))
+
+    def size(self, dim: int) -> int:
+        return self.channels(dim) * self.side**2 if self.side else dim
+
+    def points(self, n: int, dim: int, seed: int = 0, dtype: torch.dtype = torch.float64) -> Tensor:
+        """Normal points (n, size) in the layer's domain."""
+        return self.domain(points(n, self.size(dim), seed=seed, dtype=dtype))
 
 
 CATALOGUE = {
@@ -84,10 +158,28 @@ CATALOGUE = {
     "coupling_exponential": Case(coupling("exponential"), min_dim=2),
     "coupling_soft_clamp": Case(coupling("soft_clamp"), min_dim=2),
     "batch_norm": Case(lambda dim, dtype: BatchNorm(dim, dtype)),
+    "act_norm": Case(lambda dim, dtype: ActNorm(dim, dtype=dtype)),
+    "rescale": Case(lambda dim, dtype: Rescale(256, 0.5)),
+    "logit": Case(lambda dim, dtype: Logit(), low=-2.5, high=2.5, domain=torch.sigmoid),
     "chain": Case(everything, onto=False, min_dim=2),
+    "image_act_norm": Case(lambda channels, dtype: ActNorm(channels, 3.0, dtype), side=2),
+    "conv_plain": Case(conv("plain"), side=2),
+    "conv_lu": Case(conv("lu"), side=2),
+    "conv_normalised": Case(conv("normalised"), side=2),
+    "conv_strided": Case(conv("plain", size=2), side=4),
+    "channel_affine": Case(
+        lambda c, dtype: ChannelAffine(ActNorm(c, 3.0, dtype), conv("plain")(c, dtype), conv("lu")(c, dtype)),
+        side=2,
+    ),
+    "image_coupling_tanh": Case(image_coupling(AffineCoupling, "tanh"), min_dim=2, side=2),
+    "image_coupling_glow": Case(image_coupling(GlowCoupling, "sigmoid"), min_dim=2, side=2),
+    "image_coupling_additive": Case(image_coupling(AdditiveCoupling), min_dim=2, side=2),
+    "squeeze": Case(lambda channels, dtype: Squeeze(), side=2),
+    "multi_scale": Case(multi_scale(prior=False), side=4),
+    "multi_scale_prior": Case(multi_scale(prior=True), side=4),
 }
 each_layer = pytest.mark.parametrize("case", CATALOGUE.values(), ids=CATALOGUE.keys())
-PARAMETRISED = {n: c for n, c in CATALOGUE.items() if list(c.make(2, torch.float64).parameters())}
+PARAMETRISED = {n: c for n, c in CATALOGUE.items() if list(c.layer(2, torch.float64).parameters())}
 each_parametrised_layer = pytest.mark.parametrize("case", PARAMETRISED.values(), ids=PARAMETRISED.keys())
 dims = st.integers(1, 8)
 seeds = st.integers(0, 10_000)
@@ -95,9 +187,9 @@ seeds = st.integers(0, 10_000)
 
 def filled(case: Case, dim: int, dtype: torch.dtype = torch.float64) -> Layer:
     """The layer, initialised by data and moved away from special values such as zero biases."""
-    layer = case.make(dim, dtype).eval()
-    layer.init_from(points(200, dim, seed=7, dtype=dtype) + 0.5)
-    layer.update_statistics(points(200, dim, seed=7, dtype=dtype) + 0.5)
+    layer = case.layer(dim, dtype).eval()
+    layer.init_from(case.points(200, dim, seed=7, dtype=dtype) + 0.5)
+    layer.update_statistics(case.points(200, dim, seed=7, dtype=dtype) + 0.5)
     with torch.no_grad():
         for parameter in layer.parameters():
             parameter.add_(0.05 * points(*parameter.shape, seed=8, dtype=dtype))
@@ -128,7 +220,7 @@ def tracked(layer: Layer, x: Tensor) -> list[Tensor]:
 @given(dim=dims, seed=seeds)
 def test_inverse_undoes_forward(case: Case, dim: int, seed: int) -> None:
     assume(dim >= case.min_dim)
-    layer, x = filled(case, dim), points(5, dim, seed=seed)
+    layer, x = filled(case, dim), case.points(5, dim, seed=seed)
     z, dlogp = layer(x)
     assert z.shape == x.shape and dlogp.shape == (5,)
     close(layer.inverse(z), x, 1e-7)
@@ -140,8 +232,10 @@ def test_inverse_undoes_forward(case: Case, dim: int, seed: int) -> None:
 def test_forward_undoes_inverse(case: Case, dim: int, seed: int) -> None:
     assume(dim >= case.min_dim)
     layer = filled(case, dim)
-    unit = torch.rand(5, dim, generator=seeded(seed), dtype=torch.float64)
-    z = case.low + (case.high - case.low) * unit if case.onto else layer(points(5, dim, seed=seed))[0]
+    unit = torch.rand(5, case.size(dim), generator=seeded(seed), dtype=torch.float64)
+    z = case.low + (case.high - case.low) * unit
+    if case.side or not case.onto:
+        z = layer(case.points(5, dim, seed=seed))[0]
     close(layer(layer.inverse(z))[0], z, 1e-7)
 
 
@@ -150,7 +244,7 @@ def test_forward_undoes_inverse(case: Case, dim: int, seed: int) -> None:
 @given(dim=dims, seed=seeds)
 def test_dlogp_is_the_log_determinant_of_the_autograd_jacobian(case: Case, dim: int, seed: int) -> None:
     assume(dim >= case.min_dim)
-    layer, x = filled(case, dim), 2 * points(3, dim, seed=seed)
+    layer, x = filled(case, dim), case.domain(2 * points(3, case.size(dim), seed=seed))
     jacobians = [torch.autograd.functional.jacobian(single(layer), row) for row in x]
     close(layer(x)[1], torch.stack([torch.linalg.slogdet(j)[1] for j in jacobians]))
 
@@ -158,7 +252,7 @@ def test_dlogp_is_the_log_determinant_of_the_autograd_jacobian(case: Case, dim: 
 @each_parametrised_layer
 def test_gradient_reaches_every_parameter(case: Case) -> None:
     layer = filled(case, 4)
-    z, dlogp = layer(points(20, 4))
+    z, dlogp = layer(case.points(20, 4))
     (z.square().sum() - dlogp.sum()).backward()
     for name, parameter in layer.named_parameters():
         assert parameter.grad is not None and parameter.grad.abs().sum() > 0, name
@@ -166,7 +260,7 @@ def test_gradient_reaches_every_parameter(case: Case) -> None:
 
 @each_layer
 def test_forward_is_pure_under_torch_func(case: Case) -> None:
-    layer, x, v = filled(case, 4), points(6, 4), points(6, 4, seed=1)
+    layer, x, v = filled(case, 4), case.points(6, 4), points(6, case.size(4), seed=1)
     before = {name: value.clone() for name, value in layer.state_dict().items()}
     first = layer(x)
     jacobians = torch.func.vmap(torch.func.jacrev(single(layer)))(x)
@@ -181,7 +275,7 @@ def test_forward_is_pure_under_torch_func(case: Case) -> None:
 
 @each_layer
 def test_forward_tangents_are_those_of_jvp(case: Case) -> None:
-    layer, x, t = filled(case, 5), points(4, 5), points(4, 5, 3, seed=1)
+    layer, x, t = filled(case, 5), case.points(4, 5), points(4, case.size(5), 3, seed=1)
     z, dlogp, pushed = layer.forward_tangents(x, t)
     close(z, layer(x)[0])
     close(dlogp, layer(x)[1])
@@ -192,8 +286,8 @@ def test_forward_tangents_are_those_of_jvp(case: Case) -> None:
 
 @each_parametrised_layer
 def test_forward_tangents_have_the_parameter_gradients_of_the_jacobian(case: Case) -> None:
-    layer, x = filled(case, 3), points(4, 3)
-    eye = torch.eye(3, dtype=x.dtype).expand(4, 3, 3)
+    layer, x = filled(case, 3), case.points(4, 3)
+    eye = torch.eye(x.shape[1], dtype=x.dtype).expand(4, -1, -1)
     parameters = list(layer.parameters())
     by_hand = layer.forward_tangents(x, eye)[2].square().sum()
     by_autograd = torch.func.vmap(torch.func.jacrev(single(layer)))(x).square().sum()
@@ -209,13 +303,16 @@ def test_forward_tangents_have_the_parameter_gradients_of_the_jacobian(case: Cas
 @pytest.mark.parametrize(("dtype", "size"), [(torch.float64, 1e3), (torch.float32, 1e4)])
 def test_finite_far_outside_the_bulk(case: Case, dtype: torch.dtype, size: float) -> None:
     layer = filled(case, 4, dtype)
-    x = size * torch.cat([torch.eye(4), -torch.eye(4), torch.ones(1, 4), torch.zeros(1, 4)]).to(dtype)
+    eye = torch.eye(case.size(4))
+    x = case.domain(
+        size * torch.cat([eye, -eye, torch.ones_like(eye[:1]), torch.zeros_like(eye[:1])]).to(dtype)
+    )
     assert all(part.isfinite().all() for part in [*layer(x), *tracked(layer, x)])
 
 
 @each_layer
 def test_keeps_the_dtype(case: Case) -> None:
-    layer, x = filled(case, 3, torch.float32), points(4, 3, dtype=torch.float32)
+    layer, x = filled(case, 3, torch.float32), case.points(4, 3, dtype=torch.float32)
     z, dlogp = layer(x)
     assert z.dtype == dlogp.dtype == layer.inverse(z).dtype == torch.float32
 
@@ -314,7 +411,7 @@ def test_chain_slices_share_layers_and_traces_add_up() -> None:
     z, second = tail(middle)
     close(z, chain(x)[0])
     close(first + second, chain(x)[1])
-    trace = chain.trace(x)
+    trace = list(chain.trace(x))
     assert [name for name, _, _ in trace][:3] == ["0.Center", "1.Dense", "2.Asinh"]
     close(trace[-1][1], z)
     close(torch.stack([dlogp for _, _, dlogp in trace]).sum(0), chain(x)[1])

@@ -1,6 +1,7 @@
-"""Data sets: `load(config, dtype)` gives training and held-out samples in their own units.
+"""Data sets: `load(config, dtype)` gives training and held-out samples as vectors, in their own units; `load_images`
+gives them as dequantised images.
 
-Nothing is centred here: centring by the training mean is the first layer of every flow.
+Nothing is centred here: that is for the first layers of a flow.
 """
 
 import hashlib
@@ -14,8 +15,11 @@ from torch import Tensor
 
 from flowrepro.config import ArrayConfig, ImageConfig, ToyConfig
 from flowrepro.data import array, files, images
+from flowrepro.data.image_sets import ImageData, load_images, pixel_vectors, source_of
 from flowrepro.data.toy import TOYS
 from flowrepro.errors import DataError
+
+__all__ = ["Data", "ImageData", "check", "load", "load_images"]
 
 
 @dataclass(frozen=True)
@@ -41,6 +45,10 @@ class Data:
         """The dimension D of a sample."""
         return self.train.shape[1]
 
+    def training_batch(self, indices: Tensor, epoch: int) -> Tensor:
+        """The training samples of these indices (B, D), the same in every epoch."""
+        return self.train[indices]
+
 
 def load(config: Any, dtype: torch.dtype) -> Data:
     """The data set of a ToyConfig, ImageConfig or ArrayConfig.
@@ -62,10 +70,11 @@ def check(config: Any) -> str:
         return f"{config.name}: {config.n_train} + {config.n_val} points are sampled"
     if isinstance(config, ArrayConfig):
         return f"{config.path}: {array.read(config).shape}"
-    if config.name not in images.OFFICIAL:
+    if config.name in images.DIGITS:
         return f"{config.name}: bundled with scikit-learn"
-    names = [n for n in files.DIGESTS if n.startswith(images.OFFICIAL[config.name] + "/")]
-    absent = [name for name in names if files.find(name) is None]
+    if config.name not in images.OFFICIAL:
+        return f"{config.name}: {source_of(config).note}"
+    absent = [name for name in images.official_names(config) if files.find(name) is None]
     if absent and not config.download:
         raise DataError(files.missing(absent[0]))
     return f"{config.name}: " + (f"{len(absent)} files will be fetched" if absent else "all files are there")
@@ -96,6 +105,9 @@ def _load_toy(config: ToyConfig, dtype: torch.dtype) -> Data:
 
 
 def _load_images(config: ImageConfig, dtype: torch.dtype) -> Data:
+    if config.name not in (*images.OFFICIAL, *images.DIGITS):
+        train, val, shape, note = pixel_vectors(config)
+        return _data(config.name, train, val, dtype, source=note, image_shape=shape, levels=256)
     official = config.name in images.OFFICIAL
     train, val = images.load_official(config) if official else images.load_digits(config.name)
     train, val = train[: config.n_train], val[: config.n_val]

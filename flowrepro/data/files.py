@@ -15,6 +15,7 @@ SOURCES = {
         "https://storage.googleapis.com/cvdf-datasets/mnist/",
     ),
     "FashionMNIST": ("http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/",),
+    "CIFAR10": ("https://www.cs.toronto.edu/~kriz/",),
 }
 
 # SHA-256 of the official .gz files
@@ -27,6 +28,7 @@ DIGESTS = {
     "FashionMNIST/raw/train-labels-idx1-ubyte.gz": "a04f17134ac03560a47e3764e11b92fc97de4d1bfaf8ba1a3aa29af54cc90845",
     "FashionMNIST/raw/t10k-images-idx3-ubyte.gz": "346e55b948d973a97e58d2351dde16a484bd415d4595297633bb08f03db6a073",
     "FashionMNIST/raw/t10k-labels-idx1-ubyte.gz": "67da17c76eaffca5446c3361aaab5c3cd6d1c2608764d35dfb1850b086bf8dd5",
+    "CIFAR10/cifar-10-python.tar.gz": "6d958be074577803d12ecdefd02955f39262c83c16fe9348329d7fe0b5c001ce",
 }
 
 # MD5 of the same files unpacked, as torchvision leaves them beside the .gz
@@ -57,8 +59,8 @@ def read(name: str, download: bool) -> bytes:
         raise DataError(missing(name))
     content = path.read_bytes()
     if path.suffix != ".gz":
-        return _verified(path, content, "md5", UNPACKED_DIGESTS.get(name.removesuffix(".gz")))
-    _verified(path, content, "sha256", DIGESTS[name])
+        return verified(path, content, "md5", UNPACKED_DIGESTS.get(name.removesuffix(".gz")))
+    verified(path, content, "sha256", DIGESTS[name])
     try:
         return gzip.decompress(content)
     except (OSError, EOFError, zlib.error) as error:
@@ -74,13 +76,16 @@ def find(name: str) -> Path | None:
     return None
 
 
-def missing(name: str) -> str:
-    """The line that says what is missing, where it was looked for, and how to get it."""
+def find_folder(*names: str) -> Path | None:
+    """The first of these folders that exists in a data folder."""
+    candidates = [folder / name for folder in data_folders() for name in names]
+    return next((path for path in candidates if path.is_dir()), None)
+
+
+def missing(name: str, way: str = "fetch it with dataset.download=true, or bring the official file") -> str:
+    """The line that says what is missing, where it was looked for, and the way to get it."""
     places = ", ".join(str(folder / name) for folder in data_folders())
-    return (
-        f"missing: {name}; looked at {places} (FLOWREPRO_DATA sets the folder); "
-        "fetch it with dataset.download=true, or bring the official file"
-    )
+    return f"missing: {name}; looked at {places} (FLOWREPRO_DATA sets the folder); {way}"
 
 
 def fetch(name: str) -> Path:
@@ -115,7 +120,8 @@ def fetch(name: str) -> Path:
     raise DataError(f"cannot fetch {name}: {'; '.join(failures)}; bring the file to {target}")
 
 
-def _verified(path: Path, content: bytes, algorithm: str, expected: str | None) -> bytes:
+def verified(path: Path, content: bytes, algorithm: str, expected: str | None) -> bytes:
+    """The content itself. Raises DataError where it is a web page, or its digest is not the expected one."""
     if content.lstrip()[:1] == b"<":
         raise DataError(f"{path} is a web page, not data; {_replace(path)}")
     if expected is not None and hashlib.new(algorithm, content).hexdigest() != expected:

@@ -1,29 +1,39 @@
-"""Image data sets, as vectors of pixels in [0, 1]: scikit-learn's bundled digits, MNIST and Fashion-MNIST."""
+"""Grey images: scikit-learn's bundled digits, MNIST and Fashion-MNIST, as vectors in [0, 1] and as bytes."""
 
 import struct
+from functools import partial
 
 import numpy as np
 
 from flowrepro.config import ImageConfig
 from flowrepro.data import files
+from flowrepro.data.source import Chunks, Source
 from flowrepro.errors import DataError
 
 OFFICIAL = {"mnist": "MNIST", "mnist2": "MNIST", "fashion_mnist": "FashionMNIST"}
+DIGITS = ("digits", "digits2")
 IMAGES_MAGIC, LABELS_MAGIC = 2051, 2049
 TWO = 2
+PARTS = ("train", "t10k")
 
 Split = tuple[np.ndarray, np.ndarray]
 
 
 def load_digits(name: str) -> Split:
-    """Training and held-out images of scikit-learn's digits (n, 64); `digits2` are the 177 images of the 2s.
+    """Training and held-out images of scikit-learn's digits (n, 64)."""
+    train, val = read_digits(name)
+    return train.reshape(-1, 64) / 16, val.reshape(-1, 64) / 16
+
+
+def read_digits(name: str) -> Split:
+    """The same images as grey levels from 0 to 16 (n, 8, 8); `digits2` are the 177 images of the 2s.
 
     The set has no official split: the last fifth, in the order of the file, is held out.
     """
     from sklearn.datasets import load_digits as bundled
 
     found = bundled()
-    images = (found.images if name == "digits" else found.images[found.target == TWO]).reshape(-1, 64) / 16
+    images = found.images if name == "digits" else found.images[found.target == TWO]
     cut = len(images) - len(images) // 5
     return images[:cut], images[cut:]
 
@@ -34,18 +44,40 @@ def load_official(config: ImageConfig) -> Split:
     Raises:
         DataError: a file is missing, damaged, or not what its header says.
     """
+    train, val = (read_part(config, part) for part in PARTS)
+    return train.reshape(len(train), -1) / 255, val.reshape(len(val), -1) / 255
+
+
+def read_part(config: ImageConfig, part: str) -> np.ndarray:
+    """The images (n, 28, 28) uint8 of `train` or `t10k`; of `mnist2` the 2s alone."""
     folder = OFFICIAL[config.name]
-    splits = []
-    for part in ("train", "t10k"):
-        images = read_idx(f"{folder}/raw/{part}-images-idx3-ubyte.gz", IMAGES_MAGIC, config.download)
-        labels = read_idx(f"{folder}/raw/{part}-labels-idx1-ubyte.gz", LABELS_MAGIC, config.download)
-        if len(images) != len(labels):
-            raise DataError(
-                f"{folder}/raw/{part}: {len(images)} images but {len(labels)} labels; bring the official files"
-            )
-        chosen = images[labels == TWO] if config.name == "mnist2" else images
-        splits.append(chosen.reshape(len(chosen), -1) / 255)
-    return splits[0], splits[1]
+    images = read_idx(f"{folder}/raw/{part}-images-idx3-ubyte.gz", IMAGES_MAGIC, config.download)
+    labels = read_idx(f"{folder}/raw/{part}-labels-idx1-ubyte.gz", LABELS_MAGIC, config.download)
+    if len(images) != len(labels):
+        raise DataError(
+            f"{folder}/raw/{part}: {len(images)} images but {len(labels)} labels; bring the official files"
+        )
+    return images[labels == TWO] if config.name == "mnist2" else images
+
+
+def official_source(config: ImageConfig) -> Source:
+    """The same images as bytes, found and fetched but not read. Raises DataError where a file is missing."""
+    names = official_names(config)
+    paths = [files.find(name) or (files.fetch(name) if config.download else None) for name in names]
+    for name, path in zip(names, paths, strict=True):
+        if path is None:
+            raise DataError(files.missing(name))
+
+    def read(part: str) -> Chunks:
+        yield read_part(config, part)[..., None]
+
+    train, val = (partial(read, part) for part in PARTS)
+    return Source([p for p in paths if p], f"{config.name}, the official files", (28, 28, 1), train, val)
+
+
+def official_names(config: ImageConfig) -> list[str]:
+    """The official files of a set, as they are called in the data folder."""
+    return [name for name in files.DIGESTS if name.startswith(OFFICIAL[config.name] + "/")]
 
 
 def read_idx(name: str, magic: int, download: bool) -> np.ndarray:

@@ -1,7 +1,7 @@
 """Layer, Chain and Flow: the one contract that everything obeys.
 
 `forward(x) -> (z, dlogp)` goes from data to latent, and log p(x) = log p(z) + dlogp in nats, with x of
-shape (B, D) and dlogp of shape (B,). For a bijection dlogp = log |det dz/dx|.
+shape (B, D), or (B, C, H, W) for image flows, and dlogp of shape (B,). For a bijection dlogp = log |det dz/dx|.
 """
 
 from __future__ import annotations
@@ -54,6 +54,11 @@ class Layer(nn.Module):
     def prepared(self) -> Layer:
         """The same map with what its inverse needs computed once, for many products with the inverse's Jacobian."""
         return self
+
+    def trace(self, x: Tensor) -> Iterator[tuple[str, Tensor, Tensor]]:
+        """(name, z, dlogp) after every part of the layer; the dlogp add up to that of the layer."""
+        z, dlogp = self(x)
+        yield type(self).__name__, z, dlogp
 
     def forward_tangents(self, x: Tensor, t: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """(z, dlogp, J t) for K tangent columns a sample, t of shape (B, D, K) with J = dz/dx at each x.
@@ -118,13 +123,12 @@ class Chain(Layer, nn.Sequential):
             layer.update_statistics(x)
             x = layer(x)[0]
 
-    def trace(self, x: Tensor) -> list[tuple[str, Tensor, Tensor]]:
+    def trace(self, x: Tensor) -> Iterator[tuple[str, Tensor, Tensor]]:
         """(name, z, dlogp) after every layer; the dlogp add up to that of the chain."""
-        steps = []
         for i, layer in enumerate(self):
-            x, dlogp = layer(x)
-            steps.append((f"{i}.{type(layer).__name__}", x, dlogp))
-        return steps
+            for name, z, dlogp in layer.trace(x):
+                yield f"{i}.{name}", z, dlogp
+                x = z
 
 
 class Flow(nn.Module):

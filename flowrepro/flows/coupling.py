@@ -1,6 +1,7 @@
 """Affine couplings: one part of x passes unchanged and sets the scale and shift of the other part."""
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -20,7 +21,17 @@ def soft_clamp(raw: Tensor, limit: float = 2.0) -> Tensor:
     return limit * torch.tanh(raw / limit)
 
 
-SCALES: dict[str, ScaleMap] = {"exponential": exponential, "soft_clamp": soft_clamp}
+def sigmoid(raw: Tensor, floor: float = 0.05) -> Tensor:
+    """e^s = sigmoid(raw + 2), as in Glow, but never below the floor: the inverse divides by it."""
+    return torch.log(floor + (1 - floor) * torch.sigmoid(raw + 2))
+
+
+SCALES: dict[str, ScaleMap] = {
+    "exponential": exponential,
+    "soft_clamp": soft_clamp,
+    "tanh": torch.tanh,  # as in the code of across_dimensions
+    "sigmoid": sigmoid,
+}
 
 
 class AffineCoupling(Layer):
@@ -36,19 +47,60 @@ class AffineCoupling(Layer):
 
     def __init__(self, passive: int, net: nn.Module, scale: str = "exponential") -> None:
         super().__init__()
-        self.passive, self.net, self.log_scale = passive, net, SCALES[scale]
+        self.passive, self.log_scale = passive, SCALES[scale]
+        self.net: Any = net
+
+    @property
+    def data_dependent(self) -> bool:
+        return hasattr(self.net, "init_from")
+
+    def init_from(self, x: Tensor) -> None:
+        """Let the net normalise by the passive part, where it wants that."""
+        if self.data_dependent:
+            self.net.init_from(x[:, : self.passive])
 
     def scale_and_shift(self, x_passive: Tensor) -> tuple[Tensor, Tensor]:
         """(s, t) of the active part, each of its shape."""
         raw, shift = self.net(x_passive).chunk(2, 1)
         return self.log_scale(raw), shift
 
+    def transform(self, active: Tensor, s: Tensor, t: Tensor) -> Tensor:
+        """z_a."""
+        return active * s.exp() + t
+
+    def restore(self, active: Tensor, s: Tensor, t: Tensor) -> Tensor:
+        """x_a."""
+        return (active - t) * (-s).exp()
+
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         passive, active = x[:, : self.passive], x[:, self.passive :]
         s, t = self.scale_and_shift(passive)
-        return torch.cat([passive, active * s.exp() + t], 1), s.flatten(1).sum(1)
+        return torch.cat([passive, self.transform(active, s, t)], 1), s.flatten(1).sum(1)
 
     def inverse(self, z: Tensor) -> Tensor:
         passive, active = z[:, : self.passive], z[:, self.passive :]
-        s, t = self.scale_and_shift(passive)
-        return torch.cat([passive, (active - t) * (-s).exp()], 1)
+        return torch.cat([passive, self.restore(active, *self.scale_and_shift(passive))], 1)
+
+
+class GlowCoupling(AffineCoupling):
+    """z_a = (x_a + t) e^s: the shift comes before the scale, as in Glow's code."""
+
+    def transform(self, active: Tensor, s: Tensor, t: Tensor) -> Tensor:
+        return (active + t) * s.exp()
+
+    def restore(self, active: Tensor, s: Tensor, t: Tensor) -> Tensor:
+        return active * (-s).exp() - t
+
+
+class AdditiveCoupling(AffineCoupling):
+    """z_a = x_a + t(x_p); dlogp = 0. The net gives the shift alone (NICE)."""
+
+    def scale_and_shift(self, x_passive: Tensor) -> tuple[Tensor, Tensor]:
+        shift = self.net(x_passive)
+        return torch.zeros_like(shift), shift
+
+    def transform(self, active: Tensor, s: Tensor, t: Tensor) -> Tensor:
+        return active + t
+
+    def restore(self, active: Tensor, s: Tensor, t: Tensor) -> Tensor:
+        return active - t

@@ -1,4 +1,4 @@
-"""Normalising layers between couplings."""
+"""Normalising layers between couplings: by statistics of the batch, or by those of the first batch for ever."""
 
 import torch
 from torch import Tensor, nn
@@ -51,3 +51,49 @@ class BatchNorm(Layer):
     def update_statistics(self, x: Tensor) -> None:
         self.mean.copy_(x.double().mean(0))
         self.var.copy_(x.double().var(0, correction=0))
+
+
+class ActNorm(Layer):
+    """z_c = (x_c + shift_c) e^(factor gain_c) for every channel c; dlogp = H W sum factor gain_c (Glow).
+
+    `init_from` makes its data zero-mean with unit variance in every channel; there is no other trace of data.
+
+    Args:
+        channels: C; x is (B, C) or (B, C, H, W).
+        factor: 3 in Glow's code: it makes the gain learn faster than the other parameters.
+    """
+
+    def __init__(self, channels: int, factor: float = 1.0, dtype: torch.dtype | None = None) -> None:
+        super().__init__()
+        self.factor = factor
+        self.gain = nn.Parameter(torch.zeros(channels, dtype=dtype))
+        self.shift = nn.Parameter(torch.zeros(channels, dtype=dtype))
+
+    @property
+    def data_dependent(self) -> bool:
+        return True
+
+    def affine(self) -> tuple[Tensor, Tensor, Tensor]:
+        """(W, b, log |det W|) of z = W x + b over channels: (C, C), (C,), ()."""
+        log_scale = self.factor * self.gain
+        scale = log_scale.exp()
+        return torch.diag(scale), scale * self.shift, log_scale.sum()
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        log_scale = self.factor * self.gain
+        z = (x + _channels(self.shift, x)) * _channels(log_scale.exp(), x)
+        return z, (log_scale.sum() * x[0, 0].numel()).expand(x.shape[0])
+
+    def inverse(self, z: Tensor) -> Tensor:
+        return z * _channels((-self.factor * self.gain).exp(), z) - _channels(self.shift, z)
+
+    @torch.no_grad()
+    def init_from(self, x: Tensor) -> None:
+        values = x.double().transpose(0, 1).flatten(1)
+        self.shift.copy_(-values.mean(1))
+        self.gain.copy_(-(values.std(1, correction=0) + EPS).log() / self.factor)
+
+
+def _channels(values: Tensor, like: Tensor) -> Tensor:
+    """(C,) as something that multiplies (B, C, ...)."""
+    return values.view(-1, *[1] * (like.ndim - 2))

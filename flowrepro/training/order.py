@@ -1,20 +1,9 @@
-"""Randomness as a function of (seed, purpose, step): nothing to save, so that resuming is exact."""
-
-import hashlib
+"""Which samples at which step: a function of the seed, so that resuming is exact."""
 
 import torch
 from torch import Tensor
 
-
-def stream(seed: int, *purpose: object) -> int:
-    """A seed of its own for each purpose, such as ("probes", step)."""
-    digest = hashlib.sha256(repr((seed, *purpose)).encode()).digest()
-    return int.from_bytes(digest[:8], "big") >> 1
-
-
-def generator(seed: int, *purpose: object, device: str = "cpu") -> torch.Generator:
-    """A fresh generator for one purpose."""
-    return torch.Generator(device=device).manual_seed(stream(seed, *purpose))
+from flowrepro.randomness import generator
 
 
 class Batches:
@@ -25,6 +14,10 @@ class Batches:
         self.per_epoch = -(-n // self.batch_size)
         self._epoch = -1
         self._permutation = torch.empty(0, dtype=torch.long)
+
+    def epoch(self, step: int) -> int:
+        """The epoch of a step, from 0."""
+        return step // self.per_epoch
 
     def at(self, step: int) -> Tensor:
         """The indices of a step, of shape (batch,)."""

@@ -1,0 +1,96 @@
+"""CIFAR-10: the official python batches, in their folder or their archive, or lossless strips of a part of it."""
+
+import io
+import pickle
+import tarfile
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from flowrepro.config import ImageConfig
+from flowrepro.data import files
+from flowrepro.data.source import Chunks, Source
+from flowrepro.data.strips import cifar10_part
+from flowrepro.errors import DataError
+
+FOLDERS = ("CIFAR10/cifar-10-batches-py", "cifar-10-batches-py")
+ARCHIVE = "CIFAR10/cifar-10-python.tar.gz"
+TRAIN = [f"data_batch_{i}" for i in range(1, 6)]
+VAL = ["test_batch"]
+
+# MD5 of the official batches
+BATCH_DIGESTS = {
+    "data_batch_1": "c99cafc152244af753f735de768cd75f",
+    "data_batch_2": "d4bba439e000b95fd0a9bffe97cbabec",
+    "data_batch_3": "54ebc095f3ab1f0389bbae665268c751",
+    "data_batch_4": "634d18415352ddfa80567beed471001a",
+    "data_batch_5": "482c414d41f54cd18b22e5b47cb7c3cb",
+    "test_batch": "40351d587109b95175f43aff81a1287e",
+}
+
+
+def cifar10(config: ImageConfig) -> Source:
+    """The whole set where the official files are, else its part where the strips are.
+
+    Raises:
+        DataError: nothing is there, or a batch or a strip is missing.
+    """
+    note, shape = "CIFAR-10, the official batches", (32, 32, 3)
+    if folder := files.find_folder(*FOLDERS):
+        paths = [folder / name for name in [*TRAIN, *VAL]]
+        for path in paths:
+            if not path.is_file():
+                raise DataError(f"missing: {path.name} in {folder}; bring all official batches")
+        reader: Callable[[list[str]], Chunks] = partial(from_folder, folder)
+        return Source(paths, note, shape, partial(reader, TRAIN), partial(reader, VAL))
+    strips = files.find_folder("CIFAR10/strips")
+    archive = files.find(ARCHIVE)
+    if archive is None and strips and not config.download and (part := cifar10_part(strips)):
+        return part
+    if archive is None and not config.download:
+        raise DataError(files.missing(ARCHIVE))
+    archive = archive or files.fetch(ARCHIVE)
+    return Source([archive], note, shape, partial(from_archive, TRAIN), partial(from_archive, VAL))
+
+
+def from_folder(folder: Path, names: list[str]) -> Chunks:
+    """The images (10,000, 32, 32, 3) of each of these batches."""
+    for name in names:
+        yield batch((folder / name).read_bytes(), folder / name)
+
+
+def from_archive(names: list[str]) -> Chunks:
+    """The images (10,000, 32, 32, 3) of each of these batches in the official archive."""
+    with tarfile.open(fileobj=io.BytesIO(files.read(ARCHIVE, download=False))) as archive:
+        for name in names:
+            member = archive.extractfile(f"cifar-10-batches-py/{name}")
+            assert member is not None
+            yield batch(member.read(), Path(ARCHIVE) / name)
+
+
+def batch(content: bytes, path: Path) -> np.ndarray:
+    """The images (n, 32, 32, 3) of an official batch. Raises DataError where it is not one."""
+    files.verified(path, content, "md5", BATCH_DIGESTS[path.name])
+    try:
+        pixels = BatchUnpickler(io.BytesIO(content), encoding="latin1").load()["data"]
+        return np.asarray(pixels, np.uint8).reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)
+    except (pickle.UnpicklingError, EOFError, KeyError, TypeError, ValueError) as error:
+        raise DataError(f"{path} is not a batch of CIFAR-10 ({error}); bring the official file") from error
+
+
+class BatchUnpickler(pickle.Unpickler):
+    """Makes arrays of bytes and nothing else: a pickle could call any function."""
+
+    def find_class(self, module: str, name: str) -> Any:
+        allowed = {
+            "_reconstruct": np.empty(0).__reduce__()[0],
+            "ndarray": np.ndarray,
+            "dtype": np.dtype,
+            "encode": str.encode,
+        }
+        if name not in allowed or not (module.startswith("numpy") or module == "_codecs"):
+            raise pickle.UnpicklingError(f"it wants {module}.{name}")
+        return allowed[name]

@@ -1,0 +1,88 @@
+"""ImageNet at 32x32 pixels, of which two incompatible versions go by the same name.
+
+van den Oord's (2016, image-net.org/small, used by Glow) has 49,999 held-out images, Chrabaszcz's (2017) has 50,000 and
+was scaled down with other smoothing: flows reach far better likelihoods on it, so the two must never be compared.
+"""
+
+import zipfile
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from flowrepro.data import files
+from flowrepro.data.source import Chunks, Source, decode, in_chunks, sized
+from flowrepro.errors import DataError
+
+SHAPE = (32, 32, 3)
+# number of held-out images -> version
+VERSIONS = {49_999: "oord", 50_000: "chrabaszcz"}
+FOLDERS = ("train_32x32", "valid_32x32")
+WAY = (
+    "bring train_32x32/ and valid_32x32/ (images; van den Oord's version), or "
+    "train_data_batch_1.npz ... and val_data.npz (either version)"
+)
+
+
+def imagenet32() -> Source:
+    """The version that is there, told by the number of its held-out images.
+
+    Raises:
+        DataError: nothing is there, something is missing, or it is neither version.
+    """
+    folder = files.find_folder("imagenet32")
+    if folder is None:
+        raise DataError(files.missing("imagenet32/val_data.npz", WAY))
+    made_from, n_val, train, val = _images(folder) or _batches(folder)
+    if n_val not in VERSIONS:
+        known = ", ".join(f"{n:,} ({name})" for n, name in VERSIONS.items())
+        raise DataError(f"{folder} has {n_val:,} held-out images, but a known version has {known}; {WAY}")
+    note = f"ImageNet32, version {VERSIONS[n_val]}"
+    return Source(made_from, note, SHAPE, train, val)
+
+
+# what it is made from, number of held-out images, readers of the two splits
+Layout = tuple[list[Path], int, Callable[[], Chunks], Callable[[], Chunks]]
+
+
+def _images(folder: Path) -> Layout | None:
+    """The layout of image folders, where it is there."""
+    folders = [folder / name for name in FOLDERS]
+    train, val = (sorted(f.glob("*.png")) for f in folders)
+    if not train or not val:
+        return None
+    return folders, len(val), partial(from_images, train), partial(from_images, val)
+
+
+def _batches(folder: Path) -> Layout:
+    """The layout of npz batches. Raises DataError where a file is missing."""
+    train = sorted(folder.glob("train_data_batch_*.npz"), key=lambda p: int(p.stem.rpartition("_")[2]))
+    val = folder / "val_data.npz"
+    for number, path in enumerate(train or [folder / "none"], 1):
+        expected = folder / f"train_data_batch_{number}.npz"
+        if path != expected:
+            raise DataError(f"missing: {expected}; {WAY}")
+    if not val.is_file():
+        raise DataError(f"missing: {val}; {WAY}")
+    return [*train, val], len(read_batch(val)), partial(from_batches, train), partial(from_batches, [val])
+
+
+def from_images(paths: list[Path]) -> Chunks:
+    """One .png an image, in the order of their names."""
+    return in_chunks((sized(decode(p, str(p)), SHAPE, str(p)) for p in paths), size=4096)
+
+
+def from_batches(paths: list[Path]) -> Chunks:
+    """One batch after the other."""
+    return (read_batch(path) for path in paths)
+
+
+def read_batch(path: Path) -> np.ndarray:
+    """The images (n, 32, 32, 3) of a batch, whose array `data` (n, 3072) has one colour after the other."""
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            data = arrays["data"]
+        return np.asarray(data, np.uint8).reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)
+    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile) as error:
+        raise DataError(f"{path} is not a batch of ImageNet32 ({error}); {WAY}") from error

@@ -1,0 +1,55 @@
+"""Lossless strips: square colour images one below the other in a .webp file, a part of CIFAR-10 and the faces64."""
+
+from pathlib import Path
+
+from flowrepro.data import files
+from flowrepro.data.source import Chunks, Source, decode
+from flowrepro.errors import DataError
+
+FACES_TRAIN = 700
+
+
+def faces64() -> Source:
+    """819 portraits of 64x64 pixels; the last 119 are held out."""
+    folder = files.find_folder("faces64")
+    strips = numbered(folder, "faces64") if folder else []
+    if not strips:
+        raise DataError(files.missing("faces64/faces64_000.webp", "bring the strips of 64x64 portraits"))
+    return Source(
+        strips,
+        "portraits 64x64, a stand-in for CelebA and not CelebA",
+        (64, 64, 3),
+        lambda: in_order(strips, 64, stop=FACES_TRAIN),
+        lambda: in_order(strips, 64, start=FACES_TRAIN),
+    )
+
+
+def cifar10_part(folder: Path) -> Source | None:
+    """The first training and test images of CIFAR-10 in a folder of strips; None where there are none."""
+    train, val = numbered(folder, "train"), numbered(folder, "test")
+    if not train or not val:
+        return None
+    note = "a part of CIFAR-10: its first training and test images"
+    return Source([*train, *val], note, (32, 32, 3), lambda: in_order(train, 32), lambda: in_order(val, 32))
+
+
+def numbered(folder: Path, prefix: str) -> list[Path]:
+    """The strips `prefix`_000.webp, _001.webp, ... of a folder. Raises DataError where a number is left out."""
+    found = sorted(folder.glob(f"{prefix}_*.webp"))
+    for number, path in enumerate(found):
+        expected = f"{prefix}_{number:03d}.webp"
+        if path.name != expected:
+            raise DataError(f"missing: {expected} in {folder}; bring all strips")
+    return found
+
+
+def in_order(strips: list[Path], side: int, start: int = 0, stop: int | None = None) -> Chunks:
+    """The images `start` to `stop` (exclusive) of the strips together."""
+    seen = 0
+    for path in strips:
+        pixels = decode(path, str(path))
+        if pixels.shape[1] != side or len(pixels) % side:
+            raise DataError(f"{path} is no strip of images {side} pixels wide; bring the file again")
+        images = pixels.reshape(-1, side, side, 3)
+        yield images[max(0, start - seen) : None if stop is None else max(0, stop - seen)]
+        seen += len(images)

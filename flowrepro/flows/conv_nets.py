@@ -1,0 +1,127 @@
+"""The convolutional networks inside couplings on images, (B, C, H, W) -> (B, C', H, W)."""
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import conv2d
+
+from flowrepro.flows.nets import glorot_uniform
+
+# Glow's code: scales are e^(3 logs), so that they learn faster than the weights
+LOGSCALE_FACTOR = 3.0
+GLOW_STD, EPS = 0.05, 1e-6
+
+
+class ConvNet(nn.Sequential):
+    """3x3 convolution, ReLU, 1x1 convolution, ReLU, 3x3 convolution that starts at zero.
+
+    With `bf16` training multiplies in bfloat16; evaluation and sampling never do, so that inverses stay exact.
+    """
+
+    bf16: bool
+
+    def __init__(self, *layers: nn.Module) -> None:
+        super().__init__(*layers)
+        self.bf16 = False
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not (self.bf16 and self.training):
+            return self._through(x)
+        with torch.autocast(x.device.type, torch.bfloat16):
+            return self._through(x).float()
+
+    def _through(self, x: Tensor) -> Tensor:
+        first, second, last = self
+        z: Tensor = last(second(first(x).relu_()).relu_())
+        return z
+
+    @torch.no_grad()
+    def init_from(self, x: Tensor) -> None:
+        """Normalise what comes out of the convolutions that want it, given inputs (N, C, H, W)."""
+        for layer in list(self)[:-1]:
+            if isinstance(layer, NormalisedConv):
+                layer.init_from(x)
+            x = layer(x).relu_()
+
+
+class Conv(nn.Module):
+    """A convolution by weights (C', C, k, k) that keeps height and width, with a bias that starts at zero."""
+
+    def __init__(self, weight: Tensor, dtype: torch.dtype | None = None) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(weight.to(dtype or torch.get_default_dtype()))
+        self.bias = nn.Parameter(self.weight.new_zeros(len(weight)))
+
+    def effective(self) -> tuple[Tensor, Tensor]:
+        """Weight and bias in force."""
+        return self.weight, self.bias
+
+    def forward(self, x: Tensor) -> Tensor:
+        return conv2d(x, *self.effective(), padding=self.weight.shape[-1] // 2)
+
+
+class ScaledConv(Conv):
+    """(conv(x) + bias) e^(3 logs) for every output channel, as the last convolution in Glow's networks."""
+
+    def __init__(self, weight: Tensor, dtype: torch.dtype | None = None) -> None:
+        super().__init__(weight, dtype)
+        self.logs = nn.Parameter(torch.zeros_like(self.bias))
+
+    def effective(self) -> tuple[Tensor, Tensor]:
+        # on the weights, of which there are fewer than pixels
+        scale = (LOGSCALE_FACTOR * self.logs).exp()
+        return self.weight * scale[:, None, None, None], self.bias * scale
+
+
+class NormalisedConv(ScaledConv):
+    """The same, with bias and logs that make the first data zero-mean with unit variance: an ActNorm behind it."""
+
+    def init_from(self, x: Tensor) -> None:
+        """Set bias and logs from inputs (N, C, H, W)."""
+        values = (
+            conv2d(x, self.weight, padding=self.weight.shape[-1] // 2).double().transpose(0, 1).flatten(1)
+        )
+        self.bias.copy_(-values.mean(1))
+        self.logs.copy_(-(values.std(1, correction=0) + EPS).log() / LOGSCALE_FACTOR)
+
+
+def glow_net(
+    width_in: int,
+    hidden: int,
+    width_out: int,
+    generator: torch.Generator | None = None,
+    dtype: torch.dtype | None = None,
+) -> ConvNet:
+    """Glow's network: normal weights of std 0.05, normalised by the first data."""
+
+    def normal(*shape: int) -> Tensor:
+        return GLOW_STD * torch.randn(*shape, generator=generator, dtype=torch.float64)
+
+    return ConvNet(
+        NormalisedConv(normal(hidden, width_in, 3, 3), dtype),
+        NormalisedConv(normal(hidden, hidden, 1, 1), dtype),
+        ScaledConv(torch.zeros(width_out, hidden, 3, 3), dtype),
+    )
+
+
+def plain_net(
+    width_in: int,
+    hidden: int,
+    width_out: int,
+    generator: torch.Generator | None = None,
+    dtype: torch.dtype | None = None,
+) -> ConvNet:
+    """The network of across_dimensions' authors: Glorot weights and biases, nothing else."""
+
+    def glorot(width_out: int, width_in: int, size: int) -> Tensor:
+        return glorot_uniform((width_out, width_in, size, size), size**2 * (width_in + width_out), generator)
+
+    return ConvNet(
+        Conv(glorot(hidden, width_in, 3), dtype),
+        Conv(glorot(hidden, hidden, 1), dtype),
+        Conv(torch.zeros(width_out, hidden, 3, 3), dtype),
+    )
+
+
+def zero_conv(width_in: int, width_out: int, dtype: torch.dtype | None = None) -> ScaledConv:
+    """A single 3x3 convolution that starts at zero: the network of Glow's split prior."""
+    return ScaledConv(torch.zeros(width_out, width_in, 3, 3), dtype)
