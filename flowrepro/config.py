@@ -215,7 +215,8 @@ class TrainingConfig:
     warmup: int = option(0, "steps of linear warm-up")
     clip: float = option(0.0, "clip the gradient norm (0: off)")
     ema: float = option(0.0, "decay of averaged weights used for evaluation (0: off)")
-    validate_every: int = option(500, "steps between validations over the whole held-out set")
+    validate_every: int = option(500, "steps between validations over the held-out set")
+    validate_samples: int | None = option(None, "validate on the first n held-out samples (the end: on all)")
     eval_batch_size: int = option(1_000, "samples a batch of validation", identity=False)
     max_minutes: float | None = option(
         None, "pause after this time; the same command goes on", identity=False
@@ -232,6 +233,12 @@ class EvaluationConfig:
     n_samples: int = option(1_000, "samples drawn", identity=False)
     n_components: int = option(1_000, "points whose components are extracted", identity=False)
     temperature: float = option(1.0, "scales the prior's std in sampling", identity=False)
+    temperatures: list[float] = option(
+        [0.5, 0.7, 0.85, 1.0], "image flows: those of the sample sheets", identity=False
+    )
+    draws: int = option(
+        3, "image flows: draws of the dequantisation noise for held-out bits/dim", identity=False
+    )
 
 
 @dataclass
@@ -303,10 +310,10 @@ CHOICES = {
 }
 EACH_LAYER = ("alone", "together")
 POSITIVE = (
-    "training.steps training.batch_size training.lr training.validate_every training.eval_batch_size "
-    "jobs training.final_lr model.layers model.steps model.gain model.output_scale "
-    "dataset.n_train dataset.n_val regularizer.probes "
-    "evaluation.n_samples evaluation.n_components"
+    "training.steps training.batch_size training.lr training.validate_every training.validate_samples "
+    "training.eval_batch_size training.final_lr jobs "
+    "model.layers model.steps model.gain model.output_scale dataset.n_train dataset.n_val regularizer.probes "
+    "evaluation.n_samples evaluation.n_components evaluation.draws"
 ).split()
 NOT_NEGATIVE = (
     "regularizer.alpha training.weight_decay training.warmup training.clip dataset.noise model.shrinkage threads "
@@ -394,6 +401,11 @@ def resolved_dtype(config: Config) -> str:
     if config.dtype != "auto":
         return config.dtype
     return "float32" if isinstance(config.dataset, ImageConfig) else "float64"
+
+
+def takes_images(model: Any) -> bool:
+    """Whether a model config is for images (C, H, W): those with scales are. All others are for vectors."""
+    return bool(getattr(model, "levels", 0))
 
 
 def identity(config: Config) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The models: a registry from a config's name to a builder. Every model begins by centring the data."""
+"""The models: a registry from a config's name to a builder. On vectors every model begins by centring the data."""
 
 from collections.abc import Callable
 from typing import Any
@@ -7,17 +7,28 @@ import torch
 from torch import nn
 
 from flowrepro.analysis.oas import plane_rotation
-from flowrepro.config import CouplingConfig, DenseConfig, LinearConfig, RealNVPConfig
+from flowrepro.config import CouplingConfig, DenseConfig, LinearConfig, RealNVPConfig, takes_images
 from flowrepro.errors import UsageError
 from flowrepro.flows.activations import Asinh, Elementwise, Softplus
 from flowrepro.flows.bases import StandardNormal
 from flowrepro.flows.core import Chain, Flow, Layer
 from flowrepro.flows.coupling import AffineCoupling
+from flowrepro.flows.image_models import build_images
 from flowrepro.flows.linear import Dense, Permutation, Rotation
 from flowrepro.flows.nets import Scaled, mlp
 from flowrepro.flows.norm import BatchNorm
 from flowrepro.flows.optimal import AnticipatingCoupling, OptimalRotation
 from flowrepro.flows.preprocess import Center, Standardize
+
+
+def build_for(
+    config: Any, shape: tuple[int, ...], levels: int | None, generator: torch.Generator, dtype: torch.dtype
+) -> Flow:
+    """The untrained flow of a model config on samples of this shape: (C, H, W) of so many grey levels, or (D,)."""
+    if takes_images(config):
+        channels, height, width = shape
+        return build_images(config, (channels, height, width), levels or 256, generator, dtype)
+    return build(config, shape[0], generator, dtype)
 
 
 def build(config: Any, dim: int, generator: torch.Generator, dtype: torch.dtype) -> Flow:
