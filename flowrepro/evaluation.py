@@ -1,5 +1,6 @@
 """`flowrepro evaluate`: likelihood tables, samples and components of a run; measures, tables and claims of a figure."""
 
+import dataclasses
 import time
 from pathlib import Path
 from typing import Any
@@ -12,18 +13,19 @@ from torch import Tensor
 from flowrepro.analysis.bounds import linear_baseline
 from flowrepro.analysis.components import Components, neighbour_signs
 from flowrepro.config import Config
-from flowrepro.data import Data
+from flowrepro.data import Data, ImageData, load_data
 from flowrepro.errors import DataError, UsageError
 from flowrepro.flows.core import Flow
+from flowrepro.image_evaluation import measure_images
 from flowrepro.loading import load_flow
 from flowrepro.metrics.correlation import rank_correlations
 from flowrepro.metrics.likelihood import bits_per_dim, log_probs, summary
+from flowrepro.randomness import generator
 from flowrepro.runs.checkpoints import verify
-from flowrepro.runs.files import replacing, write_json, write_text
+from flowrepro.runs.files import save_arrays, write_json, write_text
 from flowrepro.runs.folder import Run, find, runs_folder
 from flowrepro.runs.manifest import manifest, versions
-from flowrepro.training.order import generator
-from flowrepro.training.session import choose_device, load_data
+from flowrepro.training.session import choose_device
 
 BASELINE_ALPHA = 5e-5  # of linear_systems, where a run has no alpha of its own
 
@@ -43,7 +45,8 @@ def evaluate(config: Config) -> None:
 def evaluate_run(run: Run, config: Config) -> Path:
     """Measure one run; the folder of its measures is named by the checkpoint's digest.
 
-    Writes likelihood.csv (nats and bits/dim with standard errors), samples.npz, components.npz and measures.json.
+    Writes likelihood.csv (nats and bits/dim with standard errors), samples.npz, measures.json, and components.npz of
+    vectors or layers.csv of images.
 
     Raises:
         CheckpointError: the checkpoint is missing or damaged.
@@ -61,27 +64,44 @@ def evaluate_run(run: Run, config: Config) -> Path:
     flow = flow.to(device)
     folder = measures_folder(run, which)
     began = time.monotonic()
-    table = likelihood_table(flow, data, run.config, device)
-    write_text(folder / "likelihood.csv", table.to_csv(index=False))
-    drawn = sample(flow, config, device)
-    _save_arrays(folder / "samples.npz", samples=drawn, reference=data.val[: len(drawn)].numpy())
-    extracted = components(flow, data, config, device)
-    _save_arrays(folder / "components.npz", **extracted)
+    settings = dataclasses.replace(run.config, evaluation=config.evaluation, seed=config.seed)
+    if isinstance(data, ImageData):
+        found, told = measure_images(flow, data, settings, device, folder)
+    else:
+        found, told = measure_vectors(flow, data, settings, device, folder)
     measures = {
         "run": run.name,
         "checkpoint": which,
         "scale": run.config.scale.name,
         "step": run.status.get("step"),
-        "non_finite_samples": int((~np.isfinite(drawn).all(1)).sum()),
-        "n_samples": len(drawn),
-        "image_shape": data.image_shape,
-        "latent_names": data.latent_names,
+        **found,
         "seconds": round(time.monotonic() - began, 1),
         "versions": versions(),
     }
     write_json(folder / "measures.json", measures)
-    _print(run, folder, table, measures, extracted)
+    print(f"run         {run.path} ({which} checkpoint, scale {measures['scale']})")
+    print("\n".join(told))
+    print(f"measures    {folder}\nnext        flowrepro plot run={run.name}")
     return folder
+
+
+def measure_vectors(
+    flow: Flow, data: Data, config: Config, device: str, folder: Path
+) -> tuple[dict[str, Any], list[str]]:
+    """Writes likelihood.csv, samples.npz and components.npz; returns numbers for measures.json and lines to print."""
+    table = likelihood_table(flow, data, config, device)
+    write_text(folder / "likelihood.csv", table.to_csv(index=False))
+    drawn = sample(flow, config, device)
+    save_arrays(folder / "samples.npz", samples=drawn, reference=data.val[: len(drawn)].numpy())
+    extracted = components(flow, data, config, device)
+    save_arrays(folder / "components.npz", **extracted)
+    measures = {
+        "non_finite_samples": int((~np.isfinite(drawn).all(1)).sum()),
+        "n_samples": len(drawn),
+        "image_shape": data.image_shape,
+        "latent_names": data.latent_names,
+    }
+    return measures, _told(table, measures, extracted)
 
 
 def measures_folder(run: Run, which: str) -> Path:
@@ -141,22 +161,16 @@ def components(flow: Flow, data: Data, config: Config, device: str, top: int = 2
     return arrays
 
 
-def _save_arrays(path: Path, **arrays: Any) -> None:
-    with replacing(path) as file:
-        np.savez_compressed(file, **arrays)
-
-
-def _print(
-    run: Run, folder: Path, table: pd.DataFrame, measures: dict[str, Any], extracted: dict[str, Any]
-) -> None:
-    print(f"run         {run.path} ({measures['checkpoint']} checkpoint, scale {measures['scale']})")
-    print(table.to_string(index=False, float_format=lambda v: f"{v:.4f}", na_rep=""))
-    print(f"samples     {measures['n_samples']}, of which not finite: {measures['non_finite_samples']}")
+def _told(table: pd.DataFrame, measures: dict[str, Any], extracted: dict[str, Any]) -> list[str]:
     medians = ", ".join(f"{v:.4g}" for v in np.median(extracted["std"], axis=0))
-    print(f"components  median local std: {medians}")
+    lines = [
+        table.to_string(index=False, float_format=lambda v: f"{v:.4f}", na_rep=""),
+        f"samples     {measures['n_samples']}, of which not finite: {measures['non_finite_samples']}",
+        f"components  median local std: {medians}",
+    ]
     for name, column in zip(
         measures["latent_names"], np.transpose(extracted.get("correlations", [])), strict=False
     ):
         text = ", ".join(f"{v:+.3f}" for v in column)
-        print(f"            rank correlation with {name}: {text}")
-    print(f"measures    {folder}\nnext        flowrepro plot run={run.name}")
+        lines.append(f"            rank correlation with {name}: {text}")
+    return lines

@@ -8,7 +8,7 @@ import torch
 from flowrepro.config import Config, resolved_dtype
 from flowrepro.errors import CheckpointError
 from flowrepro.flows.core import Flow
-from flowrepro.flows.models import build
+from flowrepro.flows.models import build_for
 from flowrepro.runs import checkpoints
 from flowrepro.runs.folder import Run, find
 
@@ -47,8 +47,9 @@ def load_flow(run: Run, checkpoint: str) -> Flow:
     weights = state.get("flow")
     if not isinstance(weights, dict) or not weights:
         raise CheckpointError(f"{path} holds no flow; train again with overwrite=true")
-    dim = int(state.get("dim", 0))
-    flow = build(config.model, dim, torch.Generator(), getattr(torch, resolved_dtype(config)))
+    shape = tuple(state.get("shape") or (state.get("dim", 0),))
+    dtype = getattr(torch, resolved_dtype(config))
+    flow = build_for(config.model, shape, state.get("levels"), torch.Generator(), dtype)
     try:
         flow.load_state_dict(weights)
     except RuntimeError as error:

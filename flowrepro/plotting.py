@@ -40,9 +40,8 @@ def plot_run(run: Run, config: Config) -> None:
             f"{run.name} has no measures of this checkpoint; first: flowrepro evaluate run={run.name}"
         )
     measures = json.loads((folder / "measures.json").read_text())
-    figures = {**_history_figures(run), "samples": _samples(folder, measures, run)}
-    figures |= {"components": _components(folder, measures, run)} if measures["latent_names"] else {}
-    for name, figure in figures.items():
+    figures = _image_figures if "padded_dim" in measures else _vector_figures
+    for name, figure in figures(folder, measures, run).items():
         path = run.path / "plots" / f"{name}.png"
         save(figure, path)
         print(f"picture  {path}")
@@ -59,14 +58,49 @@ def label(run: Run) -> str:
     )
 
 
-def _history_figures(run: Run) -> dict[str, Figure]:
-    history = run.history()
-    table = pd.DataFrame(history)
-    best = int(table.step[table.val_log_prob.idxmax()]) if table.val_log_prob.notna().any() else None
-    return {
-        "training": pictures.training_curves(table, best_step=best, label=label(run)),
-        "layers": pictures.layers_trace(pd.DataFrame(history[-1]["layers"]), label=label(run)),
+def _vector_figures(folder: Path, measures: dict[str, Any], run: Run) -> dict[str, Figure]:
+    history, best = _history(run)
+    figures = {
+        "training": pictures.training_curves(history, best_step=best, label=label(run)),
+        "layers": pictures.layers_trace(pd.DataFrame(history.layers.iloc[-1]), label=label(run)),
+        "samples": _samples(folder, measures, run),
     }
+    return figures | ({"components": _components(folder, measures, run)} if measures["latent_names"] else {})
+
+
+def _image_figures(folder: Path, measures: dict[str, Any], run: Run) -> dict[str, Figure]:
+    history, best = _history(run)
+    arrays = np.load(folder / "samples.npz")
+    table = pd.read_csv(folder / "likelihood.csv").set_index("split")
+    bits = f"{table.bits_per_dim['val']:.3f} ± {table.bits_se['val']:.3f} bits/dim"
+    # the source says of a stand-in or a part of a set that it is one
+    text = f"{label(run)} · {measures['source']} · {bits}"
+    finite = f"{measures['non_finite_samples']} of {measures['n_samples']} samples not finite"
+    error = f"largest error {measures['reconstruction_max']:.1g} of {measures['levels']} grey levels"
+    warm = {f"temperature {t:g}": arrays[f"temperature_{t:g}"] for t in measures["temperatures"]}
+    returned = arrays["reconstructed"]
+    return {
+        "training": pictures.bits_curves(history, measures["dim"], best, label=text),
+        "layers": pictures.steps_trace(pd.read_csv(folder / "layers.csv"), label=label(run)),
+        "samples": pictures.sheets(
+            {"held-out data": arrays["reference"], **warm}, label=f"{text} · {finite}"
+        ),
+        "interpolation": pictures.sheets(
+            {"straight lines in latent space": arrays["interpolated"]},
+            label=text,
+        ),
+        "reconstruction": pictures.sheets(
+            {"held-out data": arrays["reference"][: len(returned)], "to latent and back": returned},
+            label=f"{text} · {error}",
+        ),
+    }
+
+
+def _history(run: Run) -> tuple[pd.DataFrame, int | None]:
+    """The validation records, and the step of the best one."""
+    table = pd.DataFrame(run.history())
+    best = int(table.step[table.val_log_prob.idxmax()]) if table.val_log_prob.notna().any() else None
+    return table, best
 
 
 def _samples(folder: Path, measures: dict[str, Any], run: Run) -> Figure:
@@ -74,8 +108,7 @@ def _samples(folder: Path, measures: dict[str, Any], run: Run) -> Figure:
     drawn, reference = arrays["samples"], arrays["reference"]
     drawn = drawn[np.isfinite(drawn).all(1)]
     text = f"{label(run)} · {measures['non_finite_samples']} of {measures['n_samples']} samples not finite"
-    if measures["image_shape"]:
-        shape = measures["image_shape"]
+    if shape := measures["image_shape"]:
         return pictures.samples_grid(drawn.reshape(-1, *shape), reference.reshape(-1, *shape), label=text)
     return pictures.samples_scatter(reference, drawn, label=text)
 

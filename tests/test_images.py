@@ -7,7 +7,7 @@ import struct
 import threading
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 
-import numpy as np
+import lookalikes
 import pytest
 import torch
 
@@ -17,30 +17,13 @@ from flowrepro.data import check, files, load
 from flowrepro.errors import DataError
 from flowrepro.metrics.likelihood import bits_per_dim, summary
 
-PARTS = {"train": 30, "t10k": 12}
-
 
 @pytest.fixture
 def lookalike(tmp_path, monkeypatch):
     """A small MNIST in the official layout, whose digests are the expected ones."""
-    root = tmp_path / "data"
-    (root / "MNIST" / "raw").mkdir(parents=True)
-    rng = np.random.default_rng(0)
-    digests = dict(files.DIGESTS)
-    for part, n in PARTS.items():
-        images = rng.integers(0, 256, (n, 28, 28), dtype=np.uint8)
-        labels = (np.arange(n) % 10).astype(np.uint8)
-        contents = {
-            "images-idx3": struct.pack(">4i", 2051, n, 28, 28) + images.tobytes(),
-            "labels-idx1": struct.pack(">2i", 2049, n) + labels.tobytes(),
-        }
-        for kind, content in contents.items():
-            name = f"MNIST/raw/{part}-{kind}-ubyte.gz"
-            (root / name).write_bytes(gzip.compress(content, mtime=0))
-            digests[name] = hashlib.sha256((root / name).read_bytes()).hexdigest()
-    monkeypatch.setattr(files, "DIGESTS", digests)
-    monkeypatch.setenv("FLOWREPRO_DATA", str(root))
-    return root
+    lookalikes.mnist(tmp_path / "data", monkeypatch)
+    monkeypatch.setenv("FLOWREPRO_DATA", str(tmp_path / "data"))
+    return tmp_path / "data"
 
 
 def mnist(*words):

@@ -18,11 +18,12 @@ from flowrepro.errors import Diverged, Stopped, UsageError
 from flowrepro.flows.core import Chain
 from flowrepro.flows.models import build
 from flowrepro.loading import load_flow
+from flowrepro.randomness import generator, stream
 from flowrepro.runs.checkpoints import load
 from flowrepro.runs.folder import Run, claimed, find
 from flowrepro.training import loop
 from flowrepro.training.loop import train
-from flowrepro.training.order import Batches, generator, stream
+from flowrepro.training.order import Batches
 from flowrepro.training.phases import stage_at, stages
 
 QUICK = [
@@ -365,7 +366,7 @@ def test_fresh_points_are_new_at_every_step_and_a_function_of_seed_and_step(work
     seen, take_step = {}, loop._take_step
 
     def record(run, session, *rest):
-        seen[session.config.seed, session.counters.step] = session.batch(torch.arange(3))
+        seen[session.config.seed, session.counters.step] = session.batch(session.counters.step)
         take_step(run, session, *rest)
 
     monkeypatch.setattr(loop, "_take_step", record)

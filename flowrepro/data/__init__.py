@@ -1,5 +1,4 @@
-"""Data sets: `load(config, dtype)` gives training and held-out samples as vectors, in their own units; `load_images`
-gives them as dequantised images.
+"""Data sets: training and held-out samples in their own units, as vectors or as dequantised images.
 
 Nothing is centred here: that is for the first layers of a flow.
 """
@@ -13,13 +12,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from flowrepro.config import ArrayConfig, ImageConfig, ToyConfig
+from flowrepro.config import ArrayConfig, Config, ImageConfig, ToyConfig, resolved_dtype, takes_images
 from flowrepro.data import array, files, images
 from flowrepro.data.image_sets import ImageData, load_images, pixel_vectors, source_of
 from flowrepro.data.toy import TOYS
 from flowrepro.errors import DataError
 
-__all__ = ["Data", "ImageData", "check", "load", "load_images"]
+__all__ = ["Data", "ImageData", "check", "load", "load_data", "load_images"]
 
 
 @dataclass(frozen=True)
@@ -45,9 +44,36 @@ class Data:
         """The dimension D of a sample."""
         return self.train.shape[1]
 
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(D,) of a sample."""
+        return tuple(self.train.shape[1:])
+
+    @property
+    def initial(self) -> Tensor:
+        """What layers are initialised by: all training samples (N, D)."""
+        return self.train
+
+    @property
+    def reported(self) -> dict[str, Tensor]:
+        """What the likelihood is reported on: both sets."""
+        return {"train": self.train, "val": self.val}
+
+    def validation(self, n: int | None) -> Tensor:
+        """The first n held-out samples (all of them for None)."""
+        return self.val[:n]
+
     def training_batch(self, indices: Tensor, epoch: int) -> Tensor:
         """The training samples of these indices (B, D), the same in every epoch."""
         return self.train[indices]
+
+
+def load_data(config: Config) -> Data | ImageData:
+    """The data of a run in its dtype, as its model wants them: images or vectors. Raises what these two raise."""
+    dtype = getattr(torch, resolved_dtype(config))
+    if takes_images(config.model):
+        return load_images(config.dataset, dtype, config.seed)
+    return load(config.dataset, dtype)
 
 
 def load(config: Any, dtype: torch.dtype) -> Data:

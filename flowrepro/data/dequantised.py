@@ -8,6 +8,9 @@ from torch.nn.functional import pad
 
 from flowrepro.randomness import stream
 
+# float32 rounds 255 + u up to 256 where u is nearer to 1 than this
+BELOW_ONE = 1 - 2**-16
+
 
 class Images:
     """Dequantised images (N, C, H, W), made when they are taken.
@@ -51,7 +54,7 @@ class Images:
 
     def _noise(self, shape: torch.Size, draw: int, image: int) -> Tensor:
         generator = torch.Generator().manual_seed(stream(self.seed, "noise", self.name, draw, image))
-        return torch.rand(shape, generator=generator, dtype=self.dtype)
+        return torch.rand(shape, generator=generator, dtype=self.dtype).mul_(BELOW_ONE)
 
     def __getitem__(self, key: slice) -> Tensor:
         """These images with the fixed noise."""

@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -21,6 +21,7 @@ from flowrepro.data.strips import faces64
 from flowrepro.errors import UsageError
 
 DIGIT_LEVELS = 17
+INITIAL_IMAGES = 256
 # 28 is no multiple of 2^3; two black pixels on every side make 32
 BORDERS = {28: 2}
 
@@ -43,6 +44,8 @@ class ImageData:
     val: Images
     source: str
     fingerprint: str
+    # the images stay the same, their noise is new in every epoch
+    fresh: ClassVar[None] = None
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -63,6 +66,20 @@ class ImageData:
     def padded_dim(self) -> int:
         """The number of pixel values with the border: the dimension of the flow."""
         return int(np.prod(self.shape))
+
+    @property
+    def initial(self) -> Tensor:
+        """What layers are initialised by: as many training images (N, C, H, W) as in Glow's code."""
+        return self.train[:INITIAL_IMAGES]
+
+    @property
+    def reported(self) -> dict[str, Images]:
+        """What the likelihood is reported on: the held-out images, and at most so many of the training images."""
+        return {"train": self.train.first(len(self.val)), "val": self.val}
+
+    def validation(self, n: int | None) -> Images:
+        """The first n held-out images (all of them for None)."""
+        return self.val.first(n)
 
     def training_batch(self, indices: Tensor, epoch: int) -> Tensor:
         """The training images of these indices (B, C, H, W), with new noise in every epoch."""

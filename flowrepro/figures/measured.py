@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from flowrepro.config import Config, flatten, run_name, to_tree
-from flowrepro.data import load
+from flowrepro.data import load_data
 from flowrepro.figures.catalogue import FigureSpec, PlannedRun
 from flowrepro.loading import load_flow
 from flowrepro.runs.checkpoints import verify
@@ -36,7 +36,7 @@ def measure_run(spec: FigureSpec, planned: PlannedRun, config: Config) -> dict[s
     path = run.path / "measures" / name
     if not path.exists():
         flow = load_flow(run, which)
-        data = load(run.config.dataset, next(flow.parameters()).dtype)
+        data = load_data(run.config)
         found = spec.module.measure(flow=flow, data=data, **spec.options.get(config.scale.name, {}))
         with replacing(path) as file:
             np.savez_compressed(file, **found)

@@ -38,6 +38,60 @@ def training_curves(history: pd.DataFrame, best_step: int | None, label: str) ->
     return figure
 
 
+def bits_curves(history: pd.DataFrame, dim: int, best_step: int | None, label: str) -> Figure:
+    """Bits per dimension of an image flow, training (running mean) and held-out images, over the steps."""
+    figure, axes = panels(1, 1, 5.2, 3.2)
+    axis = axes[0, 0]
+    train, val = (-history[c].astype(float) / (dim * np.log(2)) for c in ("train_log_prob", "val_log_prob"))
+    axis.plot(history.step, train, color=BLUE, label="training, running mean")
+    axis.plot(history.step, val, color=ORANGE, ls="--", label="held-out images")
+    if best_step is not None:
+        axis.axvline(best_step, color=GREY, lw=0.8, ls=":", label=f"best checkpoint, step {best_step}")
+    later = np.concatenate(
+        [values[history.step >= history.step.max() * 0.02].dropna() for values in (train, val)]
+    )
+    if np.isfinite(later).any():
+        low, high = np.percentile(later[np.isfinite(later)], [0, 90])
+        axis.set_ylim(low - 0.1 * (high - low), high + 0.4 * (high - low))
+    axis.set(xlabel="step", ylabel="bits per dimension")
+    axis.legend()
+    footer(figure, label)
+    return figure
+
+
+def sheets(images: dict[str, np.ndarray], label: str, columns: int = 8) -> Figure:
+    """Sheets of images (n, H, W, C) of bytes side by side, each under its title."""
+    rows = max(-(-len(shown) // columns) for shown in images.values())
+    figure, axes = panels(1, len(images), 2.7, 0.5 + 2.4 * rows / columns)
+    for axis, (title, shown) in zip(axes[0], images.items(), strict=True):
+        grey = shown.shape[-1] == 1
+        show_images(axis, (shown[..., 0] if grey else shown) / 255, columns)
+        axis.set_title(title)
+    figure.get_layout_engine().set(wspace=0.04)  # type: ignore[union-attr,call-arg]
+    footer(figure, label)
+    return figure
+
+
+def steps_trace(layers: pd.DataFrame, label: str) -> Figure:
+    """What the layers of a deep flow do on a fixed batch, in order of depth, one line for each kind of layer."""
+    figure, axes = panels(1, 2, 4.2, 3.0)
+    kinds = layers["layer"].str.rpartition(".")[2]
+    common = [k for k in dict.fromkeys(kinds) if (kinds == k).sum() > 1 and k not in ("Squeeze", "leaves")]
+    for axis, column, name in zip(
+        axes[0], ("mean_dlogp", "variance"), ("mean dlogp (nats)", "variance of the output"), strict=True
+    ):
+        for kind, colour, marker in zip(common, (BLUE, ORANGE, GREEN, GREY), "osD^", strict=False):
+            these = layers[kinds == kind]
+            axis.plot(these.index, these[column], color=colour, marker=marker, ms=3, lw=0.8, label=kind)
+        for end in layers.index[kinds == "leaves"]:
+            axis.axvline(end, color=GREY, lw=0.8, ls=":")
+        axis.set(xlabel="layer, from data to latent (dotted: ends of levels)", ylabel=name)
+    axes[0, 1].set_yscale("log")
+    axes[0, 0].legend(fontsize=7)
+    footer(figure, label)
+    return figure
+
+
 def layers_trace(layers: pd.DataFrame, label: str) -> Figure:
     """What every layer does on a fixed batch: mean dlogp and variance of its output."""
     figure, axes = panels(1, 2, 3.6, 0.9 + 0.17 * len(layers))

@@ -83,10 +83,10 @@ def robust_limits(values: np.ndarray, margin: float = 0.1) -> tuple[float, float
 
 
 def show_images(axis: Axes, images: np.ndarray, columns: int) -> None:
-    """A grid of images (n, H, W) with pixels in [0, 1], drawn as ink on paper."""
-    n, height, width = images.shape
+    """A grid of images: (n, H, W) with pixels in [0, 1] as ink on paper, (n, H, W, 3) in their colours."""
+    n, height, width, *colours = images.shape
     rows = -(-n // columns)
-    sheet = np.zeros((rows * (height + 1), columns * (width + 1)))
+    sheet = np.full((rows * (height + 1) - 1, columns * (width + 1) - 1, *colours), 1.0 if colours else 0.0)
     for i, image in enumerate(images):
         top, left = (i // columns) * (height + 1), (i % columns) * (width + 1)
         sheet[top : top + height, left : left + width] = image

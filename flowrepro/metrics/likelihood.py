@@ -1,4 +1,4 @@
-"""Log-likelihoods over a whole set, with their errors, and bits per dimension."""
+"""Log-likelihoods over a whole set, with their errors, bits per dimension, and what each layer adds."""
 
 import math
 from collections.abc import Callable
@@ -7,22 +7,30 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from flowrepro.data.dequantised import Images
+from flowrepro.flows.core import Flow
+
 
 def bits_per_dim(log_prob: float, dim: int, levels: int | None = None) -> float:
     """Bits per dimension of a log-likelihood in nats.
 
-    -log_prob / (dim ln 2) is for data as the flow sees it (pixels in [0, 1]). With `levels` (256 for 8-bit images)
-    log2(levels) is added: the same density for pixels counted in grey levels (facts on linear_systems, Sec. 4).
+    -log_prob / (dim ln 2) is for data as the flow sees it: pixels in [0, 1] for flows on vectors, grey levels for
+    image flows. With `levels` (256 for 8-bit images) log2(levels) is added, which takes the first to the second.
     """
     return -log_prob / (dim * math.log(2)) + (math.log2(levels) if levels else 0.0)
 
 
 @torch.no_grad()
 def log_probs(
-    log_prob: Callable[[Tensor], Tensor], x: Tensor, batch_size: int, device: str = "cpu"
+    log_prob: Callable[[Tensor], Tensor],
+    x: Tensor | Images,
+    batch_size: int,
+    device: str = "cpu",
+    draw: int = 0,
 ) -> Tensor:
-    """log_prob of every sample, in nats, (N,) float64 on the CPU."""
-    return torch.cat([log_prob(batch.to(device)).double().cpu() for batch in x.split(batch_size)])
+    """log_prob of every sample, in nats, (N,) float64 on the CPU; of images with this draw of their noise."""
+    batches = x.split(batch_size, draw) if isinstance(x, Images) else x.split(batch_size)
+    return torch.cat([log_prob(batch.to(device)).double().cpu() for batch in batches])
 
 
 def summary(values: Tensor) -> dict[str, Any]:
@@ -46,3 +54,12 @@ def summary(values: Tensor) -> dict[str, Any]:
         "worst": float(finite.min()),
         "non_finite": len(values) - len(finite),
     }
+
+
+@torch.no_grad()
+def layer_trace(flow: Flow, x: Tensor) -> list[dict[str, Any]]:
+    """Mean dlogp (nats) and variance of the output of every layer on a fixed batch."""
+    return [
+        {"layer": name, "mean_dlogp": float(dlogp.mean()), "variance": float(z.var(0).mean())}
+        for name, z, dlogp in flow.chain.trace(x)
+    ]

@@ -7,6 +7,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
+import numpy as np
+
 from flowrepro.errors import FlowreproError
 
 
@@ -50,6 +52,12 @@ def write_text(path: Path, text: str) -> None:
 def write_json(path: Path, tree: dict[str, Any]) -> None:
     """Replace a JSON file in one step."""
     write_text(path, json.dumps(tree, indent=1, default=str) + "\n")
+
+
+def save_arrays(path: Path, **arrays: Any) -> None:
+    """Replace an .npz file in one step."""
+    with replacing(path) as file:
+        np.savez_compressed(file, **arrays)
 
 
 def remove_leftovers(folder: Path) -> None:

@@ -8,16 +8,17 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from flowrepro.config import Config
+from flowrepro.config import Config, takes_images
+from flowrepro.data import load_data
 from flowrepro.errors import Diverged, FlowreproError, Stopped, UsageError
 from flowrepro.flows.core import Flow
-from flowrepro.metrics.likelihood import bits_per_dim, log_probs, summary
+from flowrepro.metrics.likelihood import bits_per_dim, layer_trace, log_probs, summary
+from flowrepro.randomness import generator
 from flowrepro.runs.folder import Run, claimed, mark_latest
 from flowrepro.runs.manifest import begin_session, end_session
-from flowrepro.training.order import Batches, generator
 from flowrepro.training.phases import Stage, stage_at
 from flowrepro.training.progress import Progress
-from flowrepro.training.session import Session, choose_device, layer_trace, load_data
+from flowrepro.training.session import Session, choose_device
 from flowrepro.training.signals import StopRequest, stop_request
 
 HEARTBEAT_SECONDS = 5.0
@@ -77,7 +78,6 @@ def _train(config: Config, run: Run, device: str) -> None:
 def _steps(run: Run, session: Session, request: StopRequest) -> None:
     """From the present step to the last, with validation, saving, heartbeat, time budget and signals."""
     config, counters, plan = session.config, session.counters, session.plan
-    batches = Batches(len(session.data.train), config.training.batch_size, config.seed)
     progress = Progress(counters.step, config.training.steps, config.training.log_seconds)
     began = saved = beaten = time.monotonic()
     run.set_status("running", step=counters.step, steps=config.training.steps)
@@ -88,7 +88,7 @@ def _steps(run: Run, session: Session, request: StopRequest) -> None:
         while counters.step < config.training.steps:
             before = time.monotonic()
             stage = stage_at(plan, counters.step)
-            _take_step(run, session, stage, batches)
+            _take_step(run, session, stage)
             counters.seconds += time.monotonic() - before
             if counters.step % config.training.validate_every == 0 or counters.step == stage.end:
                 _validate(run, session, progress, stage)
@@ -113,7 +113,7 @@ def _steps(run: Run, session: Session, request: StopRequest) -> None:
     session.save(run, "last")
 
 
-def _take_step(run: Run, session: Session, stage: Stage, batches: Batches) -> None:
+def _take_step(run: Run, session: Session, stage: Stage) -> None:
     """One optimizer step; raises Diverged before anything is changed if the loss or a gradient is not finite."""
     config, counters, flow = session.config, session.counters, session.flow.train()
     step = counters.step
@@ -123,8 +123,7 @@ def _take_step(run: Run, session: Session, stage: Stage, batches: Batches) -> No
     for group in session.optimizer.param_groups:
         group["lr"] = stage.lr_at(step)
 
-    indices = batches.at(step)
-    x = session.batch(indices)
+    x = session.batch(step)
     active = flow if stage.active_layers is None else flow.slice(stage.active_layers)
     regularizer = session.regularizer if alpha > 0 else session.plain
     log_prob, term = regularizer(active, x, generator(config.seed, "probes", step, device=session.device))
@@ -133,8 +132,7 @@ def _take_step(run: Run, session: Session, stage: Stage, batches: Batches) -> No
     loss.backward()
     norm = gradient_norm(flow, config.training.clip)
     if not (loss.isfinite() and norm.isfinite()):
-        batch = [] if session.data.fresh else indices.tolist()
-        _diverge(run, session, f"loss {loss.item():.4g}, gradient norm {norm.item():.4g}", batch)
+        _diverge(run, session, f"loss {loss.item():.4g}, gradient norm {norm.item():.4g}")
     session.optimizer.step()
     session.average()
     counters.step += 1
@@ -154,9 +152,10 @@ def gradient_norm(flow: Flow, clip: float) -> Tensor:
 
 def _validate(run: Run, session: Session, progress: Progress, stage: Stage) -> None:
     """One record of the history; keeps the best checkpoint by held-out log-likelihood."""
-    counters, flow = session.counters, session.settle()
-    batch_size = session.config.training.eval_batch_size
-    val = summary(log_probs(flow.log_prob, session.data.val, batch_size, session.device))
+    config, counters, flow = session.config, session.counters, session.settle()
+    training = config.training
+    held_out, batch_size = session.data.validation(training.validate_samples), training.eval_batch_size
+    val = summary(log_probs(flow.log_prob, held_out, batch_size, session.device))
     record = {
         "step": counters.step,
         "train_log_prob": counters.log_prob_sum / counters.samples if counters.samples else None,
@@ -165,12 +164,19 @@ def _validate(run: Run, session: Session, progress: Progress, stage: Stage) -> N
         "lr": stage.lr_at(max(0, counters.step - 1)),
         "alpha": stage.alpha_at(counters.step),
         "seconds": round(counters.seconds, 2),
-        "layers": layer_trace(flow, session.data.train[:TRACE_SAMPLES].to(session.device)),
+        "layers": layer_trace(flow, session.data.train[: min(TRACE_SAMPLES, batch_size)].to(session.device)),
     }
     counters.log_prob_sum = counters.term_sum = 0.0
     counters.samples = 0
     run.append_history(record)
-    progress.record(f"validation {val['log_prob']:.4g} nats, best {max(counters.best, val['log_prob']):.4g}")
+    bits = (
+        f" ({bits_per_dim(val['log_prob'], session.data.dim):.3f} bits/dim)"
+        if takes_images(config.model)
+        else ""
+    )
+    progress.record(
+        f"validation {val['log_prob']:.4g} nats{bits}, best {max(counters.best, val['log_prob']):.4g}"
+    )
     # at step 0 even a flow that is not finite is the best so far: there is always a best checkpoint
     if val["log_prob"] > counters.best or counters.step == 0:
         counters.best, counters.best_step = _or_minus_inf(val["log_prob"]), counters.step
@@ -181,8 +187,9 @@ def _or_minus_inf(value: float) -> float:
     return -math.inf if math.isnan(value) else value
 
 
-def _diverge(run: Run, session: Session, what: str, indices: list[int]) -> None:
+def _diverge(run: Run, session: Session, what: str) -> None:
     step = session.counters.step
+    indices = [] if session.data.fresh else session.batches.at(step).tolist()
     message = (
         f"diverged at step {step} ({what}); the last good checkpoint is kept; "
         "try a smaller training.lr, training.clip=1 or a larger regularizer.alpha"
@@ -200,12 +207,12 @@ def _stop(run: Run, session: Session, state: str) -> None:
 
 
 def _finish(run: Run, session: Session) -> None:
-    """The result over the whole training and held-out sets, if all steps are done."""
+    """The result over the training and held-out sets, if all steps are done."""
     config, counters = session.config, session.counters
     if counters.step < config.training.steps:
         return
     result: dict[str, Any] = {"best_val_log_prob": counters.best, "best_step": counters.best_step}
-    for split, x in (("train", session.data.train), ("val", session.data.val)):
+    for split, x in session.data.reported.items():
         values = log_probs(
             session.applied().eval().log_prob, x, config.training.eval_batch_size, session.device
         )
@@ -244,6 +251,9 @@ def _told(run: Run, config: Config) -> dict[str, Any]:
             f"log-likelihood  train {result['train_log_prob']:.4f}  validation {result['val_log_prob']:.4f} "
             f"± {result['val_se']:.2g} nats  (best {result['best_val_log_prob']:.4f} at step {result['best_step']})"
         )
+        if takes_images(config.model):
+            train, val = result["train_bits_per_dim"], result["val_bits_per_dim"]
+            print(f"bits/dim        train {train:.4f}  validation {val:.4f}")
         print(f"checkpoint      {run.checkpoint('best')}")
         place = "" if config.output_dir == "outputs" else f" output_dir={config.output_dir}"
         print(f"next            flowrepro evaluate run={run.name}{place}")

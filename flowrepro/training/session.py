@@ -10,15 +10,16 @@ import torch
 from torch import Tensor, nn
 
 from flowrepro.config import Config, resolved_dtype
-from flowrepro.data import Data, load
+from flowrepro.data import Data, ImageData
 from flowrepro.errors import CheckpointError
 from flowrepro.flows.core import Flow
-from flowrepro.flows.models import build
+from flowrepro.flows.models import build_for
+from flowrepro.randomness import generator
 from flowrepro.runs import checkpoints
 from flowrepro.runs.folder import Run
 from flowrepro.training import regularizers
 from flowrepro.training.memory import keep_freed_memory
-from flowrepro.training.order import generator
+from flowrepro.training.order import Batches
 from flowrepro.training.phases import Stage, stage_at, stages
 
 # fused: one pass over the weights instead of a dozen
@@ -47,7 +48,7 @@ class Counters:
 class Session:
     """Everything that a step changes."""
 
-    def __init__(self, config: Config, data: Data, device: str) -> None:
+    def __init__(self, config: Config, data: Data | ImageData, device: str) -> None:
         self.config, self.data, self.device = config, data, device
         self.flow = initial_flow(config, data).to(device)
         self.averaged = copy.deepcopy(self.flow) if config.training.ema else None
@@ -56,6 +57,7 @@ class Session:
         self.optimizer = make_optimizer(self.flow, config)
         self.counters = Counters()
         self.plan = stages(config, self.flow.chain)
+        self.batches = Batches(len(data.train), config.training.batch_size, config.seed)
         self.stage: Stage | None = None
 
     def enter(self, stage: Stage) -> None:
@@ -74,17 +76,17 @@ class Session:
     def rotate(self, index: int) -> None:
         """Initialise one layer again by the training data as they reach it now; averaged weights take it over."""
         layer = list(self.flow.chain)[index]
-        layer.init_from(self.flow.chain[:index](self.data.train.to(self.device))[0])
+        layer.init_from(self.flow.chain[:index](self.data.initial.to(self.device))[0])
         if self.averaged is not None:
             self.averaged.chain[index].load_state_dict(layer.state_dict())
 
-    def batch(self, indices: Tensor) -> Tensor:
-        """The samples of a step on the device: those of the training set at `indices`, or as many drawn afresh."""
-        step, fresh = self.counters.step, self.data.fresh
-        if fresh is None:
-            return self.data.train[indices].to(self.device)
-        n = self.config.training.batch_size
-        return fresh(n, generator(self.config.seed, "points", step)).to(self.device)
+    def batch(self, step: int) -> Tensor:
+        """The samples of a step on the device: the step's part of the training set, or new points."""
+        if self.data.fresh is None:
+            x = self.data.training_batch(self.batches.at(step), self.batches.epoch(step))
+        else:
+            x = self.data.fresh(self.config.training.batch_size, generator(self.config.seed, "points", step))
+        return x.to(self.device)
 
     @property
     def active_layers(self) -> int | None:
@@ -120,7 +122,8 @@ class Session:
         """Write a checkpoint; `last` has all that is needed to go on, `best` the flow alone."""
         state: dict[str, Any] = {
             "flow": self.evaluated.state_dict(),
-            "dim": self.data.dim,
+            "shape": self.data.shape,
+            "levels": self.data.levels,
             "active_layers": self.active_layers,
             **asdict(self.counters),
         }
@@ -142,17 +145,12 @@ class Session:
             raise CheckpointError(f"{path} does not fit this model; use overwrite=true") from error
 
 
-def initial_flow(config: Config, data: Data) -> Flow:
+def initial_flow(config: Config, data: Data | ImageData) -> Flow:
     """The untrained flow of a config, initialised by its seed and, where layers want it, by the training data."""
     dtype = getattr(torch, resolved_dtype(config))
-    flow = build(config.model, data.dim, generator(config.seed, "init"), dtype)
-    flow.init_from(data.train)
+    flow = build_for(config.model, data.shape, data.levels, generator(config.seed, "init"), dtype)
+    flow.init_from(data.initial)
     return flow
-
-
-def load_data(config: Config) -> Data:
-    """The data set of a config in the run's dtype."""
-    return load(config.dataset, getattr(torch, resolved_dtype(config)))
 
 
 def make_optimizer(flow: nn.Module, config: Config) -> torch.optim.Optimizer:
@@ -170,12 +168,3 @@ def choose_device(config: Config) -> str:
     if config.device == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
     return config.device
-
-
-@torch.no_grad()
-def layer_trace(flow: Flow, x: Tensor) -> list[dict[str, Any]]:
-    """Mean dlogp (nats) and variance of the output of every layer on a fixed batch."""
-    return [
-        {"layer": name, "mean_dlogp": float(dlogp.mean()), "variance": float(z.var(0).mean())}
-        for name, z, dlogp in flow.chain.trace(x)
-    ]

@@ -82,19 +82,19 @@ def dry_run(config: Config) -> None:
 
 def _costs(config: Config, device: str, trial_steps: int = 3) -> list[str]:
     """Parameters, steps, and time and memory from a few steps on the real data."""
-    from flowrepro.training.order import Batches, generator
-    from flowrepro.training.session import Session, load_data
+    from flowrepro.data import load_data
+    from flowrepro.randomness import generator
+    from flowrepro.training.session import Session
 
     session = Session(config, load_data(config), device)
     # of layers that are added one by one, half are there on average
     stage = session.plan[len(session.plan) // 2]
     session.enter(stage)
     flow = session.flow if stage.active_layers is None else session.flow.slice(stage.active_layers)
-    batches = Batches(len(session.data.train), config.training.batch_size, config.seed)
     seconds: list[float] = []
     for step in range(trial_steps + 1):
         began = time.monotonic()
-        x = session.batch(batches.at(step))
+        x = session.batch(step)
         regularizer = session.regularizer if stage.alpha > 0 else session.plain
         log_prob, term = regularizer(flow, x, generator(config.seed, "probes", step, device=device))
         (stage.alpha * term - log_prob).mean().backward()

@@ -1,0 +1,129 @@
+"""What `evaluate` measures on an image flow: bits/dim, samples, interpolations, reconstructions, layers."""
+
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+
+from flowrepro.config import Config
+from flowrepro.data import ImageData
+from flowrepro.data.dequantised import Images
+from flowrepro.flows.core import Flow
+from flowrepro.metrics.likelihood import bits_per_dim, layer_trace, log_probs, summary
+from flowrepro.randomness import generator
+from flowrepro.runs.files import save_arrays, write_text
+
+GRID, PAIRS, PATH = 64, 8, 8
+RECONSTRUCTED = 32
+
+
+def measure_images(
+    flow: Flow, data: ImageData, config: Config, device: str, folder: Path
+) -> tuple[dict[str, Any], list[str]]:
+    """Writes likelihood.csv, layers.csv and samples.npz; returns numbers for measures.json and lines to print."""
+    table = likelihood_table(flow, data, config, device)
+    write_text(folder / "likelihood.csv", table.to_csv(index=False))
+    shown = data.val[:RECONSTRUCTED].to(device)
+    layers = layer_trace(flow, shown)
+    write_text(folder / "layers.csv", pd.DataFrame(layers).to_csv(index=False))
+    drawn = sample(flow, config.evaluation.n_samples, config.evaluation.temperature, config, device)
+    returned, ways = reconstruct(flow, shown), interpolate(flow, data.val[: 2 * PAIRS].to(device))
+    warm = {
+        f"temperature_{t:g}": sample(flow, GRID, t, config, device) for t in config.evaluation.temperatures
+    }
+    pictures = {"samples": drawn, "reconstructed": returned, "interpolated": ways, **warm}
+    save_arrays(
+        folder / "samples.npz",
+        reference=pixels(data.val, data.val[:GRID]),
+        **{name: pixels(data.val, x) for name, x in pictures.items()},
+    )
+    error = (returned - shown).abs()
+    measures = {
+        "source": data.source,
+        "dim": data.dim,
+        "padded_dim": data.padded_dim,
+        "levels": data.levels,
+        "temperatures": config.evaluation.temperatures,
+        "n_samples": len(drawn),
+        "non_finite_samples": int((~drawn.flatten(1).isfinite().all(1)).sum()),
+        # in grey levels
+        "reconstruction_max": float(error.max()),
+        "reconstruction_mean": float(error.mean()),
+    }
+    return measures, _told(table, measures)
+
+
+def likelihood_table(flow: Flow, data: ImageData, config: Config, device: str) -> pd.DataFrame:
+    """Nats and bits/dim of both sets; on held-out images over several draws of the dequantisation noise."""
+    draws = {"train": 1, "val": config.evaluation.draws}
+    return pd.DataFrame(
+        [
+            {
+                "model": config.model.name,
+                "split": split,
+                **bits(flow, images, data, draws[split], config, device),
+            }
+            for split, images in data.reported.items()
+        ]
+    )
+
+
+def bits(
+    flow: Flow, images: Images, data: ImageData, draws: int, config: Config, device: str
+) -> dict[str, Any]:
+    """The row of one set: `bits_se` is over images, `bits_se_draws` over draws of the noise."""
+    size = config.training.eval_batch_size
+    values = torch.stack([log_probs(flow.log_prob, images, size, device, draw) for draw in range(draws)])
+    found = summary(values.mean(0))
+    means = [bits_per_dim(float(v), data.dim) for v in values.mean(1)]
+    return {
+        **found,
+        "bits_per_dim": bits_per_dim(found["log_prob"], data.dim),
+        "bits_se": abs(bits_per_dim(found["se"], data.dim)),
+        "draws": draws,
+        "bits_se_draws": float(np.std(means, ddof=1) / math.sqrt(draws)) if draws > 1 else math.nan,
+        "bits_per_padded_dim": bits_per_dim(found["log_prob"], data.padded_dim),
+    }
+
+
+def sample(flow: Flow, n: int, temperature: float, config: Config, device: str) -> Tensor:
+    """n samples (n, C, H, W) in grey levels, on the CPU; not finite ones are kept."""
+    source = generator(config.seed, "samples", temperature, device=device)
+    sizes = [len(part) for part in torch.arange(n).split(config.training.eval_batch_size)]
+    return torch.cat([flow.sample(k, temperature=temperature, generator=source).cpu() for k in sizes])
+
+
+@torch.no_grad()
+def reconstruct(flow: Flow, x: Tensor) -> Tensor:
+    """Images to latents and back."""
+    return flow.reconstruct(x)
+
+
+@torch.no_grad()
+def interpolate(flow: Flow, x: Tensor) -> Tensor:
+    """Images (PAIRS * PATH, C, H, W) on straight lines in latent space between the first and second half of x."""
+    left, right = flow.latents(x).chunk(2)
+    share = torch.linspace(0, 1, PATH, dtype=x.dtype, device=x.device)[:, None]
+    return flow.chain.inverse(torch.cat([a + share * (b - a) for a, b in zip(left, right, strict=True)]))
+
+
+def pixels(images: Images, x: Tensor) -> np.ndarray:
+    """Grey levels (n, C, H, W) as bytes (n, H, W, C) without border; what is not finite becomes black."""
+    inside = images.interior(x.cpu()).nan_to_num(0, 0, 0).clamp(0, images.levels - 1).floor()
+    return (inside * (255 / (images.levels - 1))).round().to(torch.uint8).numpy()
+
+
+def _told(table: pd.DataFrame, measures: dict[str, Any]) -> list[str]:
+    dim, padded = measures["dim"], measures["padded_dim"]
+    border = f"; with its black border each image has {padded}" if padded != dim else ""
+    return [
+        table.to_string(index=False, float_format=lambda v: f"{v:.4f}", na_rep=""),
+        f"bits/dim    over {dim} pixel values{border}",
+        f"samples     {measures['n_samples']}, of which not finite: {measures['non_finite_samples']}",
+        f"inverse     largest error {measures['reconstruction_max']:.2g}, mean {measures['reconstruction_mean']:.2g} "
+        f"of {measures['levels']} grey levels",
+    ]
