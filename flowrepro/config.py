@@ -215,6 +215,12 @@ class TrainingConfig:
     warmup: int = option(0, "steps of linear warm-up")
     clip: float = option(0.0, "clip the gradient norm (0: off)")
     ema: float = option(0.0, "decay of averaged weights used for evaluation (0: off)")
+    bf16: bool = option(False, "image flows: the networks in couplings multiply in bfloat16 while training")
+    backward: str = option(
+        "plain",
+        "image flows: plain, checkpoint (activations computed again) or invert (from outputs; not with bf16)",
+        identity=False,
+    )
     validate_every: int = option(500, "steps between validations over the held-out set")
     validate_samples: int | None = option(None, "validate on the first n held-out samples (the end: on all)")
     eval_batch_size: int = option(1_000, "samples a batch of validation", identity=False)
@@ -298,6 +304,7 @@ CHOICES = {
     "device": ("auto", "cpu", "cuda"),
     "training.optimizer": ("adam", "adamw", "adamax"),
     "training.schedule": ("constant", "cosine", "exponential"),
+    "training.backward": ("plain", "checkpoint", "invert"),
     "evaluation.checkpoint": ("best", "last"),
     "dataset.crop": ("stride2", "center"),
     "model.init": ("glorot", "orthogonal", "whitening"),
@@ -350,6 +357,8 @@ def problems(config: Config) -> list[str]:
         for k in ("training.ema", "training.beta1", "training.beta2")
         if not 0 <= values[k] < 1
     ]
+    if config.training.bf16 and config.training.backward == "invert":
+        found.append("training.backward=invert needs exact inverses, which training.bf16=true does not have")
     if not 1 <= values.get("dataset.bits", 8) <= 8:
         found.append(f"dataset.bits={values['dataset.bits']} must lie between 1 and 8")
     if not 0 < values.get("dataset.val_fraction", 0.5) < 1:

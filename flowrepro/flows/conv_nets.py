@@ -122,6 +122,13 @@ def plain_net(
     )
 
 
+def set_bf16(flow: nn.Module, bf16: bool) -> None:
+    """Let all networks of a flow train in bfloat16, or not."""
+    for module in flow.modules():
+        if isinstance(module, ConvNet):
+            module.bf16 = bf16
+
+
 def zero_conv(width_in: int, width_out: int, dtype: torch.dtype | None = None) -> ScaledConv:
     """A single 3x3 convolution that starts at zero: the network of Glow's split prior."""
     return ScaledConv(torch.zeros(width_out, width_in, 3, 3), dtype)

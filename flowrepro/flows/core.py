@@ -40,6 +40,18 @@ class Layer(nn.Module):
         """Latent (B, D) to data (B, D); nan or inf, never an exception, outside the layer's range."""
         raise NotImplementedError
 
+    def retrace(self, z: Tensor) -> tuple[tuple[Tensor, ...], Tensor, Tensor]:
+        """(parts, z, dlogp): x once more from z, and a graph from it to z and dlogp for the backward pass.
+
+        The parts of x, one behind the other in dimension 1, are the leaves of the graph.
+        """
+        with torch.no_grad():
+            x = self.inverse(z).detach()
+        x.requires_grad_()
+        with torch.enable_grad():
+            z, dlogp = self(x)
+        return (x,), z, dlogp
+
     def init_from(self, x: Tensor) -> None:
         """Set parameters or buffers from the training data (N, D), where the layer wants that."""
 

@@ -81,6 +81,18 @@ class AffineCoupling(Layer):
         passive, active = z[:, : self.passive], z[:, self.passive :]
         return torch.cat([passive, self.restore(active, *self.scale_and_shift(passive))], 1)
 
+    def retrace(self, z: Tensor) -> tuple[tuple[Tensor, ...], Tensor, Tensor]:
+        # what passes unchanged gives (s, t) once, for the inverse and for the graph
+        passive, active = z[:, : self.passive].detach().requires_grad_(), z[:, self.passive :]
+        with torch.enable_grad():
+            s, t = self.scale_and_shift(passive)
+        with torch.no_grad():
+            active = self.restore(active, s, t)
+        active.requires_grad_()
+        with torch.enable_grad():
+            z = torch.cat([passive, self.transform(active, s, t)], 1)
+            return (passive, active), z, s.flatten(1).sum(1)
+
 
 class GlowCoupling(AffineCoupling):
     """z_a = (x_a + t) e^s: the shift comes before the scale, as in Glow's code."""

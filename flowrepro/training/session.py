@@ -12,7 +12,9 @@ from torch import Tensor, nn
 from flowrepro.config import Config, resolved_dtype
 from flowrepro.data import Data, ImageData
 from flowrepro.errors import CheckpointError
+from flowrepro.flows.conv_nets import set_bf16
 from flowrepro.flows.core import Flow
+from flowrepro.flows.memory import set_backward
 from flowrepro.flows.models import build_for
 from flowrepro.randomness import generator
 from flowrepro.runs import checkpoints
@@ -51,6 +53,8 @@ class Session:
     def __init__(self, config: Config, data: Data | ImageData, device: str) -> None:
         self.config, self.data, self.device = config, data, device
         self.flow = initial_flow(config, data).to(device)
+        set_bf16(self.flow, config.training.bf16)
+        set_backward(self.flow, config.training.backward)
         self.averaged = copy.deepcopy(self.flow) if config.training.ema else None
         self.regularizer = regularizers.build(config.regularizer)
         self.plain = regularizers.NoRegularizer()
@@ -150,6 +154,9 @@ def initial_flow(config: Config, data: Data | ImageData) -> Flow:
     dtype = getattr(torch, resolved_dtype(config))
     flow = build_for(config.model, data.shape, data.levels, generator(config.seed, "init"), dtype)
     flow.init_from(data.initial)
+    # convolutions are a tenth to a third faster when channels are last in memory
+    if isinstance(data, ImageData):
+        flow.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     return flow
 
 

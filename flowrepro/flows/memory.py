@@ -1,0 +1,83 @@
+"""Chains whose backward pass keeps few activations: computed again step by step, or from the outputs by inversion."""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from flowrepro.errors import UsageError
+from flowrepro.flows.core import Chain, Flow
+from flowrepro.flows.reshape import MultiScale
+
+
+class Checkpointed(Chain):
+    """The chain itself; only what goes into each layer is kept, the rest is computed again in the backward pass."""
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        total = x.new_zeros(x.shape[0])
+        for layer in self:
+            # nothing in a layer is random
+            x, dlogp = checkpoint(layer, x, use_reentrant=False, preserve_rng_state=False)
+            total = total + dlogp
+        return x, total
+
+
+class Inverted(Chain):
+    """The chain itself; only its output is kept, and the backward pass inverts layer by layer.
+
+    The memory does not grow with the number of layers. Inverses are exact to rounding: for float32 and float64 alone.
+    """
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        z, dlogp = _Inversion.apply(self, x, *self.parameters())
+        return z, dlogp
+
+
+class _Inversion(torch.autograd.Function):
+    """z and dlogp of a chain, with gradients in x and the parameters."""
+
+    @staticmethod
+    def forward(ctx: Any, chain: Chain, x: Tensor, *parameters: Tensor) -> tuple[Tensor, Tensor]:
+        z, dlogp = Chain.forward(chain, x)
+        ctx.chain = chain
+        ctx.save_for_backward(z)
+        return z, dlogp
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, *given: Tensor) -> tuple[Tensor | None, ...]:
+        (z,), (grad, grad_dlogp) = ctx.saved_tensors, given
+        found: dict[nn.Parameter, Tensor] = {}
+        for layer in reversed(list(ctx.chain)):
+            parts, again, dlogp = layer.retrace(z)
+            trained = [p for p in layer.parameters() if p.requires_grad]
+            # dlogp of a fixed layer has no graph
+            outputs, grads = [again], [grad]
+            if dlogp.requires_grad:
+                outputs, grads = [again, dlogp], [grad, grad_dlogp]
+            gradients = torch.autograd.grad(outputs, [*parts, *trained], grads, allow_unused=True)
+            found |= {p: g for p, g in zip(trained, gradients[len(parts) :], strict=True) if g is not None}
+            grad = torch.cat(gradients[: len(parts)], 1)
+            z = torch.cat([part.detach() for part in parts], 1)
+        return None, grad, *[found.get(p) for p in ctx.chain.parameters()]
+
+
+BACKWARDS = {"plain": Chain, "checkpoint": Checkpointed, "invert": Inverted}
+
+
+def set_backward(flow: Flow, how: str) -> None:
+    """Let the levels of an image flow make their gradients as a name of `BACKWARDS` says; layers stay the same.
+
+    Raises:
+        UsageError: the flow has no levels.
+    """
+    if how == "plain":
+        return
+    scales = [layer for layer in flow.chain if isinstance(layer, MultiScale)]
+    if not scales:
+        raise UsageError(
+            f"training.backward={how} is for image flows; others have no levels to go back through"
+        )
+    for layer in scales:
+        layer.levels = nn.ModuleList([BACKWARDS[how](*level) for level in layer.levels])

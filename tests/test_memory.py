@@ -1,0 +1,110 @@
+"""Backward passes that keep little: the same gradients, memory that does not grow with depth; bfloat16 networks."""
+
+import pytest
+import torch
+from torch import Tensor
+
+from flowrepro.compose import compose
+from flowrepro.config import GlowConfig, LinearConfig
+from flowrepro.errors import UsageError
+from flowrepro.flows.conv_nets import set_bf16
+from flowrepro.flows.core import Flow
+from flowrepro.flows.image_models import build_images
+from flowrepro.flows.memory import set_backward
+from flowrepro.flows.models import build
+
+
+def grey(n: int, side: int = 8, dtype: torch.dtype = torch.float32) -> Tensor:
+    return 256 * torch.rand(n, 3, side, side, generator=torch.Generator().manual_seed(1), dtype=dtype)
+
+
+def made(how: str, steps: int = 3, side: int = 8, dtype: torch.dtype = torch.float32, **settings) -> Flow:
+    """A Glow whose networks no longer start at zero."""
+    config = GlowConfig("glow", levels=2, steps=steps, hidden=16, **settings)
+    generator = torch.Generator().manual_seed(0)
+    flow = build_images(config, (3, side, side), 256, generator, dtype)
+    flow.init_from(grey(50, side, dtype))
+    with torch.no_grad():
+        for parameter in flow.parameters():
+            parameter.add_(0.03 * torch.randn(parameter.shape, generator=generator, dtype=dtype))
+    set_backward(flow, how)
+    return flow
+
+
+def gradients(flow: Flow, x: Tensor) -> list[Tensor]:
+    x = x.clone().requires_grad_()
+    return list(torch.autograd.grad(-flow.log_prob(x).mean(), [x, *flow.parameters()]))
+
+
+@pytest.mark.parametrize("how", ["checkpoint", "invert"])
+@pytest.mark.parametrize("coupling", ["affine", "additive"])
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-10), (torch.float32, 1e-5)])
+def test_the_gradients_are_those_of_plain_autograd(how, coupling, dtype, tolerance) -> None:
+    plain = gradients(made("plain", dtype=dtype, coupling=coupling), grey(6, dtype=dtype))
+    others = gradients(made(how, dtype=dtype, coupling=coupling), grey(6, dtype=dtype))
+    for a, b in zip(plain, others, strict=True):
+        assert (a - b).abs().max() <= tolerance * a.abs().max()
+
+
+@pytest.mark.parametrize("how", ["checkpoint", "invert"])
+def test_the_parameters_keep_their_names_and_frozen_ones_stay_still(how) -> None:
+    flow = made(how)
+    assert list(flow.state_dict()) == list(made("plain").state_dict())
+    frozen = flow.chain[-1].levels[0]
+    frozen.requires_grad_(False)
+    (-flow.log_prob(grey(4)).mean()).backward()
+    trained = {name for name, p in flow.named_parameters() if p.grad is not None}
+    assert trained == {name for name, p in flow.named_parameters() if p.requires_grad}
+
+
+def kept_bytes(how: str, steps: int) -> int:
+    """What the graph of a step keeps beside the parameters."""
+    flow, kept = made(how, steps=steps, side=16), {}
+    parameters = {p.untyped_storage().data_ptr() for p in flow.parameters()}
+
+    def pack(tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() not in parameters:
+            kept[storage.data_ptr()] = storage.nbytes()
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+        value = flow.log_prob(grey(8, 16)).mean()
+    assert value.requires_grad
+    return sum(kept.values())
+
+
+def test_what_is_kept_does_not_grow_with_depth_when_inverting() -> None:
+    growth = {how: kept_bytes(how, 8) - kept_bytes(how, 2) for how in ("plain", "invert")}
+    assert growth["plain"] > 1_000_000
+    # the few values that are left are vectors of parameters
+    assert growth["invert"] < growth["plain"] / 100
+
+
+def test_only_image_flows_have_levels_to_go_back_through() -> None:
+    vectors = build(LinearConfig("linear"), 2, torch.Generator(), torch.float32)
+    with pytest.raises(UsageError, match="training.backward=invert is for image flows"):
+        set_backward(vectors, "invert")
+    with pytest.raises(UsageError, match="exact inverses"):
+        compose(["model=glow", "training.bf16=true", "training.backward=invert"])
+
+
+# bfloat16
+
+
+def test_bfloat16_is_for_networks_in_training_alone() -> None:
+    flow, x = made("plain"), grey(16)
+    exact = flow.eval().log_prob(x)
+    set_bf16(flow, True)
+    assert torch.equal(flow.eval().log_prob(x), exact)
+    z, dlogp = flow.train().chain(x)
+    assert z.dtype == dlogp.dtype == torch.float32
+    bits = (flow.log_prob(x) - exact) / (192 * 0.6931)
+    assert bits.abs().max() > 0 and bits.mean().abs() < 0.002
+    gradients(flow, x)
+
+
+def test_inverses_are_exact_whatever_training_does() -> None:
+    flow, x = made("plain"), grey(8)
+    set_bf16(flow, True)
+    assert (flow.eval().reconstruct(x) - x).abs().max() < 1e-2
