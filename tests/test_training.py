@@ -366,7 +366,7 @@ def test_fresh_points_are_new_at_every_step_and_a_function_of_seed_and_step(work
     seen, take_step = {}, loop._take_step
 
     def record(run, session, *rest):
-        seen[session.config.seed, session.counters.step] = session.batch(session.counters.step)
+        seen[session.config.seed, session.counters.step] = session.batch(session.counters.step).x
         take_step(run, session, *rest)
 
     monkeypatch.setattr(loop, "_take_step", record)

@@ -3,7 +3,7 @@
 import math
 import time
 import traceback
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -13,9 +13,9 @@ from flowrepro.data import load_data
 from flowrepro.errors import Diverged, FlowreproError, Stopped, UsageError
 from flowrepro.flows.core import Flow
 from flowrepro.metrics.likelihood import bits_per_dim, layer_trace, log_probs, summary
-from flowrepro.randomness import generator
-from flowrepro.runs.folder import Run, claimed, mark_latest
+from flowrepro.runs.folder import Run, mark_latest
 from flowrepro.runs.manifest import begin_session, end_session
+from flowrepro.training.distributed import World, claimed_together, world
 from flowrepro.training.phases import Stage, stage_at
 from flowrepro.training.progress import Progress
 from flowrepro.training.session import Session, choose_device
@@ -38,7 +38,7 @@ def train(config: Config) -> dict[str, Any]:
     device = choose_device(config)
     if device == "cuda" and not torch.cuda.is_available():
         raise UsageError("device=cuda, but torch sees no GPU; use device=cpu")
-    with claimed(config) as run:
+    with world(device) as together, claimed_together(config, together) as run:
         if run.state == "completed":
             mark_latest(run)
             print(f"finished already: {run.path} (overwrite=true starts it again)")
@@ -48,7 +48,7 @@ def train(config: Config) -> dict[str, Any]:
                 f"{run.path} diverged before: {run.status.get('error')}; or start it again: overwrite=true"
             )
         try:
-            _train(config, run, device)
+            _train(config, run, device, together)
         except FlowreproError as error:
             if run.state == "running":
                 run.set_status("failed", error=str(error))
@@ -61,16 +61,17 @@ def train(config: Config) -> dict[str, Any]:
         return _told(run, config)
 
 
-def _train(config: Config, run: Run, device: str) -> None:
-    data = load_data(config)
-    session = Session(config, data, device)
+def _train(config: Config, run: Run, device: str, together: World) -> None:
+    with together.in_turn():
+        data = load_data(config)
+    session = Session(config, data, device, together)
     if run.checkpoint("last").exists():
         session.restore(run)
     run.cut_history(session.counters.step if run.checkpoint("last").exists() else -1)
     mark_latest(run)
     begin_session(run, device, data.fingerprint, sum(p.numel() for p in session.flow.parameters()))
     _introduce(run, session)
-    with stop_request() as request:
+    with stop_request(patient=together.size > 1) as request:
         _steps(run, session, request)
     _finish(run, session)
 
@@ -100,17 +101,20 @@ def _steps(run: Run, session: Session, request: StopRequest) -> None:
             if now - saved > config.training.checkpoint_seconds:
                 session.save(run, "last")
                 saved = time.monotonic()
-            if request.signal:
+            if stop := session.together.agree(request.signal):
                 _stop(run, session, "interrupted")
-                raise Stopped(
-                    f"stopped at step {counters.step}; saved in {run.path}: {_go_on()}", request.code
-                )
-            budget = config.training.max_minutes
-            if budget is not None and now - began > 60 * budget and counters.step < config.training.steps:
+                raise Stopped(f"stopped at step {counters.step}; saved in {run.path}: {_go_on()}", 128 + stop)
+            if _over(session, now - began) and counters.step < config.training.steps:
                 return _stop(run, session, "paused")
     finally:
         progress.close()
     session.save(run, "last")
+
+
+def _over(session: Session, seconds: float) -> bool:
+    """Whether the time budget of this session is used up, by the clock of any process."""
+    budget = session.config.training.max_minutes
+    return budget is not None and bool(session.together.agree(seconds > 60 * budget))
 
 
 def _take_step(run: Run, session: Session, stage: Stage) -> None:
@@ -119,26 +123,43 @@ def _take_step(run: Run, session: Session, stage: Stage) -> None:
     step = counters.step
     if stage is not session.stage:
         session.enter(stage)
-    alpha = stage.alpha_at(step)
     for group in session.optimizer.param_groups:
         group["lr"] = stage.lr_at(step)
-
-    x = session.batch(step)
-    active = flow if stage.active_layers is None else flow.slice(stage.active_layers)
-    regularizer = session.regularizer if alpha > 0 else session.plain
-    log_prob, term = regularizer(active, x, generator(config.seed, "probes", step, device=session.device))
-    loss = (alpha * term - log_prob).mean()
-    session.optimizer.zero_grad(set_to_none=True)
-    loss.backward()
+    found = backward(session, stage, step)
     norm = gradient_norm(flow, config.training.clip)
-    if not (loss.isfinite() and norm.isfinite()):
-        _diverge(run, session, f"loss {loss.item():.4g}, gradient norm {norm.item():.4g}")
+    if not (math.isfinite(found.loss) and norm.isfinite()):
+        _diverge(run, session, f"loss {found.loss:.4g}, gradient norm {norm.item():.4g}")
     session.optimizer.step()
     session.average()
     counters.step += 1
-    counters.log_prob_sum += float(log_prob.detach().sum())
-    counters.term_sum += float(term.detach().sum())
-    counters.samples += len(x)
+    counters.log_prob_sum += found.log_prob_sum
+    counters.term_sum += found.term_sum
+    counters.samples += found.samples
+
+
+class Sums(NamedTuple):
+    """The loss of a step, and log-likelihood and regularizer summed over the samples of its batch."""
+
+    loss: float
+    log_prob_sum: float
+    term_sum: float
+    samples: int
+
+
+def backward(session: Session, stage: Stage, step: int) -> Sums:
+    """The gradients of the mean loss over the batch of a step, in place of those before; all processes get the same."""
+    flow, together, batch, alpha = session.flow, session.together, session.batch(step), stage.alpha_at(step)
+    active = flow if stage.active_layers is None else flow.slice(stage.active_layers)
+    regularizer = session.regularizer if alpha > 0 else session.plain
+    log_prob, term = regularizer(active, batch.x, session.probes(step))
+    # summed over the processes it is the mean over the batch
+    loss = (alpha * term - log_prob).mean() * batch.weight
+    session.optimizer.zero_grad(set_to_none=True)
+    loss.backward()
+    together.sum_gradients(flow.parameters())
+    counted = [bool(batch.weight) * values.detach().sum() for values in (log_prob, term)]
+    total, log_prob_sum, term_sum = together.sums(loss.detach(), *counted)
+    return Sums(total, log_prob_sum, term_sum, batch.size)
 
 
 def gradient_norm(flow: Flow, clip: float) -> Tensor:
@@ -169,14 +190,9 @@ def _validate(run: Run, session: Session, progress: Progress, stage: Stage) -> N
     counters.log_prob_sum = counters.term_sum = 0.0
     counters.samples = 0
     run.append_history(record)
-    bits = (
-        f" ({bits_per_dim(val['log_prob'], session.data.dim):.3f} bits/dim)"
-        if takes_images(config.model)
-        else ""
-    )
-    progress.record(
-        f"validation {val['log_prob']:.4g} nats{bits}, best {max(counters.best, val['log_prob']):.4g}"
-    )
+    bits = f" ({bits_per_dim(val['log_prob'], session.data.dim):.3f} bits/dim)"
+    told = f"{val['log_prob']:.4g} nats{bits if takes_images(config.model) else ''}"
+    progress.record(f"validation {told}, best {max(counters.best, val['log_prob']):.4g}")
     # at step 0 even a flow that is not finite is the best so far: there is always a best checkpoint
     if val["log_prob"] > counters.best or counters.step == 0:
         counters.best, counters.best_step = _or_minus_inf(val["log_prob"]), counters.step

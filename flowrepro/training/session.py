@@ -4,7 +4,7 @@ import copy
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -20,6 +20,7 @@ from flowrepro.randomness import generator
 from flowrepro.runs import checkpoints
 from flowrepro.runs.folder import Run
 from flowrepro.training import regularizers
+from flowrepro.training.distributed import World
 from flowrepro.training.memory import keep_freed_memory
 from flowrepro.training.order import Batches
 from flowrepro.training.phases import Stage, stage_at, stages
@@ -47,12 +48,24 @@ class Counters:
     samples: int = 0
 
 
+class Batch(NamedTuple):
+    """One process's samples of a step, on its device; their weight in the mean over the `size` of all processes."""
+
+    x: Tensor
+    weight: float
+    size: int
+
+
 class Session:
     """Everything that a step changes."""
 
-    def __init__(self, config: Config, data: Data | ImageData, device: str) -> None:
+    def __init__(
+        self, config: Config, data: Data | ImageData, device: str, together: World | None = None
+    ) -> None:
         self.config, self.data, self.device = config, data, device
+        self.together = together or World()
         self.flow = initial_flow(config, data).to(device)
+        self.together.align(self.flow)
         set_bf16(self.flow, config.training.bf16)
         set_backward(self.flow, config.training.backward)
         self.averaged = copy.deepcopy(self.flow) if config.training.ema else None
@@ -81,16 +94,20 @@ class Session:
         """Initialise one layer again by the training data as they reach it now; averaged weights take it over."""
         layer = list(self.flow.chain)[index]
         layer.init_from(self.flow.chain[:index](self.data.initial.to(self.device))[0])
+        self.together.align(layer)
         if self.averaged is not None:
             self.averaged.chain[index].load_state_dict(layer.state_dict())
 
-    def batch(self, step: int) -> Tensor:
-        """The samples of a step on the device: the step's part of the training set, or new points."""
+    def batch(self, step: int) -> Batch:
+        """This process's share of a step: of the step's part of the training set, or of new points."""
         if self.data.fresh is None:
-            x = self.data.training_batch(self.batches.at(step), self.batches.epoch(step))
-        else:
-            x = self.data.fresh(self.config.training.batch_size, generator(self.config.seed, "points", step))
-        return x.to(self.device)
+            indices = self.batches.at(step)
+            own, weight = self.together.share(indices)
+            x = self.data.training_batch(own, self.batches.epoch(step))
+            return Batch(x.to(self.device), weight, len(indices))
+        n = self.config.training.batch_size
+        x, weight = self.together.share(self.data.fresh(n, generator(self.config.seed, "points", step)))
+        return Batch(x.to(self.device), weight, n)
 
     @property
     def active_layers(self) -> int | None:
@@ -100,6 +117,11 @@ class Session:
     def applied(self) -> Flow:
         """The flow that is evaluated, of the layers applied so far."""
         return self.evaluated if self.active_layers is None else self.evaluated.slice(self.active_layers)
+
+    def probes(self, step: int) -> torch.Generator:
+        """The source of a step's random probes; every process has its own."""
+        rank = (self.together.rank,) if self.together.rank else ()
+        return generator(self.config.seed, "probes", step, *rank, device=self.device)
 
     @property
     def evaluated(self) -> Flow:
@@ -133,7 +155,8 @@ class Session:
         }
         if which == "last":
             state |= {"training": self.flow.state_dict(), "optimizer": self.optimizer.state_dict()}
-        checkpoints.save(run.checkpoint(which), state)
+        if self.together.first:
+            checkpoints.save(run.checkpoint(which), state)
 
     def restore(self, run: Run) -> None:
         """Go back to the `last` checkpoint. Raises CheckpointError where it is damaged or of another model."""

@@ -8,14 +8,14 @@ from types import FrameType
 
 
 class StopRequest:
-    """`signal` is 0 until one arrives."""
+    """`signal` is 0 until one arrives. A patient one lets the step end however many arrive."""
 
-    def __init__(self) -> None:
-        self.signal = 0
+    def __init__(self, patient: bool = False) -> None:
+        self.signal, self.patient = 0, patient
 
     def receive(self, number: int, frame: FrameType | None) -> None:
         """The signal handler."""
-        if self.signal:
+        if self.signal and not self.patient:
             raise KeyboardInterrupt
         self.signal = number
 
@@ -26,9 +26,12 @@ class StopRequest:
 
 
 @contextmanager
-def stop_request() -> Iterator[StopRequest]:
-    """Listen for both signals while the block runs (in the main thread; elsewhere nothing arrives)."""
-    request = StopRequest()
+def stop_request(patient: bool = False) -> Iterator[StopRequest]:
+    """Listen for both signals while the block runs (in the main thread; elsewhere nothing arrives).
+
+    Under torchrun Ctrl-C arrives twice, from the terminal and from torchrun: then be patient.
+    """
+    request = StopRequest(patient)
     if threading.current_thread() is not threading.main_thread():
         yield request
         return

@@ -9,7 +9,7 @@ from flowrepro.compose import compose
 from flowrepro.config import Config, run_name, to_tree
 from flowrepro.errors import DataError, Diverged, UsageError
 from flowrepro.training import pool
-from flowrepro.training.loop import train
+from flowrepro.training.loop import backward, train
 
 
 def run(config: Config, overrides: list[str]) -> None:
@@ -83,22 +83,16 @@ def dry_run(config: Config) -> None:
 def _costs(config: Config, device: str, trial_steps: int = 3) -> list[str]:
     """Parameters, steps, and time and memory from a few steps on the real data."""
     from flowrepro.data import load_data
-    from flowrepro.randomness import generator
     from flowrepro.training.session import Session
 
     session = Session(config, load_data(config), device)
     # of layers that are added one by one, half are there on average
     stage = session.plan[len(session.plan) // 2]
     session.enter(stage)
-    flow = session.flow if stage.active_layers is None else session.flow.slice(stage.active_layers)
     seconds: list[float] = []
     for step in range(trial_steps + 1):
         began = time.monotonic()
-        x = session.batch(step)
-        regularizer = session.regularizer if stage.alpha > 0 else session.plain
-        log_prob, term = regularizer(flow, x, generator(config.seed, "probes", step, device=device))
-        (stage.alpha * term - log_prob).mean().backward()
-        session.optimizer.zero_grad()
+        backward(session, stage, stage.start + step)
         seconds.append(time.monotonic() - began)
     step_seconds = min(seconds[1:])
     parameters = sum(p.numel() for p in session.flow.parameters())

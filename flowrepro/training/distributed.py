@@ -1,0 +1,152 @@
+"""Data-parallel training of one run under torchrun: every process takes its share of each batch, gradients are summed.
+
+All processes hold the same weights and do the same, so that the run's folder, which the first one alone writes, is that
+of a single process with the same batch. Without torchrun there is a world of one, and nothing is exchanged.
+"""
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+
+from flowrepro.config import Config
+from flowrepro.runs.folder import Run, claimed
+
+# the first process may prepare a large data set while the others wait
+PATIENCE = timedelta(hours=6)
+
+
+@dataclass(frozen=True)
+class World:
+    """The processes that train together: this one's rank, and how many there are."""
+
+    rank: int = 0
+    size: int = 1
+    device: str = "cpu"
+
+    @property
+    def first(self) -> bool:
+        """Whether this process writes."""
+        return self.rank == 0
+
+    def share(self, batch: Tensor) -> tuple[Tensor, float]:
+        """This process's part of a batch's samples or indices, and its weight in the mean.
+
+        Where a batch has fewer samples than there are processes, some take the first with weight 0.
+        """
+        own = batch[self.rank :: self.size]
+        return (own, len(own) / len(batch)) if len(own) else (batch[:1], 0.0)
+
+    def sum_gradients(self, parameters: Iterable[nn.Parameter]) -> None:
+        """Replace every gradient by its sum over the processes, in one exchange."""
+        gradients = [p.grad for p in parameters if p.grad is not None]
+        if self.size == 1 or not gradients:
+            return
+        flat = torch.cat([g.flatten() for g in gradients])
+        dist.all_reduce(flat)
+        for gradient, total in zip(gradients, flat.split([g.numel() for g in gradients]), strict=True):
+            gradient.copy_(total.view_as(gradient))
+
+    def sums(self, *numbers: Tensor) -> list[float]:
+        """The sum over the processes of each of these numbers."""
+        if self.size == 1:
+            return [float(n) for n in numbers]
+        values = torch.stack([n.double() for n in numbers])
+        dist.all_reduce(values)
+        return [float(v) for v in values]
+
+    def agree(self, number: int) -> int:
+        """The largest of the processes' numbers: if one is asked to stop, all stop at the same step."""
+        if self.size == 1:
+            return number
+        value = torch.tensor(number, device=self.device)
+        dist.all_reduce(value, dist.ReduceOp.MAX)
+        return int(value)
+
+    def align(self, module: nn.Module) -> None:
+        """Give all processes the parameters and buffers of the first, initialisation by data included."""
+        if self.size > 1:
+            for tensor in module.state_dict().values():
+                dist.broadcast(tensor, 0)
+
+    @contextmanager
+    def in_turn(self) -> Iterator[None]:
+        """The first process goes ahead and the others follow: files are prepared once."""
+        if self.size > 1 and not self.first:
+            dist.barrier()
+        yield
+        if self.size > 1 and self.first:
+            dist.barrier()
+
+
+@contextmanager
+def world(device: str) -> Iterator[World]:
+    """The world that torchrun says this process belongs to, or a world of one."""
+    size = int(os.environ.get("WORLD_SIZE", "1"))
+    if size == 1:
+        yield World(device=device)
+        return
+    if device == "cuda":
+        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
+    dist.init_process_group("nccl" if device == "cuda" else "gloo", timeout=PATIENCE)
+    try:
+        with _quiet(dist.get_rank() > 0):
+            yield World(dist.get_rank(), size, device)
+    finally:
+        dist.destroy_process_group()
+
+
+@contextmanager
+def _quiet(wanted: bool) -> Iterator[None]:
+    """Say nothing while the block runs; an error is told where it is caught."""
+    if not wanted:
+        yield
+        return
+    with open(os.devnull, "w") as nowhere, redirect_stdout(nowhere), redirect_stderr(nowhere):
+        yield
+
+
+@contextmanager
+def claimed_together(config: Config, together: World) -> Iterator[Run]:
+    """The run of a config, claimed by the first process; the others get a copy of its folder that is thrown away."""
+    if together.first:
+        with claimed(config) as run:
+            _tell(run.path, together)
+            yield run
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        yield _copy(_heard(), Path(folder))
+
+
+def _tell(path: Path, together: World) -> None:
+    if together.size > 1:
+        dist.broadcast_object_list([str(path.resolve())])
+        # nothing is written before the others have their copy
+        dist.barrier()
+
+
+def _heard() -> Path:
+    told: list[str] = [""]
+    dist.broadcast_object_list(told)
+    return Path(told[0])
+
+
+def _copy(path: Path, folder: Path) -> Run:
+    """The small files of a run, and links to its checkpoints."""
+    run = Run(folder / path.name)
+    (run.path / "checkpoints").mkdir(parents=True)
+    for file in path.iterdir():
+        if file.is_file() and not file.name.startswith("."):
+            shutil.copy(file, run.path / file.name)
+    for file in path.glob("checkpoints/*"):
+        (run.path / "checkpoints" / file.name).symlink_to(file)
+    dist.barrier()
+    return run

@@ -1,0 +1,121 @@
+"""Data-parallel training under torchrun: two processes on the CPU are one process with the same batch."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import lookalikes
+import pytest
+import torch
+
+from flowrepro.compose import compose
+from flowrepro.data import load_data
+from flowrepro.runs.checkpoints import load
+from flowrepro.runs.folder import find
+from flowrepro.training.distributed import World
+from flowrepro.training.loop import train
+from flowrepro.training.session import Session
+
+ROOT = Path(__file__).resolve().parents[1]
+WORDS = [
+    "dataset=cifar10",
+    "model=glow",
+    "scale=smoke",
+    "training.batch_size=33",
+    "training.ema=0.5",
+    "training.clip=50",
+    "training.steps=12",  # an epoch has five steps, the last of a single image
+    "training.validate_every=4",
+    "threads=1",
+]
+
+
+@pytest.fixture(autouse=True)
+def strips(workdir, monkeypatch):
+    """133 training images and 40 others."""
+    lookalikes.strips(workdir / "data", "CIFAR10/strips", {"test_000": 40, "train_000": 133}, 32)
+    monkeypatch.setenv("FLOWREPRO_DATA", str(workdir / "data"))
+
+
+def torchrun(*words: str) -> subprocess.Popen[str]:
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    return subprocess.Popen(
+        [*command, "-m", "flowrepro", "train", *words],
+        env=environment,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+
+
+def flow_of(folder: Path) -> dict[str, torch.Tensor]:
+    return load(find("latest", folder / "runs").checkpoint("last"))["training"]
+
+
+def test_two_processes_are_one_with_the_same_batch(workdir):
+    # the two go on with what one has begun
+    assert train(compose([*WORDS, "output_dir=two", "training.max_minutes=1e-9"]))["step"] == 1
+    process = torchrun(*WORDS, "output_dir=two")
+    out, err = process.communicate(timeout=200)
+    assert process.returncode == 0, err
+    assert "goes on at step 1" in out and out.count("log-likelihood") == 1, "one process speaks"
+    train(compose([*WORDS, "output_dir=one"]))
+    one, two = flow_of(workdir / "one"), flow_of(workdir / "two")
+    assert one.keys() == two.keys()
+    moved = 0.0
+    for name, value in one.items():
+        torch.testing.assert_close(two[name], value, rtol=1e-3, atol=1e-5, msg=name)
+        moved = max(moved, float(value.double().std(correction=0)))
+    assert moved > 0
+    runs = [p for p in (workdir / "two" / "runs").iterdir() if p.is_dir() and not p.is_symlink()]
+    histories = [find("latest", workdir / o / "runs").history() for o in ("one", "two")]
+    assert len(runs) == 1 and [len(h) for h in histories] == [4, 4]
+    for a, b in zip(*histories, strict=True):
+        assert abs(a["val_log_prob"] - b["val_log_prob"]) < 1e-2
+        assert a["train_log_prob"] is None or abs(a["train_log_prob"] - b["train_log_prob"]) < 1e-2
+
+
+def test_all_stop_together_on_sigterm_and_go_on(workdir):
+    words = [*WORDS, "training.steps=100000", "training.validate_every=5"]
+    process = torchrun(*words)
+    history = Path("/dev/null")
+    while len(history.read_text().splitlines()) < 3:
+        assert process.poll() is None, process.communicate()[1]
+        time.sleep(0.05)
+        history = next(iter(workdir.glob("outputs/runs/*/history.jsonl")), history)
+    process.send_signal(signal.SIGTERM)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode != 0 and 'Traceback (most recent call last):\n  File "' + str(ROOT) not in err
+    run = find("latest", workdir / "outputs" / "runs")
+    status = json.loads((run.path / "status.json").read_text())
+    assert status["state"] == "interrupted"
+    assert load(run.checkpoint("last"))["step"] == status["step"]
+    # a single process goes on where the two stopped
+    assert train(compose([*words, "training.max_minutes=0.001"]))["state"] == "paused"
+    assert run.status["step"] > status["step"]
+
+
+def test_shares_are_the_batch_and_their_weights_one():
+    for n, size in ((10, 3), (2, 4), (7, 1)):
+        shares = [World(rank, size).share(torch.arange(n)) for rank in range(size)]
+        assert sum(weight for _, weight in shares) == 1
+        seen = torch.cat([own for own, weight in shares if weight])
+        assert sorted(seen.tolist()) == list(range(n)) and all(len(own) for own, _ in shares)
+
+
+@pytest.mark.parametrize("fresh", [False, True])
+def test_processes_share_the_batch_of_one(fresh):
+    config = compose(["dataset=sine", "model=coupling", f"dataset.fresh={fresh}", "training.batch_size=7"])
+    session = Session(config, load_data(config), "cpu")
+    whole, parts = session.batch(3), []
+    for rank in range(2):
+        session.together = World(rank, 2)
+        parts.append(session.batch(3))
+    assert [part.size for part in parts] == [whole.size] * 2 == [7, 7]
+    assert torch.equal(parts[0].x, whole.x[::2]) and torch.equal(parts[1].x, whole.x[1::2])
+    assert sum(part.weight for part in parts) == whole.weight == 1
