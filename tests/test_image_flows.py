@@ -12,7 +12,7 @@ from flowrepro.data.dequantised import Images
 from flowrepro.errors import UsageError
 from flowrepro.flows.bases import Base, StandardNormal
 from flowrepro.flows.conv_nets import ConvNet, glow_net, zero_conv
-from flowrepro.flows.convolution import ChannelAffine, InvertibleConv, LUMatrix, NormalisedMatrix, PlainMatrix
+from flowrepro.flows.convolution import InvertibleConv, LUMatrix, NormalisedMatrix, NormedConv, PlainMatrix
 from flowrepro.flows.core import Chain, Flow
 from flowrepro.flows.coupling import GlowCoupling, sigmoid
 from flowrepro.flows.image_models import IMAGE_MODELS, build_images
@@ -305,7 +305,7 @@ def test_kappa_times_the_identity_is_a_squeeze() -> None:
 
 def test_act_norm_and_convolution_in_one_are_those_in_turn() -> None:
     conv = InvertibleConv(4, matrix="lu", generator=seeded(), dtype=torch.float64)
-    both, x = ChannelAffine(ActNorm(4, 3.0, torch.float64), conv), points(5, 4, 2, 2) + 1
+    both, x = NormedConv(ActNorm(4, 3.0, torch.float64), conv), points(5, 4, 2, 2) + 1
     both.init_from(x)
     for a, b in zip(both(x), Chain.forward(both, x), strict=True):
         torch.testing.assert_close(a, b)

@@ -13,7 +13,7 @@ from torch import Tensor
 from flowrepro.errors import UsageError
 from flowrepro.flows.activations import Asinh, Softplus
 from flowrepro.flows.conv_nets import glow_net, plain_net, zero_conv
-from flowrepro.flows.convolution import ChannelAffine, InvertibleConv
+from flowrepro.flows.convolution import InvertibleConv, NormedConv
 from flowrepro.flows.core import Chain, Layer
 from flowrepro.flows.coupling import AdditiveCoupling, AffineCoupling, GlowCoupling
 from flowrepro.flows.linear import Dense, Permutation, Rotation, orthogonal
@@ -167,10 +167,7 @@ CATALOGUE = {
     "conv_lu": Case(conv("lu"), side=2),
     "conv_normalised": Case(conv("normalised"), side=2),
     "conv_strided": Case(conv("plain", size=2), side=4),
-    "channel_affine": Case(
-        lambda c, dtype: ChannelAffine(ActNorm(c, 3.0, dtype), conv("plain")(c, dtype), conv("lu")(c, dtype)),
-        side=2,
-    ),
+    "normed_conv": Case(lambda c, dtype: NormedConv(ActNorm(c, 3.0, dtype), conv("lu")(c, dtype)), side=2),
     "image_coupling_tanh": Case(image_coupling(AffineCoupling, "tanh"), min_dim=2, side=2),
     "image_coupling_glow": Case(image_coupling(GlowCoupling, "sigmoid"), min_dim=2, side=2),
     "image_coupling_additive": Case(image_coupling(AdditiveCoupling), min_dim=2, side=2),

@@ -10,7 +10,7 @@ from flowrepro.config import GlowConfig, NFConfig, RealNVPConfig
 from flowrepro.errors import UsageError
 from flowrepro.flows.bases import StandardNormal
 from flowrepro.flows.conv_nets import glow_net, plain_net, zero_conv
-from flowrepro.flows.convolution import ChannelAffine, InvertibleConv
+from flowrepro.flows.convolution import InvertibleConv, NormedConv
 from flowrepro.flows.core import Chain, Flow, Layer
 from flowrepro.flows.coupling import AdditiveCoupling, AffineCoupling, GlowCoupling
 from flowrepro.flows.linear import Permutation
@@ -49,7 +49,7 @@ def glow(
         conv = InvertibleConv(channels, matrix=config.conv, generator=generator, dtype=dtype)
         net = glow_net(passive, config.hidden, (1 + affine) * active, generator, dtype)
         coupling = GlowCoupling(passive, net, "sigmoid") if affine else AdditiveCoupling(passive, net)
-        return [ChannelAffine(ActNorm(channels, factor=3.0, dtype=dtype), conv), coupling]
+        return [NormedConv(ActNorm(channels, factor=3.0, dtype=dtype), conv), coupling]
 
     def prior(stays: int, leaves: int) -> nn.Module:
         return SplitPrior(zero_conv(stays, 2 * leaves, dtype)) if config.split_prior else NoPrior()
@@ -69,7 +69,7 @@ def nf(
         passive, active = channels // 2, channels - channels // 2
         conv = InvertibleConv(channels, matrix=config.conv, generator=generator, dtype=dtype)
         net = plain_net(passive, config.hidden, 2 * active, generator, dtype)
-        return [ChannelAffine(ActNorm(channels, dtype=dtype), conv), AffineCoupling(passive, net, "tanh")]
+        return [NormedConv(ActNorm(channels, dtype=dtype), conv), AffineCoupling(passive, net, "tanh")]
 
     def level(channels: int) -> list[Layer]:
         swap = Permutation(torch.arange(channels).roll(channels // 2))

@@ -73,12 +73,6 @@ class ActNorm(Layer):
     def data_dependent(self) -> bool:
         return True
 
-    def affine(self) -> tuple[Tensor, Tensor, Tensor]:
-        """(W, b, log |det W|) of z = W x + b over channels: (C, C), (C,), ()."""
-        log_scale = self.factor * self.gain
-        scale = log_scale.exp()
-        return torch.diag(scale), scale * self.shift, log_scale.sum()
-
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         log_scale = self.factor * self.gain
         z = (x + _channels(self.shift, x)) * _channels(log_scale.exp(), x)
