@@ -73,6 +73,9 @@ figures: $(FIGURES) report ## every figure at SCALE (cpu), then the report
 report: .venv/ready ## the page outputs/report/index.html and the README's index
 	$(RUN) plot figure=all
 
+bench: .venv/ready-dev ## times beside other libraries, on one core, into outputs/bench/bench.csv
+	OMP_NUM_THREADS=1 $(BIN)/python tests/benchmarks
+
 wheel: .venv/ready-dev ## build the wheel into dist/
 	$(BIN)/python -m hatchling build -t wheel
 

@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
+# they are run by `make bench`, and want peers and a quiet machine
+collect_ignore = ["benchmarks"]
 
 
 @dataclass

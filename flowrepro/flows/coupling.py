@@ -72,18 +72,24 @@ class AffineCoupling(Layer):
         """x_a."""
         return (active - t) * (-s).exp()
 
+    def parts(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """The passive and the active part."""
+        passive, active = x.tensor_split((self.passive,), 1)
+        return passive, active
+
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        passive, active = x[:, : self.passive], x[:, self.passive :]
+        passive, active = self.parts(x)
         s, t = self.scale_and_shift(passive)
         return torch.cat([passive, self.transform(active, s, t)], 1), s.flatten(1).sum(1)
 
     def inverse(self, z: Tensor) -> Tensor:
-        passive, active = z[:, : self.passive], z[:, self.passive :]
+        passive, active = self.parts(z)
         return torch.cat([passive, self.restore(active, *self.scale_and_shift(passive))], 1)
 
     def retrace(self, z: Tensor) -> tuple[tuple[Tensor, ...], Tensor, Tensor]:
         # what passes unchanged gives (s, t) once, for the inverse and for the graph
-        passive, active = z[:, : self.passive].detach().requires_grad_(), z[:, self.passive :]
+        passive, active = self.parts(z.detach())
+        passive.requires_grad_()
         with torch.enable_grad():
             s, t = self.scale_and_shift(passive)
         with torch.no_grad():

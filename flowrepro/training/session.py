@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from flowrepro.config import Config, resolved_dtype
 from flowrepro.data import Data, ImageData
 from flowrepro.errors import CheckpointError
-from flowrepro.flows.conv_nets import set_bf16
+from flowrepro.flows.conv_nets import set_bf16, to_channels_last
 from flowrepro.flows.core import Flow
 from flowrepro.flows.memory import set_backward
 from flowrepro.flows.models import build_for
@@ -177,9 +177,7 @@ def initial_flow(config: Config, data: Data | ImageData) -> Flow:
     dtype = getattr(torch, resolved_dtype(config))
     flow = build_for(config.model, data.shape, data.levels, generator(config.seed, "init"), dtype)
     flow.init_from(data.initial)
-    # convolutions are a tenth to a third faster when channels are last in memory
-    if isinstance(data, ImageData):
-        flow.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    to_channels_last(flow)
     return flow
 
 

@@ -1,0 +1,232 @@
+"""Glow at 32x32x3, batch 16, K = 8, L = 3: a training step and sampling, against normflows and FrEIA.
+
+The peers have no learned split prior, FrEIA no learned 1x1 convolution. Also how far the step is from its convolutions
+alone, what inverting in the backward pass costs in time and saves in memory, and bfloat16 where the processor has it.
+"""
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from timing import Row, compare, pin, training_step
+from torch import Tensor, nn
+from torch.nn.functional import conv2d
+
+from flowrepro.config import GlowConfig
+from flowrepro.flows.conv_nets import ConvNet, set_bf16, to_channels_last
+from flowrepro.flows.core import Flow
+from flowrepro.flows.image_models import build_images
+from flowrepro.flows.memory import set_backward
+
+BATCH, STEPS, LEVELS, SHAPE = 16, 8, 3, (3, 32, 32)
+DIM = 3 * 32 * 32
+
+
+def rows() -> list[Row]:
+    """Every comparison, for hidden widths 128 and 256."""
+    pin()
+    found = []
+    for hidden in (128, 256):
+        found += side_by_side(hidden)
+    return [*found, *backward_passes(), *memory()]
+
+
+def images() -> Tensor:
+    """A batch of grey levels, with channels last in memory as training has it."""
+    x = 256 * torch.rand(BATCH, *SHAPE, generator=torch.Generator().manual_seed(0))
+    return x.contiguous(memory_format=torch.channels_last)
+
+
+def glow(hidden: int, steps: int = STEPS, backward: str = "plain") -> Flow:
+    """Ours, as training sets it up."""
+    config = GlowConfig("glow", LEVELS, steps, hidden)
+    flow = build_images(config, SHAPE, 256, torch.Generator().manual_seed(0), torch.float32)
+    flow.init_from(images())
+    to_channels_last(flow)
+    set_backward(flow, backward)
+    return flow
+
+
+def step_of(flow: Flow) -> Callable[[], None]:
+    x = images()
+    return training_step(flow.train(), lambda: -flow.log_prob(x).mean())
+
+
+def side_by_side(hidden: int) -> list[Row]:
+    """Step, sampling, and the step against its convolutions."""
+    flow, x = glow(hidden), images()
+    peers = {"normflows": normflows_glow(hidden), "FrEIA": FreiaGlow(hidden)}
+    data = (x / 256 - 0.5).contiguous()
+    steps = {name: training_step(peer, lambda peer=peer: peer.loss(data)) for name, peer in peers.items()}
+    draws = {name: no_grad(lambda peer=peer: peer.draw(BATCH)) for name, peer in peers.items()}
+    name = f"Glow hidden {hidden}"
+    found = compare(f"{name}, training step", step_of(flow), steps)
+    found += compare(f"{name}, sampling {BATCH}", lambda: flow.sample(BATCH), draws)
+    found += compare(
+        f"{name}, training step", step_of(flow), {"its convolutions alone": convolutions_of(flow)}
+    )
+    if bf16_is_fast():
+        half = glow(hidden)
+        set_bf16(half, True)
+        found += compare(f"{name}, training step, networks in bfloat16", step_of(half), steps)
+    return found
+
+
+def no_grad(run: Callable[[], object]) -> Callable[[], object]:
+    return torch.no_grad()(run)
+
+
+def bf16_is_fast() -> bool:
+    """Whether the processor multiplies in bfloat16."""
+    info = Path("/proc/cpuinfo")
+    return info.exists() and "avx512_bf16" in info.read_text()
+
+
+def convolutions_of(flow: Flow) -> Callable[[], None]:
+    """The convolutions of a step, forward and backward, at their shapes and nothing else: what no design can beat."""
+    inputs: list[tuple[ConvNet, Tensor]] = []
+    nets = [m for m in flow.modules() if isinstance(m, ConvNet)]
+    hooks = [net.register_forward_pre_hook(lambda net, given: inputs.append((net, given[0]))) for net in nets]
+    with torch.no_grad():
+        flow.log_prob(images())
+    for hook in hooks:
+        hook.remove()
+
+    @torch.no_grad()
+    def run() -> None:
+        for net, x in inputs:
+            for layer in net:
+                weight, bias = layer.weight, layer.bias
+                around = [weight.shape[-1] // 2] * 2
+                z = conv2d(x, weight, bias, padding=around)
+                torch.ops.aten.convolution_backward(
+                    z, x, weight, [len(weight)], [1, 1], around, [1, 1], False, [0, 0], 1, [True, True, True]
+                )
+                x = z
+
+    return run
+
+
+def normflows_glow(hidden: int) -> nn.Module:
+    """The same architecture by normflows' own blocks, as its documentation builds it."""
+    import normflows as nf
+
+    bases, flows, merges = [], [], []
+    for i in range(LEVELS):
+        channels = 3 * 2 ** (LEVELS + 1 - i)
+        flows.append([nf.flows.GlowBlock(channels, hidden) for _ in range(STEPS)] + [nf.flows.Squeeze()])
+        side = 32 // 2 ** (LEVELS - i)
+        merges += [nf.flows.Merge()] if i else []
+        bases.append(nf.distributions.DiagGaussian((channels // (2 if i else 1), side, side)))
+
+    class Model(nf.MultiscaleFlow):
+        def loss(self, x: Tensor) -> Tensor:
+            return self.forward_kld(x)
+
+        def draw(self, n: int) -> Tensor:
+            return self.sample(n)[0]
+
+    model = Model(bases, flows, merges, class_cond=False)
+    model.loss(images() / 256 - 0.5)  # its ActNorms initialise themselves
+    return model
+
+
+class FreiaGlow(nn.Module):
+    """The same architecture by FrEIA's AllInOneBlock; half of the channels leave each level."""
+
+    def __init__(self, hidden: int) -> None:
+        super().__init__()
+        import FrEIA.framework as ff
+        import FrEIA.modules as fm
+
+        def net(width_in: int, width_out: int) -> nn.Module:
+            return nn.Sequential(
+                nn.Conv2d(width_in, hidden, 3, padding=1),
+                nn.ReLU(),
+                nn.Conv2d(hidden, hidden, 1),
+                nn.ReLU(),
+                nn.Conv2d(hidden, width_out, 3, padding=1),
+            )
+
+        self.levels, self.shapes, channels, side = nn.ModuleList(), [], 3, 32
+        for i in range(LEVELS):
+            level = ff.SequenceINN(channels, side, side)
+            level.append(fm.IRevNetDownsampling)
+            for _ in range(STEPS):
+                level.append(fm.AllInOneBlock, subnet_constructor=net)
+            self.levels.append(level)
+            channels, side = 4 * channels, side // 2
+            leaves = channels // 2 if i < LEVELS - 1 else channels
+            self.shapes.append((leaves, side, side))
+            channels -= leaves
+
+    def loss(self, x: Tensor) -> Tensor:
+        total = x.new_zeros(len(x))
+        for level, (leaves, _, _) in zip(self.levels, self.shapes, strict=True):
+            x, jac = level(x)
+            z, x = x[:, x.shape[1] - leaves :], x[:, : x.shape[1] - leaves]
+            total = total + jac - 0.5 * z.square().flatten(1).sum(1)
+        return -total.mean()
+
+    def draw(self, n: int) -> Tensor:
+        x = torch.empty(n, 0, *self.shapes[-1][1:])
+        for level, shape in zip(reversed(self.levels), reversed(self.shapes), strict=True):
+            x = level(torch.cat([x, torch.randn(n, *shape)], 1), rev=True)[0]
+        return x
+
+
+def backward_passes() -> list[Row]:
+    """What a step costs whose activations are not kept, against plain autograd."""
+    flows = {how: glow(128, backward=how) for how in ("plain", "checkpoint", "invert")}
+    steps = {how: step_of(flow) for how, flow in flows.items()}
+    found = []
+    for how in ("invert", "checkpoint"):
+        found += compare(
+            f"Glow hidden 128, training step, backward={how}", steps[how], {"backward=plain": steps["plain"]}
+        )
+    return found
+
+
+def memory() -> list[Row]:
+    """MB per step of flow in every level, gradients included, from two depths; "ms" is MB in these rows."""
+    few, many = 4, 16
+    slopes = {
+        how: (grown(how, many) - grown(how, few)) / (many - few) for how in ("plain", "checkpoint", "invert")
+    }
+    return [
+        {
+            "workload": f"Glow hidden 128, MB of memory per step of flow, backward={how}",
+            "ours_ms": slopes[how],
+            "peer": "backward=plain",
+            "peer_ms": slopes["plain"],
+            "ratio": slopes["plain"] / slopes[how],
+            "spread": float("nan"),
+        }
+        for how in ("invert", "checkpoint")
+    ]
+
+
+def grown(how: str, steps: int) -> float:
+    """By how many MB a fresh process with a model grows in a forward and a backward pass."""
+    answer = subprocess.run(
+        [sys.executable, __file__, how, str(steps)], capture_output=True, text=True, check=True
+    )
+    return float(answer.stdout)
+
+
+def megabytes(field: str) -> float:
+    """VmRSS (now) or VmHWM (at most) of this process; a child's ru_maxrss would be that of its parent."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith(field)) / 1e3
+
+
+if __name__ == "__main__":
+    pin()
+    model, batch = glow(128, int(sys.argv[2]), sys.argv[1]), images()
+    # what the libraries need once is there before counting begins
+    glow(128, 1, sys.argv[1]).log_prob(batch).mean().backward()
+    before = megabytes("VmRSS")
+    model.log_prob(batch).mean().backward()
+    print(megabytes("VmHWM") - before)

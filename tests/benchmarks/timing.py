@@ -1,0 +1,70 @@
+"""Timing side by side: every contender in turn, again and again, on one thread of one core."""
+
+import os
+import statistics
+import time
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+REPEATS = 9
+Row = dict[str, Any]
+
+
+def pin() -> None:
+    """One thread, on one core; memory is kept as in training."""
+    from flowrepro.training.memory import keep_freed_memory
+
+    keep_freed_memory()
+    torch.set_num_threads(1)
+    if hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
+
+
+def compare(
+    workload: str, ours: Callable[[], Any], peers: dict[str, Callable[[], Any]], repeats: int = REPEATS
+) -> list[Row]:
+    """One row for each peer: medians in ms of processor time, and by how much ours is faster.
+
+    The ratio is the median over the rounds of peer / ours, so that what slows down a round slows down both; the spread
+    is half the range of its middle half.
+    """
+    contenders = {"ours": ours, **peers}
+    for run in contenders.values():
+        run()
+    times: dict[str, list[float]] = {name: [] for name in contenders}
+    for _ in range(repeats):
+        for name, run in contenders.items():
+            began = time.process_time()
+            run()
+            times[name].append(1000 * (time.process_time() - began))
+    found = [_row(workload, times["ours"], peer, times[peer]) for peer in peers]
+    for row in found:
+        print("  ".join(f"{v:.3g}" if isinstance(v, float) else str(v) for v in row.values()), flush=True)
+    return found
+
+
+def _row(workload: str, ours: list[float], peer: str, theirs: list[float]) -> Row:
+    ratios = [b / a for a, b in zip(ours, theirs, strict=True)]
+    low, _, high = statistics.quantiles(ratios, n=4)
+    return {
+        "workload": workload,
+        "ours_ms": statistics.median(ours),
+        "peer": peer,
+        "peer_ms": statistics.median(theirs),
+        "ratio": statistics.median(ratios),
+        "spread": (high - low) / 2,
+    }
+
+
+def training_step(model: torch.nn.Module, loss: Callable[[], torch.Tensor]) -> Callable[[], None]:
+    """A step of fused Adam, the same for all contenders."""
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-4, fused=True)
+
+    def step() -> None:
+        optimizer.zero_grad(set_to_none=True)
+        loss().backward()
+        optimizer.step()
+
+    return step
