@@ -3,21 +3,19 @@
 The flow is that of MNIST 2s (six hidden asinh layers, batch 200, float32) on random data: time does not depend on values.
 """
 
-import time
 from collections.abc import Callable
-from statistics import median
 
 import torch
+from timing import Row, compare, pin
 from torch import Tensor
 
 from flowrepro.analysis.components import components_of
 from flowrepro.config import DenseConfig
 from flowrepro.flows.core import Flow
 from flowrepro.flows.models import build
-from flowrepro.training.memory import keep_freed_memory
 from flowrepro.training.regularizers import NoRegularizer, Tikhonov
 
-DIM, BATCH, REPEATS = 784, 200, 9
+DIM, BATCH = 784, 200
 
 
 def made() -> tuple[Flow, Tensor]:
@@ -30,36 +28,7 @@ def made() -> tuple[Flow, Tensor]:
     return flow, data[:BATCH]
 
 
-def milliseconds(work: Callable[[], object]) -> float:
-    began = time.perf_counter()
-    work()
-    return 1000 * (time.perf_counter() - began)
-
-
-def interleaved(works: dict[str, Callable[[], object]], repeats: int = REPEATS) -> dict[str, list[float]]:
-    """Times of every work, one after the other in turns, after one turn to warm up."""
-    for work in works.values():
-        work()
-    times: dict[str, list[float]] = {name: [] for name in works}
-    for _ in range(repeats):
-        for name, work in works.items():
-            times[name].append(milliseconds(work))
-    return times
-
-
-def row(workload: str, ours: list[float], peer: str, theirs: list[float]) -> dict[str, object]:
-    """How many times as long the peer takes."""
-    return {
-        "workload": workload,
-        "ours_ms": round(median(ours), 2),
-        "peer": peer,
-        "peer_ms": round(median(theirs), 2),
-        "ratio": round(median(theirs) / median(ours), 2),
-        "spread": f"{min(theirs) / max(ours):.2f} to {max(theirs) / min(ours):.2f}",
-    }
-
-
-def step_rows() -> list[dict[str, object]]:
+def step_rows() -> list[Row]:
     """Steps: the Hutchinson penalty against none (ratio at least 0.5) and against the exact one (at least 50)."""
     flow, x = made()
     optimizer = torch.optim.Adam(flow.parameters(), fused=True)
@@ -70,17 +39,15 @@ def step_rows() -> list[dict[str, object]]:
         (5e-5 * term - log_prob).mean().backward()
         optimizer.step()
 
-    hutchinson = Tikhonov(estimator="hutchinson")
-    times = interleaved({"none": lambda: step(NoRegularizer()), "hutchinson": lambda: step(hutchinson)})
-    exact = [milliseconds(lambda: step(Tikhonov(estimator="exact")))]
-    name = "step, D = 784, Hutchinson penalty"
+    workload, hutchinson = "step, D = 784, Hutchinson penalty", lambda: step(Tikhonov(estimator="hutchinson"))
+    exact = {"step with the exact penalty": lambda: step(Tikhonov(estimator="exact"))}
     return [
-        row(name, times["hutchinson"], "step without penalty", times["none"]),
-        row(name, times["hutchinson"], "step with the exact penalty (once)", exact),
+        *compare(workload, hutchinson, {"step without penalty": lambda: step(NoRegularizer())}),
+        *compare(workload, hutchinson, exact, repeats=2),
     ]
 
 
-def log_det_rows() -> list[dict[str, object]]:
+def log_det_rows() -> list[Row]:
     """log |det W| and its gradient by three routes, for one matrix."""
     weight = made()[0].chain[1].weight
 
@@ -91,18 +58,17 @@ def log_det_rows() -> list[dict[str, object]]:
     def cholesky(w: Tensor) -> Tensor:
         return torch.linalg.cholesky(w.mT @ w + 1e-5 * torch.eye(DIM)).diagonal().log().sum()
 
-    times = interleaved(
+    return compare(
+        "log-determinant and gradient, D = 784",
+        lambda: run(lambda w: torch.linalg.slogdet(w)[1]),
         {
-            "slogdet": lambda: run(lambda w: torch.linalg.slogdet(w)[1]),
             "Cholesky of W'W": lambda: run(cholesky),
             "singular values": lambda: run(lambda w: torch.linalg.svdvals(w).log().sum()),
-        }
+        },
     )
-    ours = times.pop("slogdet")
-    return [row("log-determinant and gradient, D = 784", ours, peer, t) for peer, t in times.items()]
 
 
-def component_rows() -> list[dict[str, object]]:
+def component_rows() -> list[Row]:
     """The two leading components of images: block Lanczos against batched full SVDs of exact Jacobians (at least 15)."""
     flow, x = made()
     flow = flow.eval().requires_grad_(False)
@@ -110,32 +76,16 @@ def component_rows() -> list[dict[str, object]]:
     exact = components_of(flow.latents, few, 2, method="exact")
     found = flow.components(x, 2)
     error = float((found.std[:4] / exact.std - 1).abs().max())
-    times = interleaved(
-        {
-            "lanczos": lambda: flow.components(x, 2),
-            "svd": lambda: components_of(flow.latents, few, 2, method="exact"),
-        },
+    return compare(
+        f"components an image, D = 784 (std within {error:.0e})",
+        lambda: flow.components(x, 2),
+        {"full SVD of exact Jacobians": lambda: components_of(flow.latents, few, 2, method="exact")},
         repeats=3,
+        parts=(BATCH, len(few)),
     )
-    ours = [t / BATCH for t in times["lanczos"]]
-    theirs = [t / len(few) for t in times["svd"]]
-    return [
-        row(
-            f"components an image, D = 784 (std within {error:.0e})",
-            ours,
-            "full SVD of exact Jacobians",
-            theirs,
-        )
-    ]
 
 
-def rows() -> list[dict[str, object]]:
+def rows() -> list[Row]:
     """All workloads of this file, on one thread."""
-    torch.set_num_threads(1)
-    keep_freed_memory()
+    pin()
     return step_rows() + log_det_rows() + component_rows()
-
-
-if __name__ == "__main__":
-    for found in rows():
-        print(found)

@@ -23,12 +23,17 @@ def pin() -> None:
 
 
 def compare(
-    workload: str, ours: Callable[[], Any], peers: dict[str, Callable[[], Any]], repeats: int = REPEATS
+    workload: str,
+    ours: Callable[[], Any],
+    peers: dict[str, Callable[[], Any]],
+    repeats: int = REPEATS,
+    parts: tuple[int, int] = (1, 1),
 ) -> list[Row]:
     """One row for each peer: medians in ms of processor time, and by how much ours is faster.
 
     The ratio is the median over the rounds of peer / ours, so that what slows down a round slows down both; the spread
-    is half the range of its middle half.
+    is half the range of its middle half. Times are of one part of the work, where a call of ours does `parts[0]` of
+    them and a call of a peer `parts[1]`.
     """
     contenders = {"ours": ours, **peers}
     for run in contenders.values():
@@ -38,7 +43,7 @@ def compare(
         for name, run in contenders.items():
             began = time.process_time()
             run()
-            times[name].append(1000 * (time.process_time() - began))
+            times[name].append(1000 * (time.process_time() - began) / parts[name != "ours"])
     found = [_row(workload, times["ours"], peer, times[peer]) for peer in peers]
     for row in found:
         print("  ".join(f"{v:.3g}" if isinstance(v, float) else str(v) for v in row.values()), flush=True)
