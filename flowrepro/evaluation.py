@@ -113,10 +113,10 @@ def likelihood_table(flow: Flow, data: Data, config: Config, device: str) -> pd.
     """One row for each of flow and closed-form linear baseline on the training and the held-out set."""
     alpha = getattr(config.regularizer, "alpha", 0.0) or BASELINE_ALPHA
     rows = []
-    for split, x in (("train", data.train), ("validation", data.val)):
+    for split, x in data.reported.items():
         values = log_probs(flow.log_prob, x, config.training.eval_batch_size, device)
         rows.append(_row(config.model.name, split, values, data))
-    for split, x in (("train", data.train), ("validation", data.val)):
+    for split, x in data.reported.items():
         values = linear_baseline(data.train, x, alpha)
         rows.append(_row(f"linear, closed form, alpha {alpha:g}", split, values, data))
     if data.entropy is not None:
