@@ -14,6 +14,7 @@ import torch
 
 from flowrepro.compose import compose
 from flowrepro.data import load_data
+from flowrepro.errors import UsageError
 from flowrepro.runs.checkpoints import load
 from flowrepro.runs.folder import find
 from flowrepro.training.distributed import World
@@ -119,3 +120,9 @@ def test_processes_share_the_batch_of_one(fresh):
     assert [part.size for part in parts] == [whole.size] * 2 == [7, 7]
     assert torch.equal(parts[0].x, whole.x[::2]) and torch.equal(parts[1].x, whole.x[1::2])
     assert sum(part.weight for part in parts) == whole.weight == 1
+
+
+def test_batch_norm_is_refused_by_several_processes():
+    config = compose(["dataset=sine", "model=realnvp"])
+    with pytest.raises(UsageError, match="model.batch_norm=false"):
+        Session(config, load_data(config), "cpu", World(0, 2))

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from flowrepro.config import Config, resolved_dtype
 from flowrepro.data import Data, ImageData
-from flowrepro.errors import CheckpointError
+from flowrepro.errors import CheckpointError, UsageError
 from flowrepro.flows.conv_nets import set_bf16, to_channels_last
 from flowrepro.flows.core import Flow
 from flowrepro.flows.memory import set_backward
@@ -57,7 +57,11 @@ class Batch(NamedTuple):
 
 
 class Session:
-    """Everything that a step changes."""
+    """Everything that a step changes.
+
+    Raises:
+        UsageError: several processes are to train layers whose statistics are those of a whole batch.
+    """
 
     def __init__(
         self, config: Config, data: Data | ImageData, device: str, together: World | None = None
@@ -65,6 +69,10 @@ class Session:
         self.config, self.data, self.device = config, data, device
         self.together = together or World()
         self.flow = initial_flow(config, data).to(device)
+        if self.together.size > 1 and self.flow.chain.keeps_statistics:
+            raise UsageError(
+                "batch norm needs the whole batch in one process: model.batch_norm=false, or no torchrun"
+            )
         self.together.align(self.flow)
         set_bf16(self.flow, config.training.bf16)
         set_backward(self.flow, config.training.backward)
