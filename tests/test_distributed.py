@@ -6,6 +6,8 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import lookalikes
@@ -42,16 +44,23 @@ def strips(workdir, monkeypatch):
     monkeypatch.setenv("FLOWREPRO_DATA", str(workdir / "data"))
 
 
-def torchrun(*words: str) -> subprocess.Popen[str]:
+@contextmanager
+def torchrun(*words: str) -> Iterator[subprocess.Popen[str]]:
+    """`flowrepro train` by two processes; a test that fails leaves none behind."""
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
-    return subprocess.Popen(
+    with subprocess.Popen(
         [*command, "-m", "flowrepro", "train", *words],
         env=environment,
         text=True,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
-    )
+    ) as process:
+        try:
+            yield process
+        finally:
+            # torchrun ends its own processes on SIGTERM
+            process.terminate()
 
 
 def flow_of(folder: Path) -> dict[str, torch.Tensor]:
@@ -61,8 +70,8 @@ def flow_of(folder: Path) -> dict[str, torch.Tensor]:
 def test_two_processes_are_one_with_the_same_batch(workdir):
     # the two go on with what one has begun
     assert train(compose([*WORDS, "output_dir=two", "training.max_minutes=1e-9"]))["step"] == 1
-    process = torchrun(*WORDS, "output_dir=two")
-    out, err = process.communicate(timeout=200)
+    with torchrun(*WORDS, "output_dir=two") as process:
+        out, err = process.communicate(timeout=250)
     assert process.returncode == 0, err
     assert "goes on at step 1" in out and out.count("log-likelihood") == 1, "one process speaks"
     train(compose([*WORDS, "output_dir=one"]))
@@ -83,14 +92,14 @@ def test_two_processes_are_one_with_the_same_batch(workdir):
 
 def test_all_stop_together_on_sigterm_and_go_on(workdir):
     words = [*WORDS, "training.steps=100000", "training.validate_every=5"]
-    process = torchrun(*words)
-    history = Path("/dev/null")
-    while len(history.read_text().splitlines()) < 3:
-        assert process.poll() is None, process.communicate()[1]
-        time.sleep(0.05)
-        history = next(iter(workdir.glob("outputs/runs/*/history.jsonl")), history)
-    process.send_signal(signal.SIGTERM)
-    _, err = process.communicate(timeout=60)
+    with torchrun(*words) as process:
+        history = Path("/dev/null")
+        while len(history.read_text().splitlines()) < 3:
+            assert process.poll() is None, process.communicate()[1]
+            time.sleep(0.05)
+            history = next(iter(workdir.glob("outputs/runs/*/history.jsonl")), history)
+        process.send_signal(signal.SIGTERM)
+        _, err = process.communicate(timeout=60)
     assert process.returncode != 0 and 'Traceback (most recent call last):\n  File "' + str(ROOT) not in err
     run = find("latest", workdir / "outputs" / "runs")
     status = json.loads((run.path / "status.json").read_text())
