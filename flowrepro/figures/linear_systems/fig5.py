@@ -7,7 +7,7 @@ something. (c) is footnote 2, an unregularised RealNVP; (d) the unregularised fl
 Glorot, Adam 1e-3, 50 epochs, their float32 log-determinant. Scores in nats an image, pixels in [0, 1], without
 dequantisation, as in the paper; the linear baseline is the closed form with alpha = 5e-5.
 
-Costs two hours and a half on two cores at cpu scale, one seed; the regularised run alone is an hour on one core.
+Costs two hours on two cores at cpu scale, one seed; the regularised run alone is an hour on one core.
 """
 
 import math
