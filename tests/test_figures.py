@@ -1,5 +1,6 @@
 """Figures: key, config, module, folder and make target agree; each runs at smoke scale, end to end; measures are kept."""
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -183,3 +184,16 @@ def test_what_a_runs_folder_tells_is_measured_too(flowrepro, workdir, toy_figure
     assert (found["case"], found["seed"], found["state"], found["step"]) == ("linear", 1, "completed", 5)
     assert found["config"]["training.steps"] == 5
     assert found["result"]["val_log_prob"] == found["history"]["val_log_prob"][-1]
+
+
+def test_numbers_of_uncommitted_code_give_way_to_the_same_ones_of_committed_code(tmp_path):
+    table, claims = pd.DataFrame({"seed": [0]}), pd.DataFrame({"key": ["a"]})
+
+    def stored(**provenance):
+        store.save_evaluation(tmp_path, table, claims, {"x": np.zeros(1)}, provenance)
+        return json.loads((tmp_path / "provenance.json").read_text())["measured"]
+
+    assert stored(measured="first", git={"commit": "a", "dirty": True}) == "first"
+    assert stored(measured="again", git={"commit": "a", "dirty": True}) == "first"
+    assert stored(measured="clean", git={"commit": "b", "dirty": False}) == "clean"
+    assert stored(measured="later", git={"commit": "c", "dirty": False}) == "clean"

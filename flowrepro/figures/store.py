@@ -33,10 +33,13 @@ def folder_of(outputs: Path, key: str, scale: str) -> Path:
 def save_evaluation(
     folder: Path, table: pd.DataFrame, claims: pd.DataFrame, arrays: Arrays, provenance: dict[str, Any]
 ) -> None:
-    """Write table, claims, arrays and provenance; nothing is touched where the numbers are the same as before."""
+    """Write table, claims, arrays and provenance; nothing is touched where the numbers are the same as before.
+
+    Numbers of a source tree with uncommitted changes give way to the same ones of a clean tree.
+    """
     table_text, claims_text = _csv(table), _csv(claims)
     same = (folder / "arrays.npz").exists() and _read(folder / "table.csv") == table_text
-    if same and _read(folder / "claims.csv") == claims_text:
+    if same and _read(folder / "claims.csv") == claims_text and not _cleaner(folder, provenance):
         return
     folder.mkdir(parents=True, exist_ok=True)
     with replacing(folder / "arrays.npz") as file:
@@ -44,6 +47,12 @@ def save_evaluation(
     write_text(folder / "table.csv", table_text)
     write_text(folder / "claims.csv", claims_text)
     write_json(folder / "provenance.json", provenance)
+
+
+def _cleaner(folder: Path, provenance: dict[str, Any]) -> bool:
+    """Whether what is stored came from uncommitted changes, and this does not."""
+    stored = json.loads(_read(folder / "provenance.json") or "{}")
+    return bool(stored.get("git", {}).get("dirty")) and not provenance.get("git", {}).get("dirty")
 
 
 def load_evaluation(folder: Path, key: str, scale: str) -> Stored:
