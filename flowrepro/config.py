@@ -359,6 +359,15 @@ def problems(config: Config) -> list[str]:
     ]
     if config.training.bf16 and config.training.backward == "invert":
         found.append("training.backward=invert needs exact inverses, which training.bf16=true does not have")
+    if any(t < 0 for t in config.evaluation.temperatures):
+        found.append(f"evaluation.temperatures={config.evaluation.temperatures} must not be negative")
+    if config.training.backward != "plain" and values.get("regularizer.alpha"):
+        found.append(
+            f"training.backward={config.training.backward} has no derivative for regularizer=tikhonov"
+        )
+    on_images = config.model.name in ("glow", "nf") or bool(values.get("model.levels"))
+    if on_images and values.get("regularizer.estimator") == "exact":
+        found.append("regularizer.estimator=exact is for vectors; on images use hutchinson")
     if not 1 <= values.get("dataset.bits", 8) <= 8:
         found.append(f"dataset.bits={values['dataset.bits']} must lie between 1 and 8")
     if not 0 < values.get("dataset.val_fraction", 0.5) < 1:

@@ -319,3 +319,30 @@ def test_real_sets_are_what_they_should_be(real_data, tmp_path, monkeypatch):
         assert means.tolist() == pytest.approx([0.4918, 0.4816, 0.4452], abs=1e-4)
     faces = images_of("dataset=faces64")
     assert (len(faces.train), len(faces.val), faces.shape) == (700, 119, (3, 64, 64))
+
+
+def test_a_flipped_byte_of_an_archive_is_named(root):
+    lookalikes.celeba(root, "0022", zipped=True)
+    path = root / "celeba" / "img_align_celeba.zip"
+    content = bytearray(path.read_bytes())
+    for place in range(200, len(content) // 2, 50):
+        content[place] ^= 0xFF
+    path.write_bytes(bytes(content))
+    with pytest.raises(DataError):
+        images_of("dataset=celeba")
+
+
+@pytest.mark.parametrize(
+    "wrong", [np.zeros((4, 3072)), np.zeros((4, 64 * 64 * 3), np.uint8), np.zeros(3072, np.uint8)]
+)
+def test_a_batch_of_other_numbers_is_refused(root, monkeypatch, wrong):
+    lookalikes.imagenet32_batches(root, monkeypatch, "oord")
+    np.savez(root / "imagenet32" / "train_data_batch_1.npz", data=wrong)
+    with pytest.raises(DataError, match="not uint8 of shape"):
+        images_of("dataset=imagenet32")
+
+
+def test_a_split_without_images_is_told(root, monkeypatch):
+    lookalikes.strips(root, "faces64", {"faces64_000": 2}, 64)
+    with pytest.raises(DataError, match="no image of the val split"):
+        images_of("dataset=faces64")

@@ -14,7 +14,7 @@ import torch
 
 from flowrepro.compose import compose
 from flowrepro.data import load as load_data
-from flowrepro.errors import Diverged, Stopped, UsageError
+from flowrepro.errors import DataError, Diverged, Stopped, UsageError
 from flowrepro.flows.core import Chain
 from flowrepro.flows.models import build
 from flowrepro.loading import load_flow
@@ -414,3 +414,20 @@ def test_a_flow_that_is_never_finite_on_validation_still_has_both_checkpoints(wo
     run = find("latest", workdir / "outputs" / "runs")
     assert load(run.checkpoint("best"))["step"] == 0 and load(run.checkpoint("last"))["step"] == 24
     assert result["best_val_log_prob"] == -math.inf
+
+
+def test_a_run_does_not_go_on_with_other_data(workdir, monkeypatch):
+    take_step = loop._take_step
+
+    def stop_at(run, session, *rest):
+        take_step(run, session, *rest)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr(loop, "_take_step", stop_at)
+    with pytest.raises(Stopped):
+        train(quick())
+    monkeypatch.setattr(loop, "_take_step", take_step)
+    manifest = find("latest", workdir / "outputs" / "runs").path / "manifest.json"
+    manifest.write_text(json.dumps(json.loads(manifest.read_text()) | {"data": "0123456789abcdef"}))
+    with pytest.raises(DataError, match="begun on other data"):
+        train(quick())

@@ -11,7 +11,7 @@ import numpy as np
 from tqdm import tqdm
 
 from flowrepro.data.files import data_folders
-from flowrepro.data.source import Source
+from flowrepro.data.source import Chunks, Source
 from flowrepro.errors import DataError
 from flowrepro.runs.files import replacing, write_json
 
@@ -59,11 +59,25 @@ def _write(folder: Path, split: str, source: Source) -> int:
     """Write one split chunk by chunk and count its images."""
     n = 0
     with replacing(folder / f"{split}.u8") as file:
-        chunks = source.train() if split == "train" else source.val()
+        chunks = _read(source.train() if split == "train" else source.val(), source)
         for chunk in tqdm(chunks, desc=f"preparing {folder.name} {split}", disable=None, leave=False):
             file.write(np.ascontiguousarray(chunk, np.uint8).tobytes())
             n += len(chunk)
+        if n == 0:
+            raise DataError(
+                f"no image of the {split} split in {source.files[0]} ({source.note}); bring all of it"
+            )
     return n
+
+
+def _read(chunks: Chunks, source: Source) -> Chunks:
+    """The chunks; a file that cannot be read is a fault of the data, not of the disk that is written to."""
+    try:
+        yield from chunks
+    except (OSError, RuntimeError) as error:
+        raise DataError(
+            f"cannot read {source.files[0]} ({error}); bring it again or check permissions"
+        ) from error
 
 
 def _mapped(folder: Path, split: str, record: dict[str, Any]) -> np.ndarray:

@@ -1,6 +1,7 @@
 """CelebA in its official files (aligned faces, 178x218 JPEG), and CelebA-HQ as a folder of square images."""
 
 import zipfile
+import zlib
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -73,7 +74,8 @@ def from_zip(path: Path, names: list[str]) -> Iterator[tuple[str, bytes]]:
         with zipfile.ZipFile(path) as archive:
             for name in names:
                 yield f"{path.name}/{name}", archive.read(f"img_align_celeba/{name}")
-    except (zipfile.BadZipFile, KeyError, EOFError) as error:
+    # an encrypted or unknown way of packing is a RuntimeError
+    except (zipfile.BadZipFile, zlib.error, KeyError, EOFError, RuntimeError) as error:
         raise DataError(f"{path} is damaged or not the official archive ({error}); {WAY}") from error
 
 

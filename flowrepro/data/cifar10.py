@@ -64,11 +64,15 @@ def from_folder(folder: Path, names: list[str]) -> Chunks:
 
 def from_archive(names: list[str]) -> Chunks:
     """The images (10,000, 32, 32, 3) of each of these batches in the official archive."""
-    with tarfile.open(fileobj=io.BytesIO(files.read(ARCHIVE, download=False))) as archive:
-        for name in names:
-            member = archive.extractfile(f"cifar-10-batches-py/{name}")
-            assert member is not None
-            yield batch(member.read(), Path(ARCHIVE) / name)
+    try:
+        with tarfile.open(fileobj=io.BytesIO(files.read(ARCHIVE, download=False))) as archive:
+            for name in names:
+                member = archive.extractfile(f"cifar-10-batches-py/{name}")
+                if member is None:
+                    raise KeyError(f"{name} is not a file")
+                yield batch(member.read(), Path(ARCHIVE) / name)
+    except (tarfile.TarError, KeyError, EOFError) as error:
+        raise DataError(f"{ARCHIVE} is damaged ({error}); bring the official file") from error
 
 
 def batch(content: bytes, path: Path) -> np.ndarray:

@@ -5,6 +5,7 @@ was scaled down with other smoothing: flows reach far better likelihoods on it, 
 """
 
 import zipfile
+import zlib
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -83,6 +84,9 @@ def read_batch(path: Path) -> np.ndarray:
     try:
         with np.load(path, allow_pickle=False) as arrays:
             data = arrays["data"]
-        return np.asarray(data, np.uint8).reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)
-    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile) as error:
+    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error) as error:
         raise DataError(f"{path} is not a batch of ImageNet32 ({error}); {WAY}") from error
+    if data.dtype != np.uint8 or data.ndim != 2 or data.shape[1] != 3 * 32 * 32:
+        told = f"its data are {data.dtype} of shape {data.shape}, not uint8 of shape (n, 3072)"
+        raise DataError(f"{path} is not a batch of ImageNet32 ({told}); {WAY}")
+    return data.reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)

@@ -37,7 +37,8 @@ def decode(content: bytes | Path, name: str) -> np.ndarray:
     try:
         with Image.open(content if isinstance(content, Path) else io.BytesIO(content)) as image:
             return np.asarray(image.convert("RGB"))
-    except (OSError, SyntaxError, ValueError) as error:  # Pillow reports some damage as a SyntaxError
+    # Pillow reports some damage as a SyntaxError
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         told = str(error).splitlines()[0].replace(str(content), "it") if isinstance(content, Path) else error
         raise DataError(f"{name} cannot be read as an image ({told}); bring the file again") from error
 

@@ -27,7 +27,7 @@ class ConvNet(nn.Sequential):
         if not (self.bf16 and self.training):
             return self._through(x)
         with torch.autocast(x.device.type, torch.bfloat16):
-            return self._through(x).float()
+            return self._through(x).to(x.dtype)
 
     def _through(self, x: Tensor) -> Tensor:
         first, second, last = self

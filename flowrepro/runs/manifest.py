@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from flowrepro import __version__
+from flowrepro.errors import DataError
 from flowrepro.runs.files import write_json
 from flowrepro.runs.folder import Run, read_json
 
@@ -68,6 +69,16 @@ def _processor() -> str:
         else []
     )
     return names[0].split(":")[1].strip() if names else platform.processor()
+
+
+def check_data(run: Run, fingerprint: str) -> None:
+    """Raises DataError where a run that is to go on was begun on other data."""
+    begun = (read_json(run.path / "manifest.json") or {}).get("data", fingerprint)
+    if begun != fingerprint:
+        raise DataError(
+            f"{run.path} was begun on other data (fingerprint {begun}, now {fingerprint}); "
+            "bring those back, or use overwrite=true"
+        )
 
 
 def begin_session(run: Run, device: str, fingerprint: str, parameters: int) -> None:

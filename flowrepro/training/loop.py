@@ -14,7 +14,7 @@ from flowrepro.errors import Diverged, FlowreproError, Stopped, UsageError
 from flowrepro.flows.core import Flow
 from flowrepro.metrics.likelihood import bits_per_dim, layer_trace, log_probs, summary
 from flowrepro.runs.folder import Run, mark_latest
-from flowrepro.runs.manifest import begin_session, end_session
+from flowrepro.runs.manifest import begin_session, check_data, end_session
 from flowrepro.training.distributed import World, claimed_together, world
 from flowrepro.training.phases import Stage, stage_at
 from flowrepro.training.progress import Progress
@@ -64,6 +64,7 @@ def train(config: Config) -> dict[str, Any]:
 def _train(config: Config, run: Run, device: str, together: World) -> None:
     with together.in_turn():
         data = load_data(config)
+    check_data(run, data.fingerprint)
     session = Session(config, data, device, together)
     if run.checkpoint("last").exists():
         session.restore(run)

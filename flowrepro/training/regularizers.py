@@ -64,7 +64,7 @@ class Tikhonov:
     def __call__(
         self, flow: Flow, x: Tensor, generator: torch.Generator | None = None
     ) -> tuple[Tensor, Tensor]:
-        if self.estimator == "exact" or (self.estimator == "auto" and x.shape[1] <= EXACT_DIM):
+        if self.estimator == "exact" or (self.estimator == "auto" and x[0].numel() <= EXACT_DIM):
             tangents = torch.eye(x.shape[1], dtype=x.dtype, device=x.device).expand(x.shape[0], -1, -1)
             return half_squares(flow, x, tangents)
         log_prob, term = half_squares(flow, x, rademacher((*x.shape, self.probes), x, generator))

@@ -199,6 +199,8 @@ def make_optimizer(flow: nn.Module, config: Config) -> torch.optim.Optimizer:
 def choose_device(config: Config) -> str:
     """cpu or cuda; sets the number of CPU threads and how memory is kept too."""
     keep_freed_memory()
+    # convolutions of ten bits would break exact inversion; bfloat16 is an option of its own
+    torch.backends.cudnn.allow_tf32 = False
     if config.threads:
         torch.set_num_threads(config.threads)
     if config.device == "auto":
