@@ -8,7 +8,7 @@ panel shows the two laws of a' against the normal and the uniform one.
 The paper's settings: one hidden layer of 256, Adam at 0.1 x 0.9 every 100 epochs, 4,096 epochs of 4,096 fresh samples.
 Ours: the factor 0.1 on the network's output and the soft clamp of s, without which that learning rate diverges.
 
-Costs 10 minutes on two cores at cpu scale, which is the paper's own; the runs are shared with Figure 3.
+Costs 6 minutes on two cores at cpu scale, which is the paper's own; the runs are shared with Figure 3.
 """
 
 import math

@@ -8,7 +8,7 @@ table counts them. The red line needs no training: couplings from binned conditi
 
 The paper gives no network, learning rate or number of steps for its deep flows; ours are in the config.
 
-Costs 15 minutes on two cores at cpu scale.
+Costs 20 minutes on two cores at cpu scale.
 """
 
 import math
