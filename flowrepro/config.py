@@ -365,8 +365,7 @@ def problems(config: Config) -> list[str]:
         found.append(
             f"training.backward={config.training.backward} has no derivative for regularizer=tikhonov"
         )
-    on_images = config.model.name in ("glow", "nf") or bool(values.get("model.levels"))
-    if on_images and values.get("regularizer.estimator") == "exact":
+    if takes_images(config.model) and values.get("regularizer.estimator") == "exact":
         found.append("regularizer.estimator=exact is for vectors; on images use hutchinson")
     if not 1 <= values.get("dataset.bits", 8) <= 8:
         found.append(f"dataset.bits={values['dataset.bits']} must lie between 1 and 8")

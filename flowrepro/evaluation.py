@@ -14,7 +14,7 @@ from flowrepro.analysis.bounds import linear_baseline
 from flowrepro.analysis.components import Components, neighbour_signs
 from flowrepro.config import Config
 from flowrepro.data import Data, ImageData, load_data
-from flowrepro.errors import DataError, UsageError
+from flowrepro.errors import UsageError
 from flowrepro.flows.core import Flow
 from flowrepro.image_evaluation import measure_images
 from flowrepro.loading import load_flow
@@ -24,7 +24,7 @@ from flowrepro.randomness import generator
 from flowrepro.runs.checkpoints import verify
 from flowrepro.runs.files import save_arrays, write_json, write_text
 from flowrepro.runs.folder import Run, find, runs_folder
-from flowrepro.runs.manifest import manifest, versions
+from flowrepro.runs.manifest import check_data, versions
 from flowrepro.training.session import choose_device
 
 BASELINE_ALPHA = 5e-5  # of linear_systems, where a run has no alpha of its own
@@ -56,11 +56,7 @@ def evaluate_run(run: Run, config: Config) -> Path:
     which = config.evaluation.checkpoint
     flow = load_flow(run, which)
     data = load_data(run.config)
-    trained_on = manifest(run).get("data")
-    if trained_on not in (None, data.fingerprint):
-        raise DataError(
-            f"{run.path} was trained on data {trained_on}, here are {data.fingerprint}; bring the same data"
-        )
+    check_data(run, data.fingerprint)
     flow = flow.to(device)
     folder = measures_folder(run, which)
     began = time.monotonic()

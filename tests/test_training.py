@@ -75,6 +75,19 @@ def timeless(run: Run):
     return [{k: v for k, v in record.items() if k != "seconds"} for record in run.history()]
 
 
+def stop_at(steps: list[int], monkeypatch) -> None:
+    """Have SIGTERM arrive after each of these steps, which are taken from the list one by one."""
+    take_step = loop._take_step
+
+    def stopping(run, session, *rest):
+        take_step(run, session, *rest)
+        if steps and session.counters.step == steps[0]:
+            steps.pop(0)
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr(loop, "_take_step", stopping)
+
+
 @pytest.fixture
 def undisturbed(workdir):
     train(quick("output_dir=undisturbed"))
@@ -85,15 +98,7 @@ def undisturbed(workdir):
     "stops", [[1], [5], [7], [3, 4, 13, 23]]
 )  # an epoch has three steps, a validation five
 def test_interrupted_and_continued_equals_undisturbed_bit_for_bit(undisturbed, workdir, monkeypatch, stops):
-    take_step = loop._take_step
-
-    def stop_at(run, session, *rest):
-        take_step(run, session, *rest)
-        if stops and session.counters.step == stops[0]:
-            stops.pop(0)
-            os.kill(os.getpid(), signal.SIGTERM)
-
-    monkeypatch.setattr(loop, "_take_step", stop_at)
+    stop_at(stops, monkeypatch)
     while stops:
         with pytest.raises(Stopped) as stopped:
             train(quick())
@@ -111,16 +116,9 @@ def test_interrupted_and_continued_equals_undisturbed_bit_for_bit(undisturbed, w
     ("phases", "stops"), [("layerwise", [8, 13]), ("progressive", [16]), ("layerwise_start", [1])]
 )  # a layer has eight steps; four in the last
 def test_layers_and_rotations_in_turn_resume_bit_for_bit(workdir, monkeypatch, phases, stops):
-    words, take_step = [*LAYERS, f"phases={phases}"], loop._take_step
+    words = [*LAYERS, f"phases={phases}"]
     train(quick(*words, "output_dir=undisturbed"))
-
-    def stop_at(run, session, *rest):
-        take_step(run, session, *rest)
-        if stops and session.counters.step == stops[0]:
-            stops.pop(0)
-            os.kill(os.getpid(), signal.SIGTERM)
-
-    monkeypatch.setattr(loop, "_take_step", stop_at)
+    stop_at(stops, monkeypatch)
     while stops:
         with pytest.raises(Stopped):
             train(quick(*words))
@@ -417,16 +415,9 @@ def test_a_flow_that_is_never_finite_on_validation_still_has_both_checkpoints(wo
 
 
 def test_a_run_does_not_go_on_with_other_data(workdir, monkeypatch):
-    take_step = loop._take_step
-
-    def stop_at(run, session, *rest):
-        take_step(run, session, *rest)
-        os.kill(os.getpid(), signal.SIGTERM)
-
-    monkeypatch.setattr(loop, "_take_step", stop_at)
+    stop_at([1], monkeypatch)
     with pytest.raises(Stopped):
         train(quick())
-    monkeypatch.setattr(loop, "_take_step", take_step)
     manifest = find("latest", workdir / "outputs" / "runs").path / "manifest.json"
     manifest.write_text(json.dumps(json.loads(manifest.read_text()) | {"data": "0123456789abcdef"}))
     with pytest.raises(DataError, match="begun on other data"):

@@ -126,8 +126,8 @@ def axes(x: Tensor) -> Tensor:
     return torch.stack([eye, narrowest_first.flip(0), narrowest_first])
 
 
-def haar(count: int, dim: int, generator: Generator) -> Tensor:
-    """(count, D, D) in float64, uniform over the orthogonal group."""
+def haar(count: int, dim: int, generator: Generator | None = None) -> Tensor:
+    """(count, D, D) float64, uniform over the orthogonal group: QR of normal matrices with the diagonal of R > 0."""
     q, r = torch.linalg.qr(torch.randn(count, dim, dim, generator=generator, dtype=torch.float64))
     return q * r.diagonal(dim1=-2, dim2=-1).sign()[:, None, :]
 

@@ -7,6 +7,7 @@ import math
 import torch
 from torch import Tensor, nn
 
+from flowrepro.analysis.oas import haar
 from flowrepro.errors import UsageError
 from flowrepro.flows.core import Layer
 
@@ -171,9 +172,8 @@ def glorot(dim: int, generator: torch.Generator | None = None) -> Tensor:
 
 
 def orthogonal(dim: int, generator: torch.Generator | None = None) -> Tensor:
-    """(D, D) float64, uniform over the orthogonal group: QR of a normal matrix with the diagonal of R > 0."""
-    q, r = torch.linalg.qr(torch.randn(dim, dim, generator=generator, dtype=torch.float64))
-    return q * r.diagonal().sign()
+    """(D, D) float64, uniform over the orthogonal group."""
+    return haar(1, dim, generator)[0]
 
 
 def identity(dim: int, generator: torch.Generator | None = None) -> Tensor:

@@ -72,12 +72,12 @@ def _processor() -> str:
 
 
 def check_data(run: Run, fingerprint: str) -> None:
-    """Raises DataError where a run that is to go on was begun on other data."""
-    begun = (read_json(run.path / "manifest.json") or {}).get("data", fingerprint)
+    """Raises DataError where a run was begun on other data than these."""
+    begun = manifest(run).get("data", fingerprint)
     if begun != fingerprint:
         raise DataError(
             f"{run.path} was begun on other data (fingerprint {begun}, now {fingerprint}); "
-            "bring those back, or use overwrite=true"
+            "bring those back, or train again with overwrite=true"
         )
 
 

@@ -30,6 +30,8 @@ METHODS: dict[str, tuple[str, str, str, str]] = {
 }
 REFERENCE_COLOUR = RED
 REFERENCE_SAMPLES = 2**15
+# nats that a mean over 20,000 held-out points can tell apart
+TOLD_APART = 0.005
 
 
 def stops(flow: Flow) -> list[int]:

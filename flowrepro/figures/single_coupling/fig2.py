@@ -25,7 +25,7 @@ from flowrepro.analysis.coupling import w_conditionals
 from flowrepro.analysis.pushforward import on_grid, pushforward, square_grid
 from flowrepro.data import Data
 from flowrepro.data.toy import TOYS
-from flowrepro.figures.claims import TRAINED, Claim, Values, at_least, at_most, tested
+from flowrepro.figures.claims import TRAINED, Claim, at_least, at_most, tested
 from flowrepro.figures.single_coupling.one_layer import of_case, scale_and_shift
 from flowrepro.figures.style import BLUE, GREY, ORANGE, panels
 from flowrepro.flows.core import Flow
@@ -140,16 +140,12 @@ def _laws(axis: Axes, arrays: dict[str, np.ndarray]) -> None:
     axis.legend(ncols=2, fontsize=7, loc="upper center")
 
 
-def _of(case: str, name: str) -> Values:
-    return lambda table: of_case(table, case, name)
-
-
 CLAIMS = [
     Claim(
         "mean_learned",
         "Ex. 1, Fig. 2b",
         "the learned mean m(p) of W closely follows the true one: root mean square error",
-        tested(_of("w", "rms_error_mean"), at_most(0.06)),
+        tested(of_case("w", "rms_error_mean"), at_most(0.06)),
         "0",
         scales=TRAINED,
         why="256 kinks of a piecewise linear net, at a learning rate that has not settled",
@@ -158,7 +154,7 @@ CLAIMS = [
         "std_learned",
         "Ex. 1, Fig. 2b",
         "the learned σ(p) of W closely follows the true one: root mean square error",
-        tested(_of("w", "rms_error_std"), at_most(0.06)),
+        tested(of_case("w", "rms_error_std"), at_most(0.06)),
         "0",
         scales=TRAINED,
         why="σ(p) has five oscillations, and 256 kinks do not resolve all of them",
@@ -167,7 +163,7 @@ CLAIMS = [
         "w_normal",
         "Fig. 2c",
         "W pushed forward is normal in a': Kolmogorov–Smirnov distance from N(0, 1)",
-        tested(_of("w", "ks_normal"), at_most(0.03)),
+        tested(of_case("w", "ks_normal"), at_most(0.03)),
         "0",
         scales=TRAINED,
     ),
@@ -175,7 +171,7 @@ CLAIMS = [
         "wu_uniform",
         "Ex. 2, Fig. 2d, Eq. 17",
         "WU pushed forward is uniform in a' on [-√3, √3]: Kolmogorov–Smirnov distance",
-        tested(_of("wu", "ks_uniform"), at_most(0.05)),
+        tested(of_case("wu", "ks_uniform"), at_most(0.05)),
         "0",
         scales=TRAINED,
     ),
@@ -183,7 +179,7 @@ CLAIMS = [
         "wu_not_normal",
         "Ex. 2",
         "training does not make the marginal of WU normal: distance from N(0, 1), 0.057 for an exact uniform",
-        tested(_of("wu", "ks_normal"), at_least(0.04)),
+        tested(of_case("wu", "ks_normal"), at_least(0.04)),
         "0.057",
         scales=TRAINED,
     ),
@@ -191,7 +187,7 @@ CLAIMS = [
         "mean_after",
         "Fig. 2e",
         "the mean of a' given p is close to zero: largest over p",
-        tested(_of("w", "worst_after_mean"), at_most(0.2)),
+        tested(of_case("w", "worst_after_mean"), at_most(0.2)),
         "0",
         scales=TRAINED,
         why="at the ends of p and where σ(p) is smallest; the root mean square over p is 0.1",
@@ -200,7 +196,7 @@ CLAIMS = [
         "std_after",
         "Fig. 2e",
         "the standard deviation of a' given p is close to one: largest deviation over p",
-        tested(_of("w", "worst_after_std_error"), at_most(0.2)),
+        tested(of_case("w", "worst_after_std_error"), at_most(0.2)),
         "0",
         scales=TRAINED,
         why="the net leaves out an oscillation of σ(p) near one end of p; the root mean square over p is 0.1",
@@ -209,7 +205,7 @@ CLAIMS = [
         "w_independent",
         "Ex. 5, Eq. 26",
         "a' is independent of p for W: largest distance between its law in one of 16 bins of p and overall",
-        tested(_of("w", "dependence"), at_most(0.1)),
+        tested(of_case("w", "dependence"), at_most(0.1)),
         "0",
         scales=TRAINED,
     ),
@@ -217,7 +213,7 @@ CLAIMS = [
         "wu_independent",
         "Ex. 5, Eq. 27",
         "a' is independent of p for WU: largest distance between its law in one of 16 bins of p and overall",
-        tested(_of("wu", "dependence"), at_most(0.1)),
+        tested(of_case("wu", "dependence"), at_most(0.1)),
         "0",
         scales=TRAINED,
         why="the net leaves out an oscillation of σ(p) near one end of p, which widens the uniform there",

@@ -17,7 +17,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from flowrepro.analysis.coupling import conditional_kl, w_conditionals
+from flowrepro.analysis.coupling import LOG_2PI, conditional_kl, w_conditionals
 from flowrepro.data import Data
 from flowrepro.data.toy import TOYS, W_RANGE
 from flowrepro.figures.claims import TRAINED, Claim, Values, at_least, at_most, tested, within
@@ -71,9 +71,8 @@ def sampled(flow: Flow, name: str, n: int) -> tuple[Tensor, Tensor, Tensor]:
     x = toy.sample(n, torch.Generator().manual_seed(SAMPLE_SEED))[0]
     z, dlogp = flow.chain(x)
     conditional = toy.log_density(x) + math.log(2 * W_RANGE)
-    half_log_2pi = 0.5 * math.log(2 * math.pi)
-    before = conditional + 0.5 * x[:, 1].square() + half_log_2pi
-    after = conditional - dlogp + 0.5 * z[:, 1].square() + half_log_2pi
+    before = conditional + 0.5 * x[:, 1].square() + LOG_2PI / 2
+    after = conditional - dlogp + 0.5 * z[:, 1].square() + LOG_2PI / 2
     width = 2 * W_RANGE / BINS
     index = ((x[:, 0] + W_RANGE) / width).long().clamp(max=BINS - 1)
     count = torch.bincount(index, minlength=BINS)
@@ -119,13 +118,9 @@ def _draw(axis: Axes, found: dict[str, np.ndarray]) -> None:
     )
 
 
-def _of(case: str, name: str) -> Values:
-    return lambda table: of_case(table, case, name)
-
-
 def _difference(case: str, first: str, second: str) -> Values:
     return lambda table: [
-        a - b for a, b in zip(of_case(table, case, first), of_case(table, case, second), strict=True)
+        a - b for a, b in zip(of_case(case, first)(table), of_case(case, second)(table), strict=True)
     ]
 
 
@@ -137,7 +132,7 @@ CLAIMS = [
         "after_w",
         "Ex. 3, Fig. 3 left",
         "after training the conditional divergence of W is zero: mean over p",
-        tested(_of("w", "mean_after"), at_most(0.05)),
+        tested(of_case("w", "mean_after"), at_most(0.05)),
         "0",
         "nats",
         scales=TRAINED,
@@ -147,7 +142,7 @@ CLAIMS = [
         "after_wu",
         "Ex. 3, Fig. 3 right",
         "after training the conditional divergence of WU is the negentropy of a uniform: mean over p",
-        tested(_of("wu", "mean_after"), within(0.1764852, 0.05)),
+        tested(of_case("wu", "mean_after"), within(0.1764852, 0.05)),
         "0.1765",
         "nats",
         scales=TRAINED,
@@ -158,7 +153,7 @@ CLAIMS = [
             f"samples_before_{case}",
             "Fig. 3",
             f"before training, mean over p for {density.title}, from samples in bins of p",
-            tested(_of(case, "mean_sampled_before"), within(BEFORE[case], 0.02)),
+            tested(of_case(case, "mean_sampled_before"), within(BEFORE[case], 0.02)),
             unit="nats",
             scales=TRAINED,
         )

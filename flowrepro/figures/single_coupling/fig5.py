@@ -28,6 +28,7 @@ from flowrepro.figures.claims import TRAINED, Claim, Values, at_least, at_most, 
 from flowrepro.figures.single_coupling.depth import (
     METHODS,
     REFERENCE_COLOUR,
+    TOLD_APART,
     baselines,
     collected,
     logarithmic,
@@ -158,8 +159,6 @@ def _first_gain(table: pd.DataFrame) -> list[float]:
     return (rows.kl_0 - rows.kl_1).tolist()
 
 
-# nats that a mean over 20,000 held-out points can tell apart
-TOLD_APART = 0.005
 BEST_FIRST = float(square_conditionals(45).improvement())
 CLAIMS = [
     Claim(

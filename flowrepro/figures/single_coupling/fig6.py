@@ -27,6 +27,7 @@ from flowrepro.figures.claims import TRAINED, Claim, Values, at_least, at_most, 
 from flowrepro.figures.single_coupling.depth import (
     METHODS,
     REFERENCE_COLOUR,
+    TOLD_APART,
     baselines,
     collected,
     logarithmic,
@@ -192,8 +193,6 @@ def _spurious(method: str) -> Values:
     return _by_seed(ratio)
 
 
-# nats that a mean over 20,000 held-out points can tell apart
-TOLD_APART = 0.005
 DATASETS = ("moons", "circles", "8gaussians", "2spirals", "checkerboard", "swissroll")
 CLAIMS = [
     Claim(

@@ -3,18 +3,18 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import pandas as pd
 import torch
 from torch import Tensor
 
 from flowrepro.analysis.coupling import w_entropy, wu_entropy
+from flowrepro.figures.claims import Values
 from flowrepro.flows.core import Flow
 from flowrepro.flows.linear import Rotation
 
 
 @dataclass(frozen=True)
 class WDensity:
-    """W or WU: the entropy (nats) of a given p, and the name of its conditional law in scipy, standardised."""
+    """W or WU: its name, and the entropy (nats) of a given p."""
 
     title: str
     entropy: Callable[[Tensor], Tensor]
@@ -38,6 +38,6 @@ def scale_and_shift(flow: Flow, p: Tensor) -> tuple[Tensor, Tensor]:
     return (at_one - at_zero).log(), at_zero
 
 
-def of_case(table: pd.DataFrame, case: str, name: str) -> list[float]:
+def of_case(case: str, name: str) -> Values:
     """A column of the rows of one case, one value for each seed."""
-    return [float(v) for v in table.loc[table.case == case, name]]
+    return lambda table: [float(v) for v in table.loc[table.case == case, name]]
