@@ -6,12 +6,11 @@ import traceback
 from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from flowrepro.config import Config, takes_images
 from flowrepro.data import load_data
 from flowrepro.errors import Diverged, FlowreproError, Stopped, UsageError
-from flowrepro.flows.core import Flow
 from flowrepro.metrics.likelihood import bits_per_dim, layer_trace, log_probs, summary
 from flowrepro.runs.folder import Run, mark_latest
 from flowrepro.runs.manifest import begin_session, check_data, end_session
@@ -83,6 +82,7 @@ def _steps(run: Run, session: Session, request: StopRequest) -> None:
     progress = Progress(counters.step, config.training.steps, config.training.log_seconds)
     began = saved = beaten = time.monotonic()
     run.set_status("running", step=counters.step, steps=config.training.steps)
+    session.flow.train()
     if counters.step == 0:
         _validate(run, session, progress, plan[0])
         session.save(run, "last")
@@ -120,14 +120,14 @@ def _over(session: Session, seconds: float) -> bool:
 
 def _take_step(run: Run, session: Session, stage: Stage) -> None:
     """One optimizer step; raises Diverged before anything is changed if the loss or a gradient is not finite."""
-    config, counters, flow = session.config, session.counters, session.flow.train()
+    config, counters = session.config, session.counters
     step = counters.step
     if stage is not session.stage:
         session.enter(stage)
     for group in session.optimizer.param_groups:
         group["lr"] = stage.lr_at(step)
     found = backward(session, stage, step)
-    norm = gradient_norm(flow, config.training.clip)
+    norm = gradient_norm(session.parameters, config.training.clip)
     if not (math.isfinite(found.loss) and norm.isfinite()):
         _diverge(run, session, f"loss {found.loss:.4g}, gradient norm {norm.item():.4g}")
     session.optimizer.step()
@@ -149,23 +149,21 @@ class Sums(NamedTuple):
 
 def backward(session: Session, stage: Stage, step: int) -> Sums:
     """The gradients of the mean loss over the batch of a step, in place of those before; all processes get the same."""
-    flow, together, batch, alpha = session.flow, session.together, session.batch(step), stage.alpha_at(step)
-    active = flow if stage.active_layers is None else flow.slice(stage.active_layers)
+    together, batch, alpha = session.together, session.batch(step), stage.alpha_at(step)
     regularizer = session.regularizer if alpha > 0 else session.plain
-    log_prob, term = regularizer(active, batch.x, session.probes(step))
+    log_prob, term = regularizer(session.trained, batch.x, session.probes(step))
     # summed over the processes it is the mean over the batch
     loss = (alpha * term - log_prob).mean() * batch.weight
     session.optimizer.zero_grad(set_to_none=True)
     loss.backward()
-    together.sum_gradients(flow.parameters())
+    together.sum_gradients(session.parameters)
     counted = [bool(batch.weight) * values.detach().sum() for values in (log_prob, term)]
     total, log_prob_sum, term_sum = together.sums(loss.detach(), *counted)
     return Sums(total, log_prob_sum, term_sum, batch.size)
 
 
-def gradient_norm(flow: Flow, clip: float) -> Tensor:
+def gradient_norm(parameters: list[nn.Parameter], clip: float) -> Tensor:
     """The norm of all gradients together; they are scaled down to `clip` where that is set and smaller."""
-    parameters = [p for p in flow.parameters() if p.grad is not None]
     norm = torch.nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
     if clip:
         torch.nn.utils.clip_grads_with_norm_(parameters, clip, norm)
@@ -190,6 +188,7 @@ def _validate(run: Run, session: Session, progress: Progress, stage: Stage) -> N
     }
     counters.log_prob_sum = counters.term_sum = 0.0
     counters.samples = 0
+    session.flow.train()
     run.append_history(record)
     bits = f" ({bits_per_dim(val['log_prob'], session.data.dim):.3f} bits/dim)"
     told = f"{val['log_prob']:.4g} nats{bits if takes_images(config.model) else ''}"

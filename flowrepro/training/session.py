@@ -84,12 +84,16 @@ class Session:
         self.plan = stages(config, self.flow.chain)
         self.batches = Batches(len(data.train), config.training.batch_size, config.seed)
         self.stage: Stage | None = None
+        # of the present stage: walking through all modules at every step would take a quarter of a small step
+        self.trained, self.parameters = self.flow, list(self.flow.parameters())
 
     def enter(self, stage: Stage) -> None:
         """Begin a stage, or come back into the middle of one: freeze the layers that it does not train."""
         self.stage = stage
         for i, layer in enumerate(self.flow.chain):
             layer.requires_grad_(stage.train_layers is None or i in stage.train_layers)
+        self.trained = self.flow if stage.active_layers is None else self.flow.slice(stage.active_layers)
+        self.parameters = [p for p in self.flow.parameters() if p.requires_grad]
         if self.counters.step != stage.start:
             return
         if stage.reset_optimizer:
