@@ -58,12 +58,13 @@ class FigureSpec:
         return importlib.import_module("flowrepro.figures." + self.key.replace("/", "."))
 
     def planned(self, scale: str) -> list[PlannedRun]:
-        """Every run at a scale, by case and seed; a case whose words sweep over values is one case for each."""
+        """Every run at a scale, one seed after the other; a case whose words sweep is one case for each value."""
         self.check(scale)
+        cases = self._cases(self.words.get(scale, []))
         return [
             PlannedRun(name, [*words, f"seed={seed}", f"scale={scale}"], seed)
-            for name, words in self._cases(self.words.get(scale, [])).items()
             for seed in self.seeds[scale]
+            for name, words in cases.items()
         ]
 
     def _cases(self, added: list[str]) -> dict[str, list[str]]:
