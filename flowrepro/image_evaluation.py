@@ -1,6 +1,7 @@
 """What `evaluate` measures on an image flow: bits/dim, samples, interpolations, reconstructions, layers."""
 
 import math
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -27,11 +28,12 @@ def measure_images(
     """Writes likelihood.csv, layers.csv and samples.npz; returns numbers for measures.json and lines to print."""
     table = likelihood_table(flow, data, config, device)
     write_text(folder / "likelihood.csv", table.to_csv(index=False))
-    shown = data.val[:RECONSTRUCTED].to(device)
-    layers = layer_trace(flow, shown)
+    shown, ends = (data.val[:n].to(device) for n in (RECONSTRUCTED, 2 * PAIRS))
+    layers = layer_trace(flow, shown[: config.training.eval_batch_size])
     write_text(folder / "layers.csv", pd.DataFrame(layers).to_csv(index=False))
     drawn = sample(flow, config.evaluation.n_samples, config.evaluation.temperature, config, device)
-    returned, ways = reconstruct(flow, shown), interpolate(flow, data.val[: 2 * PAIRS].to(device))
+    size = config.training.eval_batch_size
+    returned, ways = in_batches(flow.reconstruct, shown, size), interpolate(flow, ends, size)
     warm = {
         f"temperature_{t:g}": sample(flow, GRID, t, config, device) for t in config.evaluation.temperatures
     }
@@ -48,8 +50,8 @@ def measure_images(
         "padded_dim": data.padded_dim,
         "levels": data.levels,
         "temperatures": config.evaluation.temperatures,
-        "n_samples": len(drawn),
-        "non_finite_samples": int((~drawn.flatten(1).isfinite().all(1)).sum()),
+        **faults(drawn, data.levels),
+        "sheets": {name: faults(x, data.levels) for name, x in warm.items()},
         # in grey levels
         "reconstruction_max": float(error.max()),
         "reconstruction_mean": float(error.mean()),
@@ -97,18 +99,28 @@ def sample(flow: Flow, n: int, temperature: float, config: Config, device: str) 
     return torch.cat([flow.sample(k, temperature=temperature, generator=source).cpu() for k in sizes])
 
 
-@torch.no_grad()
-def reconstruct(flow: Flow, x: Tensor) -> Tensor:
-    """Images to latents and back."""
-    return flow.reconstruct(x)
+def faults(drawn: Tensor, levels: int) -> dict[str, int]:
+    """How many samples (n, C, H, W) there are, are not finite, and run away: leave the grey levels by all their range."""
+    values = drawn.flatten(1)
+    return {
+        "n_samples": len(values),
+        "non_finite_samples": int((~values.isfinite().all(1)).sum()),
+        "runaway_samples": int(((values < -levels) | (values > 2 * levels)).any(1).sum()),
+    }
 
 
 @torch.no_grad()
-def interpolate(flow: Flow, x: Tensor) -> Tensor:
+def in_batches(f: Callable[[Tensor], Tensor], x: Tensor, size: int) -> Tensor:
+    """f(x) of so many samples at once: large images need not fit into memory together."""
+    return torch.cat([f(part) for part in x.split(size)])
+
+
+def interpolate(flow: Flow, x: Tensor, size: int) -> Tensor:
     """Images (PAIRS * PATH, C, H, W) on straight lines in latent space between the first and second half of x."""
-    left, right = flow.latents(x).chunk(2)
+    left, right = in_batches(flow.latents, x, size).chunk(2)
     share = torch.linspace(0, 1, PATH, dtype=x.dtype, device=x.device)[:, None]
-    return flow.chain.inverse(torch.cat([a + share * (b - a) for a, b in zip(left, right, strict=True)]))
+    ways = torch.cat([a + share * (b - a) for a, b in zip(left, right, strict=True)])
+    return in_batches(flow.chain.inverse, ways, size)
 
 
 def pixels(images: Images, x: Tensor) -> np.ndarray:
@@ -123,7 +135,8 @@ def _told(table: pd.DataFrame, measures: dict[str, Any]) -> list[str]:
     return [
         table.to_string(index=False, float_format=lambda v: f"{v:.4f}", na_rep=""),
         f"bits/dim    over {dim} pixel values{border}",
-        f"samples     {measures['n_samples']}, of which not finite: {measures['non_finite_samples']}",
+        f"samples     {measures['n_samples']}, of which not finite: {measures['non_finite_samples']}, "
+        f"run away from the grey levels: {measures['runaway_samples']}",
         f"inverse     largest error {measures['reconstruction_max']:.2g}, mean {measures['reconstruction_mean']:.2g} "
         f"of {measures['levels']} grey levels",
     ]

@@ -13,6 +13,7 @@ import numpy as np
 from PIL import Image
 
 from flowrepro.data import cifar10, files, imagenet32
+from flowrepro.data import strips as strips_of
 
 
 def noise(*shape: int, seed: int = 0) -> np.ndarray:
@@ -59,10 +60,15 @@ def cifar10_archive(root: Path, patch) -> np.ndarray:
     return images
 
 
-def strips(root: Path, folder: str, names: dict[str, int], side: int) -> np.ndarray:
-    """Lossless strips of so many images each; returns the images in the order of the names."""
+def strips(
+    root: Path, patch, folder: str, names: dict[str, int], side: int, n_val: int | None = None
+) -> np.ndarray:
+    """Lossless strips of so many images each, the test ones or the last n_val held out; returns them in this order."""
+    total = sum(names.values())
+    n_val = sum(n for name, n in names.items() if "test" in name) if n_val is None else n_val
+    patch.setitem(strips_of.COUNTS, folder.split("/")[0].lower(), (total - n_val, n_val))
     (root / folder).mkdir(parents=True)
-    images = noise(sum(names.values()), side, side, 3)
+    images = noise(total, side, side, 3)
     start = 0
     for name, n in names.items():
         strip = Image.fromarray(images[start : start + n].reshape(-1, side, 3))
@@ -94,7 +100,7 @@ def celeba(root: Path, parts: str, zipped: bool) -> np.ndarray:
 
 def imagenet32_batches(root: Path, patch, version: str, n_val: int = 5) -> np.ndarray:
     """npz batches of a version, told by its number of held-out images; returns all images."""
-    patch.setattr(imagenet32, "VERSIONS", {n_val: version, n_val + 1: "another"})
+    patch.setattr(imagenet32, "VERSIONS", {n_val: (version, 8), n_val + 1: ("another", 8)})
     (root / "imagenet32").mkdir(parents=True)
     images = noise(8 + n_val, 32, 32, 3)
     names = ["train_data_batch_1", "train_data_batch_2", "val_data"]
@@ -106,7 +112,7 @@ def imagenet32_batches(root: Path, patch, version: str, n_val: int = 5) -> np.nd
 
 def imagenet32_images(root: Path, patch, version: str, n_val: int = 5) -> np.ndarray:
     """Folders of .png images of a version; returns all images."""
-    patch.setattr(imagenet32, "VERSIONS", {n_val: version})
+    patch.setattr(imagenet32, "VERSIONS", {n_val: (version, 8)})
     images = noise(8 + n_val, 32, 32, 3)
     for folder, some in zip(imagenet32.FOLDERS, np.split(images, [8]), strict=True):
         (root / "imagenet32" / folder).mkdir(parents=True)

@@ -40,7 +40,7 @@ WORDS = [
 @pytest.fixture(autouse=True)
 def strips(workdir, monkeypatch):
     """133 training images and 40 others."""
-    lookalikes.strips(workdir / "data", "CIFAR10/strips", {"test_000": 40, "train_000": 133}, 32)
+    lookalikes.strips(workdir / "data", monkeypatch, "CIFAR10/strips", {"test_000": 40, "train_000": 133}, 32)
     monkeypatch.setenv("FLOWREPRO_DATA", str(workdir / "data"))
 
 

@@ -14,7 +14,7 @@ from flowrepro.flows.bases import Base, StandardNormal
 from flowrepro.flows.conv_nets import ConvNet, glow_net, zero_conv
 from flowrepro.flows.convolution import InvertibleConv, LUMatrix, NormalisedMatrix, NormedConv, PlainMatrix
 from flowrepro.flows.core import Chain, Flow
-from flowrepro.flows.coupling import GlowCoupling, sigmoid
+from flowrepro.flows.coupling import AffineCoupling, GlowCoupling, sigmoid
 from flowrepro.flows.image_models import IMAGE_MODELS, build_images
 from flowrepro.flows.linear import orthogonal
 from flowrepro.flows.models import build_for
@@ -339,6 +339,36 @@ def test_samples_of_hostile_networks_are_finite() -> None:
         for net in (m for m in flow.modules() if isinstance(m, ConvNet)):
             net[-1].bias.fill_(-40.0)
     assert flow.sample(20, generator=seeded()).isfinite().all()
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        GlowConfig("glow", 3, 32, 8),
+        GlowConfig("glow", 3, 32, 8, coupling="additive"),
+        NFConfig("nf", 3, 32, 8),
+        RealNVPConfig("realnvp", levels=3, layers=16, hidden=[8, 8], scale="exponential"),
+    ],
+    ids=lambda c: f"{c.name}-{getattr(c, 'coupling', '')}",
+)
+def test_samples_of_a_hundred_wild_couplings_are_finite(config) -> None:
+    """Each divides by as little as it can and shifts by hundreds: float32 would overflow after thirty."""
+    flow = build_images(config, (3, 16, 16), 256, seeded(), torch.float32)
+    with torch.no_grad():
+        for net in (m for m in flow.modules() if isinstance(m, ConvNet)):
+            net[-1].weight.normal_(0, 30, generator=seeded(1))
+            net[-1].bias.fill_(-40.0)
+    for temperature in (0.5, 1.0, 4.0):
+        assert flow.sample(8, temperature, generator=seeded()).isfinite().all()
+
+
+@each_model
+def test_the_limit_of_the_inverse_does_not_touch_images(name: str) -> None:
+    flow, x = made(name), grey(2, seed=1)
+    free = made(name)
+    for coupling in (m for m in free.modules() if isinstance(m, AffineCoupling)):
+        coupling.limit = None
+    assert torch.equal(flow.chain.inverse(flow.latents(x)), free.chain.inverse(flow.latents(x)))
 
 
 class TestOracles:

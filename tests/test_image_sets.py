@@ -47,8 +47,10 @@ def test_cifar10_from_the_official_archive(root, monkeypatch):
     assert np.array_equal(bytes_of(data), expected)
 
 
-def test_cifar10_from_strips_is_called_a_part(root):
-    expected = lookalikes.strips(root, "CIFAR10/strips", {"test_000": 3, "train_000": 5, "train_001": 2}, 32)
+def test_cifar10_from_strips_is_called_a_part(root, monkeypatch):
+    expected = lookalikes.strips(
+        root, monkeypatch, "CIFAR10/strips", {"test_000": 3, "train_000": 5, "train_001": 2}, 32
+    )
     data = images_of("dataset=cifar10")
     assert np.array_equal(bytes_of(data), np.concatenate([expected[3:], expected[:3]]))
     assert "a part of CIFAR-10" in data.source
@@ -64,8 +66,8 @@ def test_a_pickle_that_wants_to_call_something_is_refused(root, monkeypatch):
 
 
 def test_faces64_are_called_a_stand_in(root, monkeypatch):
-    monkeypatch.setattr("flowrepro.data.strips.FACES_TRAIN", 5)
-    expected = lookalikes.strips(root, "faces64", {"faces64_000": 4, "faces64_001": 3}, 64)
+    names = {"faces64_000": 4, "faces64_001": 3}
+    expected = lookalikes.strips(root, monkeypatch, "faces64", names, 64, n_val=2)
     data = images_of("dataset=faces64")
     assert (len(data.train), len(data.val)) == (5, 2)
     assert np.array_equal(bytes_of(data), expected)
@@ -137,8 +139,8 @@ def test_a_data_set_without_images_is_told():
         images_of("dataset=sine")
 
 
-def test_new_sets_are_vectors_for_the_other_models(root):
-    expected = lookalikes.strips(root, "CIFAR10/strips", {"test_000": 2, "train_000": 3}, 32)
+def test_new_sets_are_vectors_for_the_other_models(root, monkeypatch):
+    expected = lookalikes.strips(root, monkeypatch, "CIFAR10/strips", {"test_000": 2, "train_000": 3}, 32)
     data = load(compose(["dataset=cifar10", "dataset.n_train=2"]).dataset, torch.float64)
     assert data.train.shape == (2, 3072) and data.image_shape == (32, 32, 3)
     assert np.array_equal(data.train.numpy() * 255, expected[2:4].reshape(2, -1))
@@ -164,6 +166,17 @@ def test_the_fingerprint_tells_what_is_used(root):
     lookalikes.celeba_hq(root)
     words = ([], ["dataset.n_train=5"], ["dataset.n_val=1"], ["dataset.bits=3"])
     assert len({images_of("dataset=celeba_hq", *w).fingerprint for w in words}) == len(words)
+
+
+def test_what_a_killed_preparation_left_is_removed(root):
+    lookalikes.celeba_hq(root)
+    old, new = (root / "prepared" / "celeba_hq" / f".train.u8.{pid}.tmp" for pid in (1, 2))
+    old.parent.mkdir(parents=True)
+    for path in (old, new):
+        path.write_bytes(b"half")
+    os.utime(old, (0, 0))
+    images_of("dataset=celeba_hq")
+    assert not old.exists() and new.exists(), "another process may still write to the new one"
 
 
 @pytest.mark.parametrize("damage", ["flip", "cut", "remove"])
@@ -215,7 +228,7 @@ def test_a_missing_set_is_named_with_the_place_and_the_way(root, name, word):
 def test_a_missing_batch_strip_or_image_is_named(root, monkeypatch):
     lookalikes.cifar10_batches(root, monkeypatch)
     (root / "cifar-10-batches-py/data_batch_3").unlink()
-    lookalikes.strips(root, "faces64", {"faces64_000": 2, "faces64_002": 2}, 64)
+    lookalikes.strips(root, monkeypatch, "faces64", {"faces64_000": 2, "faces64_002": 2}, 64)
     lookalikes.celeba(root, "0022", zipped=False)
     (root / "celeba/img_align_celeba/000003.jpg").unlink()
     lookalikes.imagenet32_batches(root, monkeypatch, "oord")
@@ -235,7 +248,7 @@ def test_damaged_files_are_named(root, monkeypatch):
     lookalikes.celeba(root, "0022", zipped=True)
     lookalikes.imagenet32_batches(root, monkeypatch, "oord")
     lookalikes.celeba_hq(root)
-    lookalikes.strips(root, "faces64", {"faces64_000": 2}, 64)
+    lookalikes.strips(root, monkeypatch, "faces64", {"faces64_000": 2}, 64)
     for name, path, content, word in (
         ("cifar10", "cifar-10-batches-py/data_batch_2", b"x", "md5 is not the official one"),
         ("celeba", "celeba/img_align_celeba.zip", b"<html>quota exceeded", "web page"),
@@ -343,6 +356,18 @@ def test_a_batch_of_other_numbers_is_refused(root, monkeypatch, wrong):
 
 
 def test_a_split_without_images_is_told(root, monkeypatch):
-    lookalikes.strips(root, "faces64", {"faces64_000": 2}, 64)
+    lookalikes.strips(root, monkeypatch, "faces64", {"faces64_000": 2}, 64)
     with pytest.raises(DataError, match="no image of the val split"):
         images_of("dataset=faces64")
+
+
+def test_a_missing_last_strip_or_image_is_told(root, monkeypatch):
+    lookalikes.strips(
+        root, monkeypatch, "CIFAR10/strips", {"test_000": 2, "train_000": 4, "train_001": 3}, 32
+    )
+    (root / "CIFAR10/strips/train_001.webp").unlink()
+    lookalikes.imagenet32_images(root, monkeypatch, "oord")
+    (root / "imagenet32/train_32x32/0000003.png").unlink()
+    for name, told in (("cifar10", "4 of 7 images of the train split"), ("imagenet32", "7 of 8 images")):
+        with pytest.raises(DataError, match=told):
+            images_of(f"dataset={name}")

@@ -13,11 +13,13 @@ from tqdm import tqdm
 from flowrepro.data.files import data_folders
 from flowrepro.data.source import Chunks, Source
 from flowrepro.errors import DataError
-from flowrepro.runs.files import replacing, write_json
+from flowrepro.runs.files import remove_leftovers, replacing, write_json
 
 RECORD = "cache.json"
 # reading more than this again to compare its digest would take longer than users should wait
 VERIFIED_BYTES = 2**32
+# another process may be preparing the same set: what nobody has written to for this long is a killed one's
+IDLE_SECONDS = 3600
 
 
 @dataclass(frozen=True)
@@ -48,16 +50,17 @@ def prepared(name: str, source: Source) -> Prepared:
 
 def prepare(folder: Path, source: Source) -> dict[str, Any]:
     """Write the cache of a source; returns its record, which is written last."""
-    counts = {split: _write(folder, split, source) for split in ("train", "val")}
+    remove_leftovers(folder, IDLE_SECONDS)
+    counts = {split: _write(folder, split, source, i) for i, split in enumerate(("train", "val"))}
     record = {"made_from": stamp(source), "shape": list(source.shape), "note": source.note, **counts}
     record["fingerprint"] = fingerprint(*(_mapped(folder, split, record) for split in ("train", "val")))
     write_json(folder / RECORD, record)
     return record
 
 
-def _write(folder: Path, split: str, source: Source) -> int:
-    """Write one split chunk by chunk and count its images."""
-    n = 0
+def _write(folder: Path, split: str, source: Source, index: int) -> int:
+    """Write one split chunk by chunk and count its images. Raises DataError where some are missing."""
+    n, expected = 0, source.counts[index] if source.counts else None
     with replacing(folder / f"{split}.u8") as file:
         chunks = _read(source.train() if split == "train" else source.val(), source)
         for chunk in tqdm(chunks, desc=f"preparing {folder.name} {split}", disable=None, leave=False):
@@ -66,6 +69,11 @@ def _write(folder: Path, split: str, source: Source) -> int:
         if n == 0:
             raise DataError(
                 f"no image of the {split} split in {source.files[0]} ({source.note}); bring all of it"
+            )
+        if expected not in (None, n):
+            raise DataError(
+                f"{n:,} of {expected:,} images of the {split} split in {source.files[0].parent} "
+                f"({source.note}); bring all files"
             )
     return n
 
@@ -99,7 +107,10 @@ def cache_folder() -> Path:
 
 
 def stamp(source: Source) -> str:
-    """Names, sizes and times of the files of a source, as one digest."""
+    """Names, sizes and times of the files of a source, as one digest.
+
+    Of a folder it is the time at which files were last added or taken away: looking at 200,000 of them would take long.
+    """
     told = [(path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in source.files]
     return hashlib.sha256(repr((source.note, told)).encode()).hexdigest()[:16]
 

@@ -22,6 +22,8 @@ from flowrepro.errors import UsageError
 
 DIGIT_LEVELS = 17
 INITIAL_IMAGES = 256
+# pixel values in all: they pass through networks of hundreds of channels at once
+INITIAL_VALUES = 2**22
 # 28 is no multiple of 2^3; two black pixels on every side make 32
 BORDERS = {28: 2}
 
@@ -69,8 +71,8 @@ class ImageData:
 
     @property
     def initial(self) -> Tensor:
-        """What layers are initialised by: as many training images (N, C, H, W) as in Glow's code."""
-        return self.train[:INITIAL_IMAGES]
+        """What layers are initialised by: as many training images (N, C, H, W) as in Glow's code, fewer large ones."""
+        return self.train[: max(2, min(INITIAL_IMAGES, INITIAL_VALUES // self.padded_dim))]
 
     @property
     def reported(self) -> dict[str, Images]:

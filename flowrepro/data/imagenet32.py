@@ -17,8 +17,8 @@ from flowrepro.data.source import Chunks, Source, decode, in_chunks, sized
 from flowrepro.errors import DataError
 
 SHAPE = (32, 32, 3)
-# number of held-out images -> version
-VERSIONS = {49_999: "oord", 50_000: "chrabaszcz"}
+# number of held-out images -> version, and number of training images
+VERSIONS = {49_999: ("oord", 1_281_149), 50_000: ("chrabaszcz", 1_281_167)}
 FOLDERS = ("train_32x32", "valid_32x32")
 WAY = (
     "bring train_32x32/ and valid_32x32/ (images; van den Oord's version), or "
@@ -37,10 +37,10 @@ def imagenet32() -> Source:
         raise DataError(files.missing("imagenet32/val_data.npz", WAY))
     made_from, n_val, train, val = _images(folder) or _batches(folder)
     if n_val not in VERSIONS:
-        known = ", ".join(f"{n:,} ({name})" for n, name in VERSIONS.items())
+        known = ", ".join(f"{n:,} ({name})" for n, (name, _) in VERSIONS.items())
         raise DataError(f"{folder} has {n_val:,} held-out images, but a known version has {known}; {WAY}")
-    note = f"ImageNet32, version {VERSIONS[n_val]}"
-    return Source(made_from, note, SHAPE, train, val)
+    version, n_train = VERSIONS[n_val]
+    return Source(made_from, f"ImageNet32, version {version}", SHAPE, train, val, (n_train, n_val))
 
 
 # what it is made from, number of held-out images, readers of the two splits

@@ -21,6 +21,7 @@ class Source:
         note: what they are, in words.
         shape: (H, W, C) of an image.
         train, val: read the two splits, in chunks (n, H, W, C) of uint8.
+        counts: how many images they have, where that is known.
     """
 
     files: list[Path]
@@ -28,6 +29,7 @@ class Source:
     shape: tuple[int, int, int]
     train: Callable[[], Chunks]
     val: Callable[[], Chunks]
+    counts: tuple[int, int] | None = None
 
 
 def decode(content: bytes | Path, name: str) -> np.ndarray:

@@ -6,7 +6,8 @@ from flowrepro.data import files
 from flowrepro.data.source import Chunks, Source, decode
 from flowrepro.errors import DataError
 
-FACES_TRAIN = 700
+# training and held-out images
+COUNTS = {"faces64": (700, 119), "cifar10": (8000, 2000)}
 
 
 def faces64() -> Source:
@@ -15,12 +16,14 @@ def faces64() -> Source:
     strips = numbered(folder, "faces64") if folder else []
     if not strips:
         raise DataError(files.missing("faces64/faces64_000.webp", "bring the strips of 64x64 portraits"))
+    n_train = COUNTS["faces64"][0]
     return Source(
         strips,
         "portraits 64x64, a stand-in for CelebA and not CelebA",
         (64, 64, 3),
-        lambda: in_order(strips, 64, stop=FACES_TRAIN),
-        lambda: in_order(strips, 64, start=FACES_TRAIN),
+        lambda: in_order(strips, 64, stop=n_train),
+        lambda: in_order(strips, 64, start=n_train),
+        COUNTS["faces64"],
     )
 
 
@@ -30,7 +33,8 @@ def cifar10_part(folder: Path) -> Source | None:
     if not train or not val:
         return None
     note = "a part of CIFAR-10: its first training and test images"
-    return Source([*train, *val], note, (32, 32, 3), lambda: in_order(train, 32), lambda: in_order(val, 32))
+    readers = (lambda: in_order(train, 32)), (lambda: in_order(val, 32))
+    return Source([*train, *val], note, (32, 32, 3), *readers, COUNTS["cifar10"])
 
 
 def numbered(folder: Path, prefix: str) -> list[Path]:

@@ -1,5 +1,6 @@
 """Affine couplings: one part of x passes unchanged and sets the scale and shift of the other part."""
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -43,11 +44,15 @@ class AffineCoupling(Layer):
         passive: how many entries are passive.
         net: maps the passive part to raw scale and shift, stacked along dimension 1.
         scale: a name of `SCALES`, from the net's raw output to the log-scale s.
+        limit: the inverse saturates at +- limit, and takes no scale for smaller than 1 / limit. A floor of each scale
+            alone would not do: a hundred couplings that all divide by 0.05 leave the range of float32.
     """
 
-    def __init__(self, passive: int, net: nn.Module, scale: str = "exponential") -> None:
+    def __init__(
+        self, passive: int, net: nn.Module, scale: str = "exponential", limit: float | None = None
+    ) -> None:
         super().__init__()
-        self.passive, self.log_scale = passive, SCALES[scale]
+        self.passive, self.log_scale, self.limit = passive, SCALES[scale], limit
         self.net: Any = net
 
     @property
@@ -72,6 +77,12 @@ class AffineCoupling(Layer):
         """x_a."""
         return (active - t) * (-s).exp()
 
+    def bounded(self, active: Tensor, s: Tensor, t: Tensor) -> Tensor:
+        """x_a within the limit."""
+        if self.limit is None:
+            return self.restore(active, s, t)
+        return self.restore(active, s.clamp(min=-math.log(self.limit)), t).clamp(-self.limit, self.limit)
+
     def parts(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """The passive and the active part."""
         passive, active = x.tensor_split((self.passive,), 1)
@@ -84,7 +95,7 @@ class AffineCoupling(Layer):
 
     def inverse(self, z: Tensor) -> Tensor:
         passive, active = self.parts(z)
-        return torch.cat([passive, self.restore(active, *self.scale_and_shift(passive))], 1)
+        return torch.cat([passive, self.bounded(active, *self.scale_and_shift(passive))], 1)
 
     def retrace(self, z: Tensor) -> tuple[tuple[Tensor, ...], Tensor, Tensor]:
         # what passes unchanged gives (s, t) once, for the inverse and for the graph
@@ -93,7 +104,7 @@ class AffineCoupling(Layer):
         with torch.enable_grad():
             s, t = self.scale_and_shift(passive)
         with torch.no_grad():
-            active = self.restore(active, s, t)
+            active = self.bounded(active, s, t)
         active.requires_grad_()
         with torch.enable_grad():
             z = torch.cat([passive, self.transform(active, s, t)], 1)

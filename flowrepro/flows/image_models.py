@@ -18,6 +18,9 @@ from flowrepro.flows.norm import ActNorm
 from flowrepro.flows.preprocess import Logit, Rescale
 from flowrepro.flows.reshape import MultiScale, NoPrior, Shape, SplitPrior, Squeeze, latent_shapes
 
+# activations are of the order of one: only samples that run away come here
+LIMIT = 1e8
+
 
 def build_images(
     config: Any, shape: Shape, grey_levels: int, generator: torch.Generator, dtype: torch.dtype
@@ -48,7 +51,8 @@ def glow(
         passive, active = channels // 2, channels - channels // 2
         conv = InvertibleConv(channels, matrix=config.conv, generator=generator, dtype=dtype)
         net = glow_net(passive, config.hidden, (1 + affine) * active, generator, dtype)
-        coupling = GlowCoupling(passive, net, "sigmoid") if affine else AdditiveCoupling(passive, net)
+        coupling_type, scale = (GlowCoupling, "sigmoid") if affine else (AdditiveCoupling, "exponential")
+        coupling = coupling_type(passive, net, scale, LIMIT)
         return [NormedConv(ActNorm(channels, factor=3.0, dtype=dtype), conv), coupling]
 
     def prior(stays: int, leaves: int) -> nn.Module:
@@ -69,7 +73,7 @@ def nf(
         passive, active = channels // 2, channels - channels // 2
         conv = InvertibleConv(channels, matrix=config.conv, generator=generator, dtype=dtype)
         net = plain_net(passive, config.hidden, 2 * active, generator, dtype)
-        return [NormedConv(ActNorm(channels, dtype=dtype), conv), AffineCoupling(passive, net, "tanh")]
+        return [NormedConv(ActNorm(channels, dtype=dtype), conv), AffineCoupling(passive, net, "tanh", LIMIT)]
 
     def level(channels: int) -> list[Layer]:
         swap = Permutation(torch.arange(channels).roll(channels // 2))
@@ -89,7 +93,8 @@ def realnvp(
         passive, active = channels // 2, channels - channels // 2
         net = plain_net(passive, config.hidden[0], 2 * active, generator, dtype)
         norm: list[Layer] = [ActNorm(channels, dtype=dtype)] if config.batch_norm else []
-        return [*norm, Permutation.random(channels, generator), AffineCoupling(passive, net, config.scale)]
+        coupling = AffineCoupling(passive, net, config.scale, LIMIT)
+        return [*norm, Permutation.random(channels, generator), coupling]
 
     return [
         Rescale(grey_levels, 0.5),

@@ -2,8 +2,9 @@
 
 import json
 import os
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
@@ -60,7 +61,9 @@ def save_arrays(path: Path, **arrays: Any) -> None:
         np.savez_compressed(file, **arrays)
 
 
-def remove_leftovers(folder: Path) -> None:
-    """Delete temporary files that a killed process left behind."""
+def remove_leftovers(folder: Path, idle_seconds: float = 0.0) -> None:
+    """Delete temporary files that a killed process left behind, where nobody has written to them for so long."""
     for file in folder.rglob(".*.tmp"):
-        file.unlink(missing_ok=True)
+        with suppress(FileNotFoundError):
+            if time.time() - file.stat().st_mtime >= idle_seconds:
+                file.unlink()
