@@ -221,6 +221,11 @@ class TrainingConfig:
         "image flows: plain, checkpoint (activations computed again) or invert (from outputs; not with bf16)",
         identity=False,
     )
+    compile: bool = option(
+        False,
+        "compile the likelihood in phases of 2,000 steps and more (without a regularizer; needs a C++ compiler)",
+        identity=False,
+    )
     validate_every: int = option(500, "steps between validations over the held-out set")
     validate_samples: int | None = option(None, "validate on the first n held-out samples (the end: on all)")
     eval_batch_size: int = option(1_000, "samples a batch of validation", identity=False)

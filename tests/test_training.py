@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -21,7 +22,7 @@ from flowrepro.loading import load_flow
 from flowrepro.randomness import generator, stream
 from flowrepro.runs.checkpoints import load
 from flowrepro.runs.folder import Run, claimed, find
-from flowrepro.training import loop
+from flowrepro.training import compiling, loop
 from flowrepro.training.loop import train
 from flowrepro.training.order import Batches
 from flowrepro.training.phases import stage_at, stages
@@ -422,3 +423,37 @@ def test_a_run_does_not_go_on_with_other_data(workdir, monkeypatch):
     manifest.write_text(json.dumps(json.loads(manifest.read_text()) | {"data": "0123456789abcdef"}))
     with pytest.raises(DataError, match="begun on other data"):
         train(quick())
+
+
+# torch warns of its own ways while it compiles
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_a_compiled_flow_has_the_same_gradients_and_goes_on_bit_for_bit(workdir, monkeypatch):
+    if not any(map(shutil.which, compiling.COMPILERS)):
+        pytest.skip("no C++ compiler")
+    monkeypatch.setattr(compiling, "WORTH_STEPS", 5)
+    words = [
+        *LAYERS,
+        "model.rotation=random",
+        "model.layers=1",
+        "training.steps=6",
+        "scale=smoke",
+        "threads=1",
+    ]
+    plain, compiled = (
+        train(compose([*words, f"training.compile={on}", f"output_dir={on}"])) for on in (False, True)
+    )
+    assert plain["run"] == compiled["run"], "an option of how, not of what"
+    assert compiled["val_log_prob"] == pytest.approx(plain["val_log_prob"], abs=1e-5)
+    words += ["training.compile=True", "output_dir=parts"]
+    assert train(compose([*words, "training.max_minutes=1e-9"]))["step"] == 1
+    train(compose(words))
+    whole, parts = (weights(find("latest", workdir / o / "runs")) for o in ("True", "parts"))
+    assert equal(whole, parts)
+
+
+def test_without_a_compiler_training_says_so_and_goes_on(monkeypatch, capsys):
+    monkeypatch.setattr(compiling, "COMPILERS", ())
+    monkeypatch.setenv("CXX", "")
+    flow = build(compose(["dataset=sine", "model=linear"]).model, 3, generator(0), torch.float64)
+    assert compiling.compiled(flow, 10) is flow and compiling.compiled(flow, 2000) is flow
+    assert "needs a C++ compiler" in capsys.readouterr().out

@@ -20,6 +20,7 @@ from flowrepro.randomness import generator
 from flowrepro.runs import checkpoints
 from flowrepro.runs.folder import Run
 from flowrepro.training import regularizers
+from flowrepro.training.compiling import compiled
 from flowrepro.training.distributed import World
 from flowrepro.training.memory import keep_freed_memory
 from flowrepro.training.order import Batches
@@ -93,6 +94,8 @@ class Session:
         for i, layer in enumerate(self.flow.chain):
             layer.requires_grad_(stage.train_layers is None or i in stage.train_layers)
         self.trained = self.flow if stage.active_layers is None else self.flow.slice(stage.active_layers)
+        if self.config.training.compile:
+            self.trained = compiled(self.trained, stage.end - stage.start)
         self.parameters = [p for p in self.flow.parameters() if p.requires_grad]
         if self.counters.step != stage.start:
             return
