@@ -85,7 +85,7 @@ class AffineCoupling(Layer):
 
     def parts(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """The passive and the active part."""
-        passive, active = x.tensor_split((self.passive,), 1)
+        passive, active = x.split([self.passive, x.shape[1] - self.passive], 1)
         return passive, active
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
