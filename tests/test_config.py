@@ -5,7 +5,7 @@ import itertools
 import pytest
 
 from flowrepro.compose import check_words, compose, expand, keys, options
-from flowrepro.config import SCHEMAS, from_tree, identity, run_name, to_tree
+from flowrepro.config import SCHEMAS, from_tree, identity, run_name, takes_images, to_tree
 from flowrepro.errors import UsageError
 
 
@@ -17,6 +17,19 @@ def test_every_combination_composes():
         config = compose(words)
         assert (config.dataset.name, config.model.name) == (dataset, model)
         assert config.scale.name == scale
+
+
+@pytest.mark.parametrize("model", ["glow", "nf", "realnvp"])
+@pytest.mark.parametrize("dataset", ["fashion_mnist", "cifar10"])
+def test_image_models_have_a_size_at_every_scale(model, dataset):
+    sizes = [
+        compose([f"dataset={dataset}", f"model={model}", f"scale={scale}"])
+        for scale in ("smoke", "cpu", "paper")
+    ]
+    assert all(takes_images(config.model) for config in sizes)
+    steps = [config.model.levels * getattr(config.model, "steps", 0) for config in sizes]
+    assert steps == sorted(steps)
+    assert sorted(c.training.steps for c in sizes) == [c.training.steps for c in sizes]
 
 
 def test_every_registered_name_has_a_file_and_every_file_a_schema():

@@ -7,8 +7,10 @@ import pytest
 import torch
 from torch import Tensor
 
+from flowrepro.compose import compose
 from flowrepro.config import GlowConfig, NFConfig, RealNVPConfig
 from flowrepro.data.dequantised import Images
+from flowrepro.data.image_sets import ImageData
 from flowrepro.errors import UsageError
 from flowrepro.flows.bases import Base, StandardNormal
 from flowrepro.flows.conv_nets import ConvNet, glow_net, zero_conv
@@ -21,6 +23,7 @@ from flowrepro.flows.models import build_for
 from flowrepro.flows.norm import ActNorm
 from flowrepro.flows.preprocess import Logit, Rescale
 from flowrepro.flows.reshape import MultiScale, SplitPrior, Squeeze, latent_shapes
+from flowrepro.image_evaluation import bits
 from flowrepro.metrics.likelihood import bits_per_dim, log_probs, summary
 
 CONFIGS = {
@@ -110,7 +113,13 @@ def test_bits_per_dim_are_the_same_whatever_the_batch(name: str) -> None:
 
 
 def test_padding_is_left_out_of_the_denominator() -> None:
-    assert bits_per_dim(-1024 * math.log(256), 784) == pytest.approx(8 * 1024 / 784)
+    pixels = torch.randint(0, 256, (6, 28, 28, 1), generator=seeded(), dtype=torch.uint8)
+    images = Images(pixels, border=2)
+    data = ImageData("mnist", images, images, "", "")
+    flow = Flow(Chain(Rescale(256), Flat()), Uniform(1024))
+    row = bits(flow, images, data, draws=2, config=compose(["dataset=mnist", "model=glow"]), device="cpu")
+    assert row["bits_per_dim"] == pytest.approx(8 * 1024 / 784)
+    assert row["bits_per_padded_dim"] == pytest.approx(8) and row["bits_se_draws"] == pytest.approx(0)
 
 
 # The models
