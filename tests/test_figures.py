@@ -15,7 +15,7 @@ from flowrepro.compose import compose
 from flowrepro.config import conf_dir
 from flowrepro.data.images import OFFICIAL
 from flowrepro.errors import UsageError
-from flowrepro.figures import build, measured, store
+from flowrepro.figures import build, measured, store, style
 from flowrepro.figures.catalogue import FigureSpec, keys, load_spec
 from flowrepro.figures.claims import Claim, at_least
 
@@ -197,3 +197,14 @@ def test_numbers_of_uncommitted_code_give_way_to_the_same_ones_of_committed_code
     assert stored(measured="again", git={"commit": "a", "dirty": True}) == "first"
     assert stored(measured="clean", git={"commit": "b", "dirty": False}) == "clean"
     assert stored(measured="later", git={"commit": "c", "dirty": False}) == "clean"
+
+
+def test_lines_keep_their_colours_beside_large_areas():
+    """A thin red line in a picture of thousands of blues."""
+    shades = np.random.default_rng(0).integers(0, 256, (300, 300, 3), dtype=np.uint8)
+    shades[..., 0] //= 4
+    red = tuple(int(style.RED[i : i + 2], 16) for i in (1, 3, 5))
+    shades[7], shades[:20, -20:] = red, 255
+    kept = np.asarray(style.few_colours(Image.fromarray(shades)).convert("RGB"))
+    assert (kept[7, :-20] == red).all() and (kept[:7, -20:] == 255).all()
+    assert len(np.unique(kept.reshape(-1, 3), axis=0)) <= 256

@@ -15,6 +15,7 @@ from flowrepro.runs.files import replacing
 # Okabe & Ito
 BLUE, ORANGE, GREEN, RED, GREY = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#7F7F7F"
 PALE = "#9CC9E3"
+LINES = (BLUE, ORANGE, GREEN, RED, GREY, PALE)
 LATENT_MAP = "viridis"
 GREY_MAP = "gray_r"
 DOTS: Any = {"s": 4, "alpha": 0.7, "linewidths": 0, "rasterized": True}
@@ -68,11 +69,24 @@ def save(figure: Figure, path: Path) -> None:
     """Write a PNG of 256 colours, a third of the full one's size, in one step; the same figure gives the same bytes."""
     drawn = io.BytesIO()
     figure.savefig(drawn, format="png", dpi=DPI)
-    picture = (
-        Image.open(drawn).convert("RGB").quantize(256, Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
-    )
     with replacing(path) as file:
-        picture.save(file, format="png", optimize=True)
+        few_colours(Image.open(drawn).convert("RGB")).save(file, format="png", optimize=True)
+
+
+def few_colours(picture: Image.Image) -> Image.Image:
+    """The picture in 256 colours. Those of lines and of paper are kept: large areas would take them over."""
+    own = [tuple(int(c[i : i + 2], 16) for i in (1, 3, 5)) for c in ("#ffffff", "#000000", *LINES)]
+    found = picture.quantize(256 - len(own), Image.Quantize.MEDIANCUT).getpalette() or []
+    palette = Image.new("P", (1, 1))
+    palette.putpalette([value for colour in own for value in colour] + found)
+    pixels = np.asarray(picture)
+    # Pillow takes a colour that is near, not the nearest
+    indices = np.array(picture.quantize(palette=palette, dither=Image.Dither.NONE))
+    for index, colour in enumerate(own):
+        indices[(pixels == colour).all(-1)] = index
+    kept = Image.fromarray(indices, "P")
+    kept.putpalette(palette.getpalette() or [])
+    return kept
 
 
 def robust_limits(values: np.ndarray, margin: float = 0.1) -> tuple[float, float]:

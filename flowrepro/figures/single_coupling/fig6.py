@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
+from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -39,6 +40,7 @@ from flowrepro.flows.core import Flow
 REACH, SHOWN_REACH = 8.0, 4.4
 DEPTHS = [1, 2, 4, 8, 11, 12]
 SUPPORT = 0.999
+SHADES = 24
 SAMPLE_SEED = 4
 TITLES = {"8gaussians": "8 Gaussians", "2spirals": "2 spirals"}
 
@@ -79,7 +81,7 @@ def table(measures: list[dict[str, Any]]) -> pd.DataFrame:
 def draw(table: pd.DataFrame, arrays: dict[str, np.ndarray]) -> Figure:
     """The true density, a row for each method, and the curves."""
     datasets = list(dict.fromkeys(table.dataset))
-    figure = Figure(figsize=(1.75 * len(datasets) + 0.9, 13.2), layout="constrained")
+    figure = Figure(figsize=(1.35 * len(datasets) + 0.9, 11.0), layout="constrained")
     grid = figure.add_gridspec(
         len(METHODS) + 2, len(datasets), height_ratios=[*(len(METHODS) + 1) * [1], 1.5]
     )
@@ -110,8 +112,9 @@ def draw(table: pd.DataFrame, arrays: dict[str, np.ndarray]) -> Figure:
 
 def _draw_density(axis: Axes, image: np.ndarray, peak: float) -> None:
     extent = (-SHOWN_REACH, SHOWN_REACH, -SHOWN_REACH, SHOWN_REACH)
-    # the root shows what is faint, where spurious structure is
-    axis.imshow(np.sqrt(image), origin="lower", extent=extent, cmap="Blues", vmin=0, vmax=np.sqrt(peak))
+    # the root shows what is faint, where spurious structure is; fewer shades make a smaller file
+    shades = colormaps["Blues"].resampled(SHADES)
+    axis.imshow(np.sqrt(image), origin="lower", extent=extent, cmap=shades, vmin=0, vmax=np.sqrt(peak))
     axis.set(xticks=[], yticks=[])
 
 
