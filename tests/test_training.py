@@ -22,7 +22,7 @@ from flowrepro.loading import load_flow
 from flowrepro.randomness import generator, stream
 from flowrepro.runs.checkpoints import load
 from flowrepro.runs.folder import Run, claimed, find
-from flowrepro.training import compiling, loop
+from flowrepro.training import compiling, loop, session
 from flowrepro.training.loop import train
 from flowrepro.training.order import Batches
 from flowrepro.training.phases import stage_at, stages
@@ -423,6 +423,24 @@ def test_a_run_does_not_go_on_with_other_data(workdir, monkeypatch):
     manifest.write_text(json.dumps(json.loads(manifest.read_text()) | {"data": "0123456789abcdef"}))
     with pytest.raises(DataError, match="begun on other data"):
         train(quick())
+
+
+def test_layers_that_are_frozen_are_passed_in_blocks_with_the_same_result(workdir, monkeypatch):
+    words = [*LAYERS, "phases=layerwise", "training.steps=30", "training.validate_every=10", "scale=smoke"]
+    found = []
+    for block in (1, 4):
+        monkeypatch.setattr(session, "BLOCK", block)
+        train(compose([*words, f"output_dir={block}"]))
+        found.append(find("latest", workdir / str(block) / "runs").history())
+    for one, four in zip(*found, strict=True):
+        assert four["val_log_prob"] == pytest.approx(one["val_log_prob"], abs=1e-9)
+        assert four["train_log_prob"] == pytest.approx(one["train_log_prob"], abs=1e-9)
+    monkeypatch.setattr(session, "BLOCK", 4)
+    for stop in (1e-9,) * 7:
+        train(compose([*words, "output_dir=parts", f"training.max_minutes={stop}"]))
+    train(compose([*words, "output_dir=parts"]))
+    whole, parts = (weights(find("latest", workdir / o / "runs")) for o in ("4", "parts"))
+    assert equal(whole, parts)
 
 
 # torch warns of its own ways while it compiles

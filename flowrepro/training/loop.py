@@ -152,6 +152,7 @@ def backward(session: Session, stage: Stage, step: int) -> Sums:
     together, batch, alpha = session.together, session.batch(step), stage.alpha_at(step)
     regularizer = session.regularizer if alpha > 0 else session.plain
     log_prob, term = regularizer(session.trained, batch.x, session.probes(step))
+    log_prob = log_prob + batch.dlogp
     # summed over the processes it is the mean over the batch
     loss = (alpha * term - log_prob).mean() * batch.weight
     session.optimizer.zero_grad(set_to_none=True)

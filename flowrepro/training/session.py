@@ -4,7 +4,7 @@ import copy
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
@@ -13,7 +13,7 @@ from flowrepro.config import Config, resolved_dtype
 from flowrepro.data import Data, ImageData
 from flowrepro.errors import CheckpointError, UsageError
 from flowrepro.flows.conv_nets import set_bf16, to_channels_last
-from flowrepro.flows.core import Flow
+from flowrepro.flows.core import Chain, Flow
 from flowrepro.flows.memory import set_backward
 from flowrepro.flows.models import build_for
 from flowrepro.randomness import generator
@@ -34,6 +34,8 @@ OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
 }
 
 STATISTICS_SAMPLES = 10_000
+# steps whose samples pass the frozen layers at once: small layers take hardly longer for 32 batches than for one
+BLOCK = 32
 
 
 @dataclass
@@ -50,11 +52,15 @@ class Counters:
 
 
 class Batch(NamedTuple):
-    """One process's samples of a step, on its device; their weight in the mean over the `size` of all processes."""
+    """One process's samples of a step, on its device; their weight in the mean over the `size` of all processes.
+
+    Where the first layers are frozen x has passed them already, and `dlogp` is theirs.
+    """
 
     x: Tensor
     weight: float
     size: int
+    dlogp: Tensor | float = 0.0
 
 
 class Session:
@@ -87,13 +93,16 @@ class Session:
         self.stage: Stage | None = None
         # of the present stage: walking through all modules at every step would take a quarter of a small step
         self.trained, self.parameters = self.flow, list(self.flow.parameters())
+        self.frozen, self.block = Chain(), dict[int, Batch]()
 
     def enter(self, stage: Stage) -> None:
         """Begin a stage, or come back into the middle of one: freeze the layers that it does not train."""
         self.stage = stage
         for i, layer in enumerate(self.flow.chain):
             layer.requires_grad_(stage.train_layers is None or i in stage.train_layers)
-        self.trained = self.flow if stage.active_layers is None else self.flow.slice(stage.active_layers)
+        first = self._first_trained(stage)
+        self.frozen, self.block = cast(Chain, self.flow.chain[:first]), {}
+        self.trained = Flow(cast(Chain, self.flow.chain[first : stage.active_layers]), self.flow.base)
         if self.config.training.compile:
             self.trained = compiled(self.trained, stage.end - stage.start)
         self.parameters = [p for p in self.flow.parameters() if p.requires_grad]
@@ -113,7 +122,30 @@ class Session:
         if self.averaged is not None:
             self.averaged.chain[index].load_state_dict(layer.state_dict())
 
+    def _first_trained(self, stage: Stage) -> int:
+        """How many layers in front the samples may pass beforehand: none if a penalty or a batch's statistics need them."""
+        first = min(stage.train_layers or (0,))
+        statistics = cast(Chain, self.flow.chain[:first]).keeps_statistics
+        return 0 if stage.alpha > 0 or statistics else first
+
     def batch(self, step: int) -> Batch:
+        """This process's share of a step, past the frozen layers."""
+        if not len(self.frozen) or self.stage is None:
+            return self.drawn(step)
+        if step not in self.block:
+            # the same blocks wherever a run is taken up again: rounding depends on their size
+            first = step - (step - self.stage.start) % BLOCK
+            steps = range(first, min(first + BLOCK, self.stage.end))
+            batches = [self.drawn(s) for s in steps]
+            with torch.no_grad():
+                passed = self.frozen(torch.cat([batch.x for batch in batches]))
+            z, dlogp = (values.split([len(batch.x) for batch in batches]) for values in passed)
+            self.block = {
+                s: b._replace(x=x, dlogp=d) for s, b, x, d in zip(steps, batches, z, dlogp, strict=True)
+            }
+        return self.block[step]
+
+    def drawn(self, step: int) -> Batch:
         """This process's share of a step: of the step's part of the training set, or of new points."""
         if self.data.fresh is None:
             indices = self.batches.at(step)
