@@ -7,7 +7,7 @@ rates, lengths of training and seeds, beside the regularised flow of the same se
 see: when a flow diverges (crosses), loses a factor (low R^2), or its held-out likelihood. Likelihoods are computed with
 the exact log-determinant in float64, whatever the training used.
 
-Costs ten minutes on two cores at cpu scale, one seed.
+Costs 20 minutes on two cores at cpu scale, two seeds.
 """
 
 import copy
