@@ -364,6 +364,14 @@ def problems(config: Config) -> list[str]:
     ]
     if config.training.bf16 and config.training.backward == "invert":
         found.append("training.backward=invert needs exact inverses, which training.bf16=true does not have")
+    if config.training.compile and config.training.backward != "plain":
+        found.append(
+            f"training.compile=true goes with training.backward=plain, not {config.training.backward}"
+        )
+    if takes_images(config.model) and values.get("model.rotation", "permutation") != "permutation":
+        found.append(
+            f"model.rotation={values['model.rotation']} is for vectors; on images RealNVP has permutations"
+        )
     if any(t < 0 for t in config.evaluation.temperatures):
         found.append(f"evaluation.temperatures={config.evaluation.temperatures} must not be negative")
     if config.training.backward != "plain" and values.get("regularizer.alpha"):

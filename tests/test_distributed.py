@@ -25,7 +25,7 @@ from flowrepro.training.session import Session
 
 ROOT = Path(__file__).resolve().parents[1]
 WORDS = [
-    "dataset=cifar10",
+    "dataset=celeba_hq",
     "model=glow",
     "scale=smoke",
     "training.batch_size=33",
@@ -38,12 +38,10 @@ WORDS = [
 
 
 @pytest.fixture(autouse=True)
-def strips(workdir, monkeypatch):
-    """133 training images and 40 others."""
-    lookalikes.strips(workdir / "data", monkeypatch, "CIFAR10/strips", {"test_000": 40, "train_000": 133}, 32)
+def images(workdir, monkeypatch):
+    """133 training images and 14 others."""
+    lookalikes.celeba_hq(workdir / "data", n=147, side=32)
     monkeypatch.setenv("FLOWREPRO_DATA", str(workdir / "data"))
-    # prepared here, where their number is the expected one
-    load_data(compose(WORDS))
 
 
 @contextmanager
@@ -70,10 +68,12 @@ def flow_of(folder: Path) -> dict[str, torch.Tensor]:
 
 
 def test_two_processes_are_one_with_the_same_batch(workdir):
+    # the two go on with what one has begun
+    assert train(compose([*WORDS, "output_dir=two", "training.max_minutes=1e-9"]))["step"] == 1
     with torchrun(*WORDS, "output_dir=two") as process:
         out, err = process.communicate(timeout=250)
     assert process.returncode == 0, err
-    assert out.count("log-likelihood") == 1, "one process speaks"
+    assert "goes on at step 1" in out and out.count("log-likelihood") == 1, "one process speaks"
     train(compose([*WORDS, "output_dir=one"]))
     one, two = flow_of(workdir / "one"), flow_of(workdir / "two")
     assert one.keys() == two.keys()
@@ -105,6 +105,12 @@ def test_all_stop_together_on_sigterm_and_go_on(workdir):
     status = json.loads((run.path / "status.json").read_text())
     assert status["state"] == "interrupted"
     assert load(run.checkpoint("last"))["step"] == status["step"]
+    # from the start on the two were one
+    for _ in range(5):
+        train(compose([*words, "output_dir=alone", "training.max_minutes=1e-9"]))
+    alone = find("latest", workdir / "alone" / "runs").history()
+    for both, one in zip(run.history()[:2], alone[:2], strict=True):
+        assert abs(both["val_log_prob"] - one["val_log_prob"]) < 1e-2
     # a single process goes on where the two stopped
     assert train(compose([*words, "training.max_minutes=0.001"]))["state"] == "paused"
     assert run.status["step"] > status["step"]

@@ -1,7 +1,9 @@
 """torch.compile for the likelihood of flows of many small layers, whose step is mostly overhead."""
 
+import functools
 import os
 import shutil
+import sys
 from collections.abc import Callable
 
 import torch
@@ -11,7 +13,6 @@ from flowrepro.flows.core import Flow
 
 # compiling takes half a minute the first time, and several seconds from the compiler's cache
 WORTH_STEPS = 2000
-COMPILERS = ("g++", "clang++", "c++")
 
 
 class Compiled(Flow):
@@ -21,7 +22,8 @@ class Compiled(Flow):
         super().__init__(flow.chain, flow.base)
         # what was compiled for an earlier flow would be tried first, and the number of tries is limited
         torch.compiler.reset()
-        self._log_prob: Callable[[Tensor], Tensor] = torch.compile(flow.log_prob)
+        # with sizes that may vary, which kernel runs would depend on what came before, and a resumed run would differ
+        self._log_prob: Callable[[Tensor], Tensor] = torch.compile(flow.log_prob, dynamic=False)
 
     def log_prob(self, x: Tensor) -> Tensor:
         return self._log_prob(x)
@@ -29,9 +31,16 @@ class Compiled(Flow):
 
 def compiled(flow: Flow, steps: int) -> Flow:
     """The flow with a compiled log_prob, where so many steps are worth it and there is a compiler; else the flow."""
-    if steps < WORTH_STEPS:
-        return flow
-    if not shutil.which(os.environ.get("CXX", "")) and not any(map(shutil.which, COMPILERS)):
-        print("training.compile=true needs a C++ compiler, and there is none: training goes on without")
-        return flow
-    return Compiled(flow)
+    return Compiled(flow) if steps >= WORTH_STEPS and has_compiler() else flow
+
+
+@functools.cache
+def has_compiler() -> bool:
+    """Whether there is the C++ compiler that torch calls; says so once where there is none."""
+    name = os.environ.get("CXX", "clang++" if sys.platform == "darwin" else "g++")
+    if shutil.which(name):
+        return True
+    print(
+        f"training.compile=true needs the C++ compiler {name}, which is not there: training goes on without"
+    )
+    return False

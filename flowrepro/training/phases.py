@@ -72,7 +72,9 @@ def one_for_each_layer(phase: Phase, chain: Chain) -> list[Phase]:
         return [phase]
     stops = [i + 1 for i, layer in enumerate(chain) if isinstance(layer, AffineCoupling)]
     if not stops:
-        raise UsageError("phases with each_layer need a model of couplings: model=coupling or realnvp")
+        raise UsageError(
+            "phases with each_layer need couplings of vectors: model=coupling, or realnvp without levels"
+        )
     stops[-1] = len(chain)
     return [
         replace(

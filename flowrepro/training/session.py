@@ -135,7 +135,7 @@ class Session:
         if step not in self.block:
             # the same blocks wherever a run is taken up again: rounding depends on their size
             first = step - (step - self.stage.start) % BLOCK
-            steps = range(first, min(first + BLOCK, self.stage.end))
+            steps = range(first, first + BLOCK)
             batches = [self.drawn(s) for s in steps]
             with torch.no_grad():
                 passed = self.frozen(torch.cat([batch.x for batch in batches]))
