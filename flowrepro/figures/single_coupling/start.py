@@ -82,7 +82,7 @@ def _draw_histories(axis: Axes, table: pd.DataFrame, arrays: dict[str, np.ndarra
     low, high = np.percentile(everything[np.isfinite(everything)], [2, 100])
     axis.set(title=TITLES[dataset], xlabel="step", ylabel="held-out log-likelihood (nats)")
     axis.set_ylim(low - 0.1 * (high - low), high + 0.1 * (high - low))
-    axis.legend(fontsize=7, loc="lower right", title="at the end, all seeds", title_fontsize=7)
+    axis.legend(fontsize=7, loc="lower right", title="at the end, all seeds", title_fontsize=7, frameon=True)
 
 
 def _gain(dataset: str, start: str, over: str, name: str) -> Values:
