@@ -207,7 +207,7 @@ CLAIMS = [
         "nats",
         scales=TRAINED,
         why="the best rotation for the next layer alone need not be best for all that follow: on the checkerboard and the "
-        "spirals the lead of the first layers is lost",
+        "8 Gaussians the lead of the first layers is lost",
     ),
     *(
         Claim(
