@@ -171,8 +171,8 @@ def test_a_case_that_sweeps_is_a_case_for_each_value(toy_figure):
     spec.runs = {"sine": ["dataset=sine", "regularizer.alpha=0,1e-4"]}
     assert [(p.case, p.seed) for p in spec.planned("smoke")] == [
         ("sine regularizer.alpha=0", 0),
-        ("sine regularizer.alpha=0", 1),
         ("sine regularizer.alpha=0.0001", 0),
+        ("sine regularizer.alpha=0", 1),
         ("sine regularizer.alpha=0.0001", 1),
     ]
 

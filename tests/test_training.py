@@ -312,7 +312,7 @@ def test_a_phase_for_each_coupling():
     config.phases.sequence[0].each_layer = "together"
     assert [s.train_layers for s in stages(config, chain)] == [tuple(range(n)) for n in (3, 5, 7)]
     assert sum(s.end - s.start for s in stages(config, chain)) == 30
-    with pytest.raises(UsageError, match="model of couplings"):
+    with pytest.raises(UsageError, match="couplings of vectors"):
         stages(config, Chain())
     config.phases.sequence[0].each_layer, config.phases.sequence[0].rotate = None, [9]
     with pytest.raises(UsageError, match=r"rotate=\[9\].*7 layers"):
