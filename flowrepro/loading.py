@@ -56,5 +56,4 @@ def load_flow(run: Run, checkpoint: str) -> Flow:
         raise CheckpointError(
             f"{path} does not fit the model of its config.yaml; use overwrite=true"
         ) from error
-    active = state.get("active_layers")
-    return (flow if active is None else flow.slice(active)).eval().requires_grad_(False)
+    return flow.slice(state.get("active_layers")).eval().requires_grad_(False)

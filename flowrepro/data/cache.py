@@ -52,16 +52,19 @@ def prepared(name: str, source: Source) -> Prepared:
 def prepare(folder: Path, source: Source) -> dict[str, Any]:
     """Write the cache of a source; returns its record, which is written last."""
     remove_leftovers(folder, IDLE_SECONDS)
-    counts = {split: _write(folder, split, source, i) for i, split in enumerate(("train", "val"))}
+    known = source.counts or (None, None)
+    counts = {
+        split: _write(folder, split, source, n) for split, n in zip(("train", "val"), known, strict=True)
+    }
     record = {"made_from": stamp(source), "shape": list(source.shape), "note": source.note, **counts}
     record["fingerprint"] = fingerprint(*(_mapped(folder, split, record) for split in ("train", "val")))
     write_json(folder / RECORD, record)
     return record
 
 
-def _write(folder: Path, split: str, source: Source, index: int) -> int:
+def _write(folder: Path, split: str, source: Source, expected: int | None) -> int:
     """Write one split chunk by chunk and count its images. Raises DataError where some are missing."""
-    n, expected = 0, source.counts[index] if source.counts else None
+    n = 0
     with replacing(folder / f"{split}.u8") as file:
         chunks = _read(source.train() if split == "train" else source.val(), source)
         for chunk in tqdm(chunks, desc=f"preparing {folder.name} {split}", disable=None, leave=False):

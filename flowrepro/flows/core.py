@@ -203,6 +203,6 @@ class Flow(nn.Module):
         """Set what evaluation mode normalises by from the training data (N, D); the flow is in that mode."""
         self.chain.update_statistics(x)
 
-    def slice(self, k: int) -> Flow:
-        """The flow of the first k layers (Center is layer 0), which it shares with this one."""
-        return Flow(cast(Chain, self.chain[:k]), self.base)
+    def slice(self, stop: int | None, start: int = 0) -> Flow:
+        """The flow of the layers before `stop` (Center is layer 0; None: of all), which it shares with this one."""
+        return Flow(cast(Chain, self.chain[start:stop]), self.base)

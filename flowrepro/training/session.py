@@ -4,7 +4,7 @@ import copy
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import partial
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -101,8 +101,8 @@ class Session:
         for i, layer in enumerate(self.flow.chain):
             layer.requires_grad_(stage.train_layers is None or i in stage.train_layers)
         first = self._first_trained(stage)
-        self.frozen, self.block = cast(Chain, self.flow.chain[:first]), {}
-        self.trained = Flow(cast(Chain, self.flow.chain[first : stage.active_layers]), self.flow.base)
+        self.frozen, self.block = self.flow.slice(first).chain, {}
+        self.trained = self.flow.slice(stage.active_layers, first)
         if self.config.training.compile:
             self.trained = compiled(self.trained, stage.end - stage.start)
         self.parameters = [p for p in self.flow.parameters() if p.requires_grad]
@@ -125,8 +125,7 @@ class Session:
     def _first_trained(self, stage: Stage) -> int:
         """How many layers in front the samples may pass beforehand: none if a penalty or a batch's statistics need them."""
         first = min(stage.train_layers or (0,))
-        statistics = cast(Chain, self.flow.chain[:first]).keeps_statistics
-        return 0 if stage.alpha > 0 or statistics else first
+        return 0 if stage.alpha > 0 or self.flow.slice(first).chain.keeps_statistics else first
 
     def batch(self, step: int) -> Batch:
         """This process's share of a step, past the frozen layers."""
@@ -163,7 +162,7 @@ class Session:
 
     def applied(self) -> Flow:
         """The flow that is evaluated, of the layers applied so far."""
-        return self.evaluated if self.active_layers is None else self.evaluated.slice(self.active_layers)
+        return self.evaluated.slice(self.active_layers)
 
     def probes(self, step: int) -> torch.Generator:
         """The source of a step's random probes; every process has its own."""

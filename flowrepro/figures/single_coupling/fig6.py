@@ -26,6 +26,7 @@ from flowrepro.data import Data
 from flowrepro.data.toy import TOYS
 from flowrepro.figures.claims import TRAINED, Claim, Values, at_least, at_most, tested
 from flowrepro.figures.single_coupling.depth import (
+    BATCH,
     METHODS,
     REFERENCE_COLOUR,
     TOLD_APART,
@@ -35,6 +36,7 @@ from flowrepro.figures.single_coupling.depth import (
     reference,
 )
 from flowrepro.flows.core import Flow
+from flowrepro.metrics.likelihood import log_probs
 
 # the grid of the mass check reaches further than what is shown
 REACH, SHOWN_REACH = 8.0, 4.4
@@ -65,10 +67,10 @@ def measure(flow: Flow, data: Data, cells: int, n: int) -> dict[str, Any]:
 @torch.no_grad()
 def outside(flow: Flow, log_density: LogDensity, held_out: torch.Tensor, n: int) -> float:
     """The share of n samples where the data's density is below that of 99.9 % of the data; 0.001 for a perfect flow."""
-    there = torch.cat([log_density(part) for part in held_out.split(4000)])
+    there = log_probs(log_density, held_out, BATCH)
     level = there.quantile(1 - SUPPORT) - 1e-9
     x = flow.sample(n, generator=torch.Generator().manual_seed(SAMPLE_SEED))
-    log_p = torch.cat([log_density(part) for part in x.split(4000)])
+    log_p = log_probs(log_density, x, BATCH)
     # a sample that is not finite is nowhere near the data either
     return float((~(log_p >= level)).double().mean())
 
