@@ -26,16 +26,16 @@ def measure_images(
     flow: Flow, data: ImageData, config: Config, device: str, folder: Path
 ) -> tuple[dict[str, Any], list[str]]:
     """Writes likelihood.csv, layers.csv and samples.npz; returns numbers for measures.json and lines to print."""
+    settings, size = config.evaluation, config.training.eval_batch_size
     table = likelihood_table(flow, data, config, device)
     write_text(folder / "likelihood.csv", table.to_csv(index=False))
     shown, ends = (data.val[:n].to(device) for n in (RECONSTRUCTED, 2 * PAIRS))
-    layers = layer_trace(flow, shown[: config.training.eval_batch_size])
+    layers = layer_trace(flow, shown[:size])
     write_text(folder / "layers.csv", pd.DataFrame(layers).to_csv(index=False))
-    drawn = sample(flow, config.evaluation.n_samples, config.evaluation.temperature, config, device)
-    size = config.training.eval_batch_size
-    returned, ways = in_batches(flow.reconstruct, shown, size), interpolate(flow, ends, size)
+    drawn = sample(flow, settings.n_samples, settings.temperature, config.seed, size, device)
+    returned, ways = in_batches(flow.reconstruct, shown, size), interpolate(flow, ends, PATH, size)
     warm = {
-        f"temperature_{t:g}": sample(flow, GRID, t, config, device) for t in config.evaluation.temperatures
+        f"temperature_{t:g}": sample(flow, GRID, t, config.seed, size, device) for t in settings.temperatures
     }
     pictures = {"samples": drawn, "reconstructed": returned, "interpolated": ways, **warm}
     save_arrays(
@@ -49,8 +49,8 @@ def measure_images(
         "dim": data.dim,
         "padded_dim": data.padded_dim,
         "levels": data.levels,
-        "temperature": config.evaluation.temperature,
-        "temperatures": config.evaluation.temperatures,
+        "temperature": settings.temperature,
+        "temperatures": settings.temperatures,
         **faults(drawn, data.levels),
         "sheets": {name: faults(x, data.levels) for name, x in warm.items()},
         # in grey levels
@@ -62,13 +62,13 @@ def measure_images(
 
 def likelihood_table(flow: Flow, data: ImageData, config: Config, device: str) -> pd.DataFrame:
     """Nats and bits/dim of both sets; on held-out images over several draws of the dequantisation noise."""
-    draws = {"train": 1, "val": config.evaluation.draws}
+    draws, size = {"train": 1, "val": config.evaluation.draws}, config.training.eval_batch_size
     return pd.DataFrame(
         [
             {
                 "model": config.model.name,
                 "split": split,
-                **bits(flow, images, data, draws[split], config, device),
+                **bits(flow, images, data, draws[split], size, device),
             }
             for split, images in data.reported.items()
         ]
@@ -76,10 +76,9 @@ def likelihood_table(flow: Flow, data: ImageData, config: Config, device: str) -
 
 
 def bits(
-    flow: Flow, images: Images, data: ImageData, draws: int, config: Config, device: str
+    flow: Flow, images: Images, data: ImageData, draws: int, size: int, device: str = "cpu"
 ) -> dict[str, Any]:
-    """The row of one set: `bits_se` is over images, `bits_se_draws` over draws of the noise."""
-    size = config.training.eval_batch_size
+    """The row of one set, in batches of `size`: `bits_se` is over images, `bits_se_draws` over draws of the noise."""
     values = torch.stack([log_probs(flow.log_prob, images, size, device, draw) for draw in range(draws)])
     found = summary(values.mean(0))
     means = [bits_per_dim(float(v), data.dim) for v in values.mean(1)]
@@ -93,10 +92,10 @@ def bits(
     }
 
 
-def sample(flow: Flow, n: int, temperature: float, config: Config, device: str) -> Tensor:
-    """n samples (n, C, H, W) in grey levels, on the CPU; not finite ones are kept."""
-    source = generator(config.seed, "samples", temperature, device=device)
-    sizes = [len(part) for part in torch.arange(n).split(config.training.eval_batch_size)]
+def sample(flow: Flow, n: int, temperature: float, seed: int, size: int, device: str = "cpu") -> Tensor:
+    """n samples (n, C, H, W) in grey levels, `size` at once, on the CPU; not finite ones are kept."""
+    source = generator(seed, "samples", temperature, device=device)
+    sizes = [len(part) for part in torch.arange(n).split(size)]
     return torch.cat([flow.sample(k, temperature=temperature, generator=source).cpu() for k in sizes])
 
 
@@ -120,10 +119,10 @@ def in_batches(f: Callable[[Tensor], Tensor], x: Tensor, size: int) -> Tensor:
     return torch.cat([f(part) for part in x.split(size)])
 
 
-def interpolate(flow: Flow, x: Tensor, size: int) -> Tensor:
-    """Images (PAIRS * PATH, C, H, W) on straight lines in latent space between the first and second half of x."""
+def interpolate(flow: Flow, x: Tensor, points: int, size: int) -> Tensor:
+    """Images (n * points, C, H, W) on straight lines in latent space from x (2n, C, H, W), first half to second."""
     left, right = in_batches(flow.latents, x, size).chunk(2)
-    share = torch.linspace(0, 1, PATH, dtype=x.dtype, device=x.device)[:, None]
+    share = torch.linspace(0, 1, points, dtype=x.dtype, device=x.device)[:, None]
     ways = torch.cat([a + share * (b - a) for a, b in zip(left, right, strict=True)])
     return in_batches(flow.chain.inverse, ways, size)
 

@@ -78,7 +78,7 @@ def _image_figures(folder: Path, measures: dict[str, Any], run: Run) -> dict[str
     n, lost, away = (measures[k] for k in ("n_samples", "non_finite_samples", "runaway_samples"))
     finite = f"of {n} samples at temperature {measures['temperature']:g} {lost} not finite, {away} run away"
     error = f"largest error {measures['reconstruction_max']:.1g} of {measures['levels']} grey levels"
-    warm = {f"temperature {t:g}": arrays[f"temperature_{t:g}"] for t in measures["temperatures"]}
+    warm = {_sheet_title(t, measures): arrays[f"temperature_{t:g}"] for t in measures["temperatures"]}
     returned = arrays["reconstructed"]
     return {
         "training": pictures.bits_curves(history, measures["dim"], best, label=text),
@@ -95,6 +95,13 @@ def _image_figures(folder: Path, measures: dict[str, Any], run: Run) -> dict[str
             label=f"{text} · {error}",
         ),
     }
+
+
+def _sheet_title(temperature: float, measures: dict[str, Any]) -> str:
+    """With what is wrong on the sheet: samples that are not finite are black, those that run away are black or white."""
+    faults = measures["sheets"][f"temperature_{temperature:g}"]
+    wrong = faults["non_finite_samples"] + faults["runaway_samples"]
+    return f"temperature {temperature:g}" + (f", {wrong} not finite or run away" if wrong else "")
 
 
 def _history(run: Run) -> tuple[pd.DataFrame, int | None]:

@@ -27,7 +27,7 @@ def test_the_page_tells_all(flowrepro, workdir):
     assert rows[0] == "does not hold" and set(rows[1:]) == {"holds"}
     assert (
         "reduced: not the paper's settings" in html
-        and html.count("No figure of this paper is reproduced yet") == 2
+        and html.count("No figure of this paper is reproduced yet") == 1
     )
     for link in re.findall(r'src="([^"]+)"', html):
         assert (workdir / "outputs/report" / link).resolve().is_file()
