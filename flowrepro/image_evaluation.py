@@ -94,7 +94,7 @@ def bits(
 
 def sample(flow: Flow, n: int, temperature: float, seed: int, size: int, device: str = "cpu") -> Tensor:
     """n samples (n, C, H, W) in grey levels, `size` at once, on the CPU; not finite ones are kept."""
-    source = generator(seed, "samples", temperature, device=device)
+    source, flow = generator(seed, "samples", temperature, device=device), flow.prepared()
     sizes = [len(part) for part in torch.arange(n).split(size)]
     return torch.cat([flow.sample(k, temperature=temperature, generator=source).cpu() for k in sizes])
 

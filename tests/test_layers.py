@@ -110,6 +110,11 @@ class OnImages(Layer):
     def init_from(self, x: Tensor) -> None:
         self.layer.init_from(self.images(x))
 
+    def prepared(self) -> Layer:
+        ready = OnImages(self.layer.prepared(), self.side)
+        ready.shape = self.shape
+        return ready
+
 
 @dataclass(frozen=True)
 class Case:
@@ -221,6 +226,16 @@ def test_inverse_undoes_forward(case: Case, dim: int, seed: int) -> None:
     z, dlogp = layer(x)
     assert z.shape == x.shape and dlogp.shape == (5,)
     close(layer.inverse(z), x, 1e-7)
+
+
+@each_layer
+def test_prepared_is_the_same_map(case: Case) -> None:
+    layer, x = filled(case, 4), case.points(5, 4)
+    z, dlogp = layer(x)
+    ready = layer.prepared()
+    close(ready(x)[0], z)
+    close(ready(x)[1], dlogp)
+    close(ready.inverse(z), x, 1e-7)
 
 
 @each_layer

@@ -1,5 +1,7 @@
 """The convolutional networks inside couplings on images, (B, C, H, W) -> (B, C', H, W)."""
 
+from typing import cast
+
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import conv2d
@@ -34,6 +36,10 @@ class ConvNet(nn.Sequential):
         z: Tensor = last(second(first(x).relu_()).relu_())
         return z
 
+    def prepared(self) -> "ConvNet":
+        """The same network as it is now, with its weights in force computed once; it never multiplies in bfloat16."""
+        return ConvNet(*(cast(Conv, layer).prepared() for layer in self))
+
     @torch.no_grad()
     def init_from(self, x: Tensor) -> None:
         """Normalise what comes out of the convolutions that want it, given inputs (N, C, H, W)."""
@@ -54,6 +60,14 @@ class Conv(nn.Module):
     def effective(self) -> tuple[Tensor, Tensor]:
         """Weight and bias in force."""
         return self.weight, self.bias
+
+    @torch.no_grad()
+    def prepared(self) -> "Conv":
+        """The same convolution as it is now, its weight and bias in force computed once."""
+        weight, bias = self.effective()
+        plain = Conv(weight.clone(), weight.dtype)
+        plain.bias.copy_(bias)
+        return plain
 
     def forward(self, x: Tensor) -> Tensor:
         return conv2d(x, *self.effective(), padding=self.weight.shape[-1] // 2)

@@ -1,5 +1,7 @@
 """Invertible convolutions: a matrix over channels at every pixel, or over the k x k pixels of a patch."""
 
+from __future__ import annotations
+
 from typing import cast
 
 import torch
@@ -96,11 +98,15 @@ class InvertibleConv(Layer):
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         weight, logdet = self.weight()
-        z = over_channels(pixel_unshuffle(x, self.size), weight)
+        z = over_channels(patches(x, self.size), weight)
         return z, (logdet * z[0, 0].numel()).expand(x.shape[0])
 
     def inverse(self, z: Tensor) -> Tensor:
-        return pixel_shuffle(over_channels(z, inverse_of(self.weight()[0])), self.size)
+        return from_patches(over_channels(z, inverse_of(self.weight()[0])), self.size)
+
+    def prepared(self) -> PreparedConv:
+        weight, _ = self.weight()
+        return PreparedConv(self, weight, weight.new_zeros(len(weight)), self.size)
 
 
 class NormedConv(Chain):
@@ -124,6 +130,41 @@ class NormedConv(Chain):
     def inverse(self, z: Tensor) -> Tensor:
         weight, bias, _ = self.affine()
         return over_channels(z - bias[:, None, None], inverse_of(weight))
+
+    def prepared(self) -> PreparedConv:  # type: ignore[override]
+        weight, bias, _ = self.affine()
+        return PreparedConv(self, weight, bias)
+
+
+class PreparedConv(Layer):
+    """A convolution z = W p + b as it is now, with W^-1 and W^-1 b computed once."""
+
+    inverse_weight: Tensor
+    inverse_bias: Tensor
+
+    def __init__(self, layer: Layer, weight: Tensor, bias: Tensor, size: int = 1) -> None:
+        super().__init__()
+        self.layer, self.size = layer, size
+        inverse = inverse_of(weight.detach())
+        self.register_buffer("inverse_weight", inverse, persistent=False)
+        self.register_buffer("inverse_bias", -inverse @ bias.detach(), persistent=False)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        z, dlogp = self.layer(x)
+        return z, dlogp
+
+    def inverse(self, z: Tensor) -> Tensor:
+        return from_patches(over_channels(z, self.inverse_weight, self.inverse_bias), self.size)
+
+
+def patches(x: Tensor, size: int) -> Tensor:
+    """(B, C, H, W) -> (B, C size^2, H / size, W / size)."""
+    return pixel_unshuffle(x, size) if size > 1 else x  # torch copies at size 1 too
+
+
+def from_patches(z: Tensor, size: int) -> Tensor:
+    """The way back."""
+    return pixel_shuffle(z, size) if size > 1 else z
 
 
 def over_channels(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:

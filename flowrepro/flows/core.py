@@ -203,6 +203,10 @@ class Flow(nn.Module):
         """Set what evaluation mode normalises by from the training data (N, D); the flow is in that mode."""
         self.chain.update_statistics(x)
 
+    def prepared(self) -> Flow:
+        """The same flow, as it is now, with what its inverse needs computed once: for sampling in many batches."""
+        return Flow(self.chain.prepared(), self.base)
+
     def slice(self, stop: int | None, start: int = 0) -> Flow:
         """The flow of the layers before `stop` (Center is layer 0; None: of all), which it shares with this one."""
         return Flow(cast(Chain, self.chain[start:stop]), self.base)

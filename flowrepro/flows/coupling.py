@@ -52,7 +52,8 @@ class AffineCoupling(Layer):
         self, passive: int, net: nn.Module, scale: str = "exponential", limit: float | None = None
     ) -> None:
         super().__init__()
-        self.passive, self.log_scale, self.limit = passive, SCALES[scale], limit
+        self.passive, self.scale, self.limit = passive, scale, limit
+        self.log_scale = SCALES[scale]
         self.net: Any = net
 
     @property
@@ -96,6 +97,11 @@ class AffineCoupling(Layer):
     def inverse(self, z: Tensor) -> Tensor:
         passive, active = self.parts(z)
         return torch.cat([passive, self.bounded(active, *self.scale_and_shift(passive))], 1)
+
+    def prepared(self) -> "AffineCoupling":
+        if not hasattr(self.net, "prepared"):
+            return self
+        return type(self)(self.passive, self.net.prepared(), self.scale, self.limit)
 
     def retrace(self, z: Tensor) -> tuple[tuple[Tensor, ...], Tensor, Tensor]:
         # what passes unchanged gives (s, t) once, for the inverse and for the graph

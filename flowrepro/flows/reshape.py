@@ -80,7 +80,7 @@ class MultiScale(Layer):
         super().__init__()
         self.levels: Any = nn.ModuleList(levels)
         self.priors: Any = nn.ModuleList(priors)
-        self.latent_shapes = [tuple(shape) for shape in latent_shapes]
+        self.latent_shapes: list[Shape] = [(c, h, w) for c, h, w in latent_shapes]
 
     @property
     def data_dependent(self) -> bool:
@@ -115,6 +115,9 @@ class MultiScale(Layer):
         ):
             x = level.inverse(torch.cat([x, prior.colour(latent, x)], 1))
         return x
+
+    def prepared(self) -> "MultiScale":
+        return MultiScale([level.prepared() for level in self.levels], self.priors, self.latent_shapes)
 
     def split(self, z: Tensor) -> list[Tensor]:
         """The latents of the levels (B, C, H, W), taken out of the vector (B, D)."""
