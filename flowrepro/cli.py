@@ -139,7 +139,7 @@ def _run_verb(verb: str, overrides: list[str], config_dirs: list[Path], multirun
     elif verb == "evaluate":
         from flowrepro import evaluation
 
-        evaluation.evaluate(config)
+        evaluation.evaluate(config, overrides)
     else:
         from flowrepro import plotting
 

@@ -368,6 +368,17 @@ def problems(config: Config) -> list[str]:
         found.append(
             f"training.compile=true goes with training.backward=plain, not {config.training.backward}"
         )
+    widths = values.get("model.hidden", 1)
+    if any(width <= 0 for width in (widths if isinstance(widths, list) else [widths])):
+        found.append(f"model.hidden={widths} must be positive")
+    if not 0 < values.get("model.margin", 0.1) < 0.5:
+        found.append(f"model.margin={values['model.margin']} must lie between 0 and 0.5")
+    if config.model.name in ("glow", "nf") and config.model.levels < 1:
+        found.append(f"model.levels={config.model.levels} must be positive")
+    if takes_images(config.model) and values.get("model.passive", 1) not in (0, 1):
+        found.append(
+            f"model.passive={values['model.passive']} is for vectors; on images it is half of the channels"
+        )
     if takes_images(config.model) and values.get("model.rotation", "permutation") != "permutation":
         found.append(
             f"model.rotation={values['model.rotation']} is for vectors; on images RealNVP has permutations"

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from flowrepro.analysis.bounds import linear_baseline
 from flowrepro.analysis.components import Components, neighbour_signs
-from flowrepro.config import Config
+from flowrepro.config import Config, EvaluationConfig
 from flowrepro.data import Data, ImageData, load_data
 from flowrepro.errors import UsageError
 from flowrepro.flows.core import Flow
@@ -30,20 +30,22 @@ from flowrepro.training.session import choose_device
 BASELINE_ALPHA = 5e-5  # of linear_systems, where a run has no alpha of its own
 
 
-def evaluate(config: Config) -> None:
+def evaluate(config: Config, overrides: list[str]) -> None:
     """Do what an `evaluate` command line asks for."""
     if config.figure:
         from flowrepro.figures.build import evaluate_figure
 
         evaluate_figure(config)
     elif config.run:
-        evaluate_run(find(config.run, runs_folder(config)), config)
+        evaluate_run(find(config.run, runs_folder(config)), config, overrides)
     else:
         raise UsageError("evaluate needs run=latest, run=<folder> or figure=KEY")
 
 
-def evaluate_run(run: Run, config: Config) -> Path:
+def evaluate_run(run: Run, config: Config, overrides: list[str]) -> Path:
     """Measure one run; the folder of its measures is named by the checkpoint's digest.
+
+    What to measure is said by the run's own `evaluation` keys, and over them by those of the command line.
 
     Writes likelihood.csv (nats and bits/dim with standard errors), samples.npz, measures.json, and components.npz of
     vectors or layers.csv of images.
@@ -60,7 +62,8 @@ def evaluate_run(run: Run, config: Config) -> Path:
     flow = flow.to(device)
     folder = measures_folder(run, which)
     began = time.monotonic()
-    settings = dataclasses.replace(run.config, evaluation=config.evaluation, seed=config.seed)
+    wanted = what_to_measure(run, config, overrides)
+    settings = dataclasses.replace(run.config, evaluation=wanted, seed=config.seed)
     if isinstance(data, ImageData):
         found, told = measure_images(flow, data, settings, device, folder)
     else:
@@ -79,6 +82,13 @@ def evaluate_run(run: Run, config: Config) -> Path:
     print("\n".join(told))
     print(f"measures    {folder}\nnext        flowrepro plot run={run.name}")
     return folder
+
+
+def what_to_measure(run: Run, config: Config, overrides: list[str]) -> EvaluationConfig:
+    """The run's own `evaluation` keys, and over them those that the command line gives."""
+    keys = (word.lstrip("+").partition("=")[0] for word in overrides)
+    given = [key.removeprefix("evaluation.") for key in keys if key.startswith("evaluation.")]
+    return dataclasses.replace(run.config.evaluation, **{k: getattr(config.evaluation, k) for k in given})
 
 
 def measure_vectors(

@@ -121,7 +121,9 @@ def in_batches(f: Callable[[Tensor], Tensor], x: Tensor, size: int) -> Tensor:
 
 def interpolate(flow: Flow, x: Tensor, points: int, size: int) -> Tensor:
     """Images (n * points, C, H, W) on straight lines in latent space from x (2n, C, H, W), first half to second."""
-    left, right = in_batches(flow.latents, x, size).chunk(2)
+    z = in_batches(flow.latents, x, size)
+    pairs = max(1, len(z) // 2)
+    left, right = z[:pairs], z[-pairs:]
     share = torch.linspace(0, 1, points, dtype=x.dtype, device=x.device)[:, None]
     ways = torch.cat([a + share * (b - a) for a, b in zip(left, right, strict=True)])
     return in_batches(flow.chain.inverse, ways, size)

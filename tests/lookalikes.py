@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from flowrepro.data import celeba as faces
 from flowrepro.data import cifar10, files, imagenet32
 from flowrepro.data import strips as strips_of
 
@@ -77,8 +78,9 @@ def strips(
     return images
 
 
-def celeba(root: Path, parts: str, zipped: bool) -> np.ndarray:
+def celeba(root: Path, patch, parts: str, zipped: bool) -> np.ndarray:
     """Aligned JPEGs in a folder or an archive, and the partition file; returns the decoded images."""
+    patch.setattr(faces, "COUNTS", (parts.count("0"), parts.count("2")))
     (root / "celeba").mkdir(parents=True)
     lines, contents = [], {}
     for i, part in enumerate(parts):

@@ -7,6 +7,7 @@ import sys
 import time
 from pathlib import Path
 
+import lookalikes
 import numpy as np
 import pandas as pd
 import pytest
@@ -145,6 +146,36 @@ def test_dry_run_tells_all_and_leaves_nothing(flowrepro, workdir):
         word in answer.out for word in ("parameters", "steps", "time", "memory", "data ", "n_train: 300")
     )
     assert not list(workdir.iterdir())
+
+
+@pytest.mark.parametrize("words", [["model=glow"], ["model=realnvp", "dataset.bits=5", "regularizer=none"]])
+def test_a_dry_run_on_images_prepares_nothing(flowrepro, workdir, monkeypatch, words):
+    lookalikes.celeba_hq(workdir / "data", n=12, side=16)
+    monkeypatch.setenv("FLOWREPRO_DATA", str(workdir / "data"))
+    before = {p.name for p in (workdir / "data").rglob("*")}
+    answer = flowrepro("train", "dataset=celeba_hq", *words, "scale=smoke", "dry_run=true")
+    assert answer.code == 0 and "ms a step" in answer.out, answer.err
+    assert {p.name for p in (workdir / "data").rglob("*")} == before
+    assert [p.name for p in workdir.iterdir()] == ["data"]
+
+
+def test_a_dry_run_fetches_nothing(flowrepro, workdir, monkeypatch):
+    monkeypatch.setenv("FLOWREPRO_DATA", str(workdir / "data"))
+    monkeypatch.setattr("flowrepro.data.files.fetch", lambda name: pytest.fail(f"fetched {name}"))
+    for dataset in ("mnist", "cifar10"):
+        answer = flowrepro(
+            "train", f"dataset={dataset}", "model=glow", "dataset.download=true", "dry_run=true"
+        )
+        assert answer.code == 0 and "will be fetched" in answer.out
+    assert not list(workdir.iterdir())
+
+
+def test_evaluate_takes_the_runs_own_keys_and_those_of_the_command(flowrepro, workdir):
+    flowrepro("train", "dataset=sine", *TINY, "evaluation.n_samples=31", "evaluation.n_components=17")
+    assert flowrepro("evaluate", "run=latest", "evaluation.n_samples=23").code == 0
+    folder = next(workdir.glob("outputs/runs/latest/measures/*"))
+    assert len(np.load(folder / "samples.npz")["samples"]) == 23
+    assert len(np.load(folder / "components.npz")["x"]) == 17
 
 
 def test_a_sweep_gives_a_table_and_a_plot_and_skips_finished_runs(flowrepro, workdir):

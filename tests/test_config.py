@@ -54,6 +54,11 @@ def test_every_key_has_a_line_of_help():
         ("~training.steps=4", "cannot be deleted"),
         ("training.steps=abc", "training.steps"),
         ("training.steps=0", "must be positive"),
+        ("model=glow model.hidden=0", "model.hidden=0 must be positive"),
+        ("model=realnvp model.hidden=[8,-1]", "model.hidden=.* must be positive"),
+        ("model=glow model.levels=0", "model.levels=0 must be positive"),
+        ("model=nf model.margin=0.5", "must lie between 0 and 0.5"),
+        ("model=realnvp model.levels=2 model.passive=3", "is for vectors"),
         ("regularizer.alpha=-1", "must not be negative"),
         ("training.optimizer=sgdd", "adam, adamw, adamax"),
         ("training.lr=[1", "cannot be read"),
@@ -62,7 +67,7 @@ def test_every_key_has_a_line_of_help():
 )
 def test_a_wrong_word_gets_one_helpful_line(word, hint):
     with pytest.raises(UsageError, match="(?s)" + hint.replace("(", r"\(")) as error:
-        compose([word])
+        compose(word.split())
     assert "\n" not in str(error.value)
 
 

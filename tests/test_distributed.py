@@ -21,7 +21,7 @@ from flowrepro.runs.checkpoints import load
 from flowrepro.runs.folder import find
 from flowrepro.training.distributed import World
 from flowrepro.training.loop import train
-from flowrepro.training.session import Session
+from flowrepro.training.session import Session, initial_flow
 
 ROOT = Path(__file__).resolve().parents[1]
 WORDS = [
@@ -77,17 +77,25 @@ def test_two_processes_are_one_with_the_same_batch(workdir):
     train(compose([*WORDS, "output_dir=one"]))
     one, two = flow_of(workdir / "one"), flow_of(workdir / "two")
     assert one.keys() == two.keys()
-    moved = 0.0
     for name, value in one.items():
         torch.testing.assert_close(two[name], value, rtol=1e-3, atol=1e-5, msg=name)
-        moved = max(moved, float(value.double().std(correction=0)))
-    assert moved > 0
+    config = compose(WORDS)
+    start = initial_flow(config, load_data(config)).state_dict()
+    assert max(float((one[name] - value).abs().max()) for name, value in start.items()) > 1e-3
     runs = [p for p in (workdir / "two" / "runs").iterdir() if p.is_dir() and not p.is_symlink()]
     histories = [find("latest", workdir / o / "runs").history() for o in ("one", "two")]
     assert len(runs) == 1 and [len(h) for h in histories] == [4, 4]
     for a, b in zip(*histories, strict=True):
         assert abs(a["val_log_prob"] - b["val_log_prob"]) < 1e-2
         assert a["train_log_prob"] is None or abs(a["train_log_prob"] - b["train_log_prob"]) < 1e-2
+
+
+def test_what_stops_one_process_is_told_once(workdir):
+    with torchrun(*WORDS, "dataset=faces64") as process:
+        out, err = process.communicate(timeout=120)
+    assert process.returncode != 0
+    assert err.count("flowrepro: missing: faces64") == 1 and "a bug in flowrepro" not in err
+    assert err.count("flowrepro: another process of this run has ended") <= 1
 
 
 def test_all_stop_together_on_sigterm_and_go_on(workdir):

@@ -75,8 +75,8 @@ def test_faces64_are_called_a_stand_in(root, monkeypatch):
 
 
 @pytest.mark.parametrize("zipped", [False, True])
-def test_celeba_takes_the_official_parts_and_the_authors_crop(root, zipped):
-    whole = lookalikes.celeba(root, "00120", zipped)
+def test_celeba_takes_the_official_parts_and_the_authors_crop(root, monkeypatch, zipped):
+    whole = lookalikes.celeba(root, monkeypatch, "00120", zipped)
     data = images_of("dataset=celeba")
     assert np.array_equal(data.train.pixels, whole[[0, 1, 4]][:, 52:180:2, 24:152:2])
     assert np.array_equal(data.val.pixels, whole[[3]][:, 52:180:2, 24:152:2])
@@ -114,6 +114,27 @@ def test_celeba_hq_holds_out_a_tenth_and_has_five_bits(root):
     data = images_of("dataset=celeba_hq")
     assert np.array_equal(bytes_of(data), expected) and (len(data.train), len(data.val)) == (18, 2)
     assert data.levels == 32 and int(data.train[:18].max()) == 31
+    assert "a part: 20 of its 30,000 images" in data.source
+
+
+def test_a_cut_list_of_celeba_is_told(root, monkeypatch):
+    lookalikes.celeba(root, monkeypatch, "00222", zipped=False)
+    listed = root / "celeba/list_eval_partition.txt"
+    lines = listed.read_text().splitlines()
+    for content, told in (
+        ("\n".join(lines[:-1]), "2 of 3 images of the val split"),
+        ("1.jpg 12", "not the official"),
+    ):
+        listed.write_text(content)
+        with pytest.raises(DataError, match=told):
+            images_of("dataset=celeba")
+
+
+def test_celeba_hq_is_in_the_order_of_its_numbers(root):
+    expected = lookalikes.celeba_hq(root)
+    for i in range(20):
+        (root / f"celeba_hq/{i:05d}.png").rename(root / f"celeba_hq/{i}.png")
+    assert np.array_equal(bytes_of(images_of("dataset=celeba_hq")), expected)
 
 
 def test_mnist_is_padded_with_black_for_image_flows(root, monkeypatch):
@@ -229,7 +250,7 @@ def test_a_missing_batch_strip_or_image_is_named(root, monkeypatch):
     lookalikes.cifar10_batches(root, monkeypatch)
     (root / "cifar-10-batches-py/data_batch_3").unlink()
     lookalikes.strips(root, monkeypatch, "faces64", {"faces64_000": 2, "faces64_002": 2}, 64)
-    lookalikes.celeba(root, "0022", zipped=False)
+    lookalikes.celeba(root, monkeypatch, "0022", zipped=False)
     (root / "celeba/img_align_celeba/000003.jpg").unlink()
     lookalikes.imagenet32_batches(root, monkeypatch, "oord")
     (root / "imagenet32/train_data_batch_1.npz").unlink()
@@ -245,7 +266,7 @@ def test_a_missing_batch_strip_or_image_is_named(root, monkeypatch):
 
 def test_damaged_files_are_named(root, monkeypatch):
     lookalikes.cifar10_batches(root, monkeypatch)
-    lookalikes.celeba(root, "0022", zipped=True)
+    lookalikes.celeba(root, monkeypatch, "0022", zipped=True)
     lookalikes.imagenet32_batches(root, monkeypatch, "oord")
     lookalikes.celeba_hq(root)
     lookalikes.strips(root, monkeypatch, "faces64", {"faces64_000": 2}, 64)
@@ -334,8 +355,8 @@ def test_real_sets_are_what_they_should_be(real_data, tmp_path, monkeypatch):
     assert (len(faces.train), len(faces.val), faces.shape) == (700, 119, (3, 64, 64))
 
 
-def test_a_flipped_byte_of_an_archive_is_named(root):
-    lookalikes.celeba(root, "0022", zipped=True)
+def test_a_flipped_byte_of_an_archive_is_named(root, monkeypatch):
+    lookalikes.celeba(root, monkeypatch, "0022", zipped=True)
     path = root / "celeba" / "img_align_celeba.zip"
     content = bytearray(path.read_bytes())
     for place in range(200, len(content) // 2, 50):

@@ -68,16 +68,19 @@ class Data:
         return self.train[indices]
 
 
-def load_data(config: Config) -> Data | ImageData:
-    """The data of a run in its dtype, as its model wants them: images or vectors. Raises what these two raise."""
+def load_data(config: Config, trial: bool = False) -> Data | ImageData:
+    """The data of a run in its dtype, as its model wants them: images or vectors. Raises what these two raise.
+
+    With `trial` they may be random ones of the same shape: enough to see what a step costs.
+    """
     dtype = getattr(torch, resolved_dtype(config))
     if takes_images(config.model):
-        return load_images(config.dataset, dtype, config.seed)
-    return load(config.dataset, dtype)
+        return load_images(config.dataset, dtype, config.seed, trial)
+    return load(config.dataset, dtype, trial)
 
 
-def load(config: Any, dtype: torch.dtype) -> Data:
-    """The data set of a ToyConfig, ImageConfig or ArrayConfig.
+def load(config: Any, dtype: torch.dtype, trial: bool = False) -> Data:
+    """The data set of a ToyConfig, ImageConfig or ArrayConfig; with `trial` no cache of images is written.
 
     Raises:
         DataError: missing or damaged, in one line with the way to get it.
@@ -87,7 +90,7 @@ def load(config: Any, dtype: torch.dtype) -> Data:
     if isinstance(config, ArrayConfig):
         train, val = array.load_array(config)
         return _data(config.name, train, val, dtype, source=config.path)
-    return _load_images(config, dtype)
+    return _load_images(config, dtype, trial)
 
 
 def check(config: Any) -> str:
@@ -100,10 +103,9 @@ def check(config: Any) -> str:
         return f"{config.name}: bundled with scikit-learn"
     if config.name not in images.OFFICIAL:
         return f"{config.name}: {source_of(config).note}"
-    absent = [name for name in images.official_names(config) if files.find(name) is None]
-    if absent and not config.download:
+    if absent := [name for name in images.official_names(config) if files.find(name) is None]:
         raise DataError(files.missing(absent[0]))
-    return f"{config.name}: " + (f"{len(absent)} files will be fetched" if absent else "all files are there")
+    return f"{config.name}: all files are there"
 
 
 def _load_toy(config: ToyConfig, dtype: torch.dtype) -> Data:
@@ -130,9 +132,9 @@ def _load_toy(config: ToyConfig, dtype: torch.dtype) -> Data:
     )
 
 
-def _load_images(config: ImageConfig, dtype: torch.dtype) -> Data:
+def _load_images(config: ImageConfig, dtype: torch.dtype, trial: bool) -> Data:
     if config.name not in (*images.OFFICIAL, *images.DIGITS):
-        train, val, shape, note = pixel_vectors(config)
+        train, val, shape, note = pixel_vectors(config, trial)
         return _data(config.name, train, val, dtype, source=note, image_shape=shape, levels=256)
     official = config.name in images.OFFICIAL
     train, val = images.load_official(config) if official else images.load_digits(config.name)

@@ -17,8 +17,10 @@ ALIGNED = (218, 178, 3)
 PARTITION = "celeba/list_eval_partition.txt"
 TRAIN, TEST = "0", "2"
 WAY = "bring the official files (mmlab.ie.cuhk.edu.hk/projects/CelebA.html: Img/img_align_celeba.zip, Eval/)"
+COUNTS = (162_770, 19_962)
 CENTER_SIDE, SIDE = 148, 64
 HQ_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
+HQ_IMAGES = 30_000
 HQ_WAY = "bring the 30,000 images of 1024x1024 or 256x256 pixels as files there"
 
 
@@ -39,13 +41,14 @@ def celeba(config: CelebAConfig) -> Source:
         (SIDE, SIDE, 3),
         lambda: reader(listed(partition, TRAIN)),
         lambda: reader(listed(partition, TEST)),
+        COUNTS,
     )
 
 
 def listed(partition: Path, part: str) -> list[str]:
     """The image names of one part of the official partition. Raises DataError where the file is something else."""
     lines = [line.split() for line in partition.read_text(errors="replace").splitlines() if line.strip()]
-    if not lines or any(len(line) != 2 or line[1] not in "012" for line in lines):
+    if not lines or any(len(line) != 2 or line[1] not in ("0", "1", "2") for line in lines):
         raise DataError(f"{partition} is not the official list of images and parts; {WAY}")
     return [name for name, number in lines if number == part]
 
@@ -98,9 +101,14 @@ CROPS = {"stride2": stride2, "center": center}
 
 
 def celeba_hq() -> Source:
-    """A folder of square images of one size, the last tenth in the order of their names held out (27,000 + 3,000)."""
+    """A folder of square images of one size, the last tenth in the order of their names held out (27,000 + 3,000).
+
+    Fewer than 30,000 are taken too, and called a part. Raises DataError where there are fewer than ten.
+    """
     folder = files.find_folder("celeba_hq")
-    paths = sorted(p for p in folder.iterdir() if p.suffix.lower() in HQ_SUFFIXES) if folder else []
+    found = [p for p in folder.iterdir() if p.suffix.lower() in HQ_SUFFIXES] if folder else []
+    # by number, whether or not there are zeros in front
+    paths = sorted(found, key=lambda p: (len(p.stem), p.stem))
     if len(paths) < 10:
         raise DataError(files.missing("celeba_hq/*.png", HQ_WAY))
     side = len(decode(paths[0], str(paths[0])))
@@ -109,5 +117,6 @@ def celeba_hq() -> Source:
     def read(some: list[Path]) -> Chunks:
         return in_chunks((sized(decode(p, str(p)), shape, str(p)) for p in some), size=8)
 
-    note = f"CelebA-HQ, {side}x{side}"
+    part = "" if len(paths) == HQ_IMAGES else f", a part: {len(paths):,} of its {HQ_IMAGES:,} images"
+    note = f"CelebA-HQ, {side}x{side}{part}"
     return Source(paths, note, shape, lambda: read(paths[:cut]), lambda: read(paths[cut:]))

@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 import torch
+from numpy.lib.stride_tricks import as_strided
 from torch import Tensor
 
 from flowrepro.config import ImageConfig
@@ -22,6 +23,7 @@ from flowrepro.errors import UsageError
 
 DIGIT_LEVELS = 17
 INITIAL_IMAGES = 256
+TRIAL_IMAGES = 1024
 # pixel values in all: they pass through networks of hundreds of channels at once
 INITIAL_VALUES = 2**22
 # 28 is no multiple of 2^3; two black pixels on every side make 32
@@ -88,8 +90,10 @@ class ImageData:
         return self.train.take(indices, draw=1 + epoch)
 
 
-def load_images(config: Any, dtype: torch.dtype, seed: int) -> ImageData:
+def load_images(config: Any, dtype: torch.dtype, seed: int, trial: bool = False) -> ImageData:
     """The dequantised images of an ImageConfig; their noise comes from `seed`.
+
+    With `trial` they are random ones of the same shape: nothing is read, and no cache is written.
 
     Raises:
         DataError: missing or damaged, in one line with the way to get them.
@@ -97,7 +101,9 @@ def load_images(config: Any, dtype: torch.dtype, seed: int) -> ImageData:
     """
     if not isinstance(config, ImageConfig):
         raise UsageError(f"dataset={config.name} has no images, which this model wants; try dataset=digits")
-    train, val, note, digest = _digits(config) if config.name in images.DIGITS else _cached(config)
+    train, val, note, digest = (
+        _digits(config) if config.name in images.DIGITS else _random(config) if trial else _cached(config)
+    )
     step = 2 ** (8 - config.bits)
     levels = DIGIT_LEVELS if config.name in images.DIGITS else 256 // step
     border = BORDERS.get(train.shape[1], 0)
@@ -111,9 +117,11 @@ def load_images(config: Any, dtype: torch.dtype, seed: int) -> ImageData:
     return ImageData(config.name, *told, source, kept)
 
 
-def pixel_vectors(config: ImageConfig) -> tuple[np.ndarray, np.ndarray, tuple[int, ...], str]:
+def pixel_vectors(
+    config: ImageConfig, trial: bool = False
+) -> tuple[np.ndarray, np.ndarray, tuple[int, ...], str]:
     """Training and held-out images as vectors in [0, 1], (n, H W C); their shape (H, W, C); what they are."""
-    train, val, note, _ = _cached(config)
+    train, val, note, _ = _random(config) if trial else _cached(config)
     shape, train, val = train.shape[1:], train[: config.n_train], val[: config.n_val]
     return (
         train.reshape(len(train), -1) / 255,
@@ -134,6 +142,13 @@ def _cached(config: ImageConfig) -> tuple[np.ndarray, np.ndarray, str, str]:
     crop = getattr(config, "crop", "")
     found: Prepared = prepared(f"{config.name}-{crop}" if crop else config.name, source)
     return found.train, found.val, source.note, found.fingerprint
+
+
+def _random(config: ImageConfig) -> tuple[np.ndarray, np.ndarray, str, str]:
+    """A random image in the place of every one of a set that is there; they share its memory."""
+    image = np.random.default_rng(0).integers(0, 256, source_of(config).shape, np.uint8)
+    pixels = as_strided(image, (TRIAL_IMAGES, *image.shape), (0, *image.strides))
+    return pixels, pixels[:1], "random", ""
 
 
 def _digits(config: ImageConfig) -> tuple[np.ndarray, np.ndarray, str, str]:

@@ -58,7 +58,8 @@ def _images(folder: Path) -> Layout | None:
 
 def _batches(folder: Path) -> Layout:
     """The layout of npz batches. Raises DataError where a file is missing."""
-    train = sorted(folder.glob("train_data_batch_*.npz"), key=lambda p: int(p.stem.rpartition("_")[2]))
+    # by number; what has another name is in the place of one that is missing
+    train = sorted(folder.glob("train_data_batch_*.npz"), key=lambda p: (len(p.stem), p.stem))
     val = folder / "val_data.npz"
     for number, path in enumerate(train or [folder / "none"], 1):
         expected = folder / f"train_data_batch_{number}.npz"

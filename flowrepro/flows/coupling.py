@@ -45,7 +45,8 @@ class AffineCoupling(Layer):
         net: maps the passive part to raw scale and shift, stacked along dimension 1.
         scale: a name of `SCALES`, from the net's raw output to the log-scale s.
         limit: the inverse saturates at +- limit, and takes no scale for smaller than 1 / limit. A floor of each scale
-            alone would not do: a hundred couplings that all divide by 0.05 leave the range of float32.
+            alone would not do: a hundred couplings that all divide by 0.05 leave the range of float32, and so do
+            the matrices between them, which reach the passive part too.
     """
 
     def __init__(
@@ -96,6 +97,8 @@ class AffineCoupling(Layer):
 
     def inverse(self, z: Tensor) -> Tensor:
         passive, active = self.parts(z)
+        if self.limit is not None:
+            passive = passive.clamp(-self.limit, self.limit)
         return torch.cat([passive, self.bounded(active, *self.scale_and_shift(passive))], 1)
 
     def prepared(self) -> "AffineCoupling":

@@ -1,7 +1,8 @@
 """Data-parallel training of one run under torchrun: every process takes its share of each batch, gradients are summed.
 
 All processes hold the same weights and do the same, so that the run's folder, which the first one alone writes, is that
-of a single process with the same batch. Without torchrun there is a world of one, and nothing is exchanged.
+of a single process with the same batch (but for the random probes of a Tikhonov term, which each process draws itself).
+Without torchrun there is a world of one, and nothing is exchanged.
 """
 
 import os
@@ -18,6 +19,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from flowrepro.config import Config
+from flowrepro.errors import FlowreproError, Stopped
 from flowrepro.runs.folder import Run, claimed
 
 # the first process may prepare a large data set while the others wait
@@ -51,7 +53,8 @@ class World:
         if self.size == 1 or not gradients:
             return
         flat = torch.cat([g.flatten() for g in gradients])
-        dist.all_reduce(flat)
+        with exchange():
+            dist.all_reduce(flat)
         for gradient, total in zip(gradients, flat.split([g.numel() for g in gradients]), strict=True):
             gradient.copy_(total.view_as(gradient))
 
@@ -60,7 +63,8 @@ class World:
         if self.size == 1:
             return [float(n) for n in numbers]
         values = torch.stack([n.double() for n in numbers])
-        dist.all_reduce(values)
+        with exchange():
+            dist.all_reduce(values)
         return [float(v) for v in values]
 
     def agree(self, number: int) -> int:
@@ -68,23 +72,25 @@ class World:
         if self.size == 1:
             return number
         value = torch.tensor(number, device=self.device)
-        dist.all_reduce(value, dist.ReduceOp.MAX)
+        with exchange():
+            dist.all_reduce(value, dist.ReduceOp.MAX)
         return int(value)
 
     def align(self, module: nn.Module) -> None:
         """Give all processes the parameters and buffers of the first, initialisation by data included."""
         if self.size > 1:
             for tensor in module.state_dict().values():
-                dist.broadcast(tensor, 0)
+                with exchange():
+                    dist.broadcast(tensor, 0)
 
     @contextmanager
     def in_turn(self) -> Iterator[None]:
         """The first process goes ahead and the others follow: files are prepared once."""
         if self.size > 1 and not self.first:
-            dist.barrier()
+            barrier()
         yield
         if self.size > 1 and self.first:
-            dist.barrier()
+            barrier()
 
 
 @contextmanager
@@ -100,8 +106,26 @@ def world(device: str) -> Iterator[World]:
     try:
         with _quiet(dist.get_rank() > 0):
             yield World(dist.get_rank(), size, device)
-    finally:
+    except Stopped:  # all at once
         dist.destroy_process_group()
+        raise
+    # after any other error the others may still wait, and this process must not wait for them
+    dist.destroy_process_group()
+
+
+@contextmanager
+def exchange() -> Iterator[None]:
+    """Where an exchange between the processes fails, that is told in one line: the cause stands in another one's."""
+    try:
+        yield
+    except RuntimeError as error:
+        raise FlowreproError("another process of this run has ended; its own message says why") from error
+
+
+def barrier() -> None:
+    """Wait for the other processes."""
+    with exchange():
+        dist.barrier()
 
 
 @contextmanager
@@ -128,14 +152,16 @@ def claimed_together(config: Config, together: World) -> Iterator[Run]:
 
 def _tell(path: Path, together: World) -> None:
     if together.size > 1:
-        dist.broadcast_object_list([str(path.resolve())])
+        with exchange():
+            dist.broadcast_object_list([str(path.resolve())])
         # nothing is written before the others have their copy
-        dist.barrier()
+        barrier()
 
 
 def _heard() -> Path:
     told: list[str] = [""]
-    dist.broadcast_object_list(told)
+    with exchange():
+        dist.broadcast_object_list(told)
     return Path(told[0])
 
 
@@ -148,5 +174,5 @@ def _copy(path: Path, folder: Path) -> Run:
             shutil.copy(file, run.path / file.name)
     for file in path.glob("checkpoints/*"):
         (run.path / "checkpoints" / file.name).symlink_to(file)
-    dist.barrier()
+    barrier()
     return run

@@ -83,7 +83,7 @@ def _steps(run: Run, session: Session, request: StopRequest) -> None:
     began = saved = beaten = time.monotonic()
     run.set_status("running", step=counters.step, steps=config.training.steps)
     session.flow.train()
-    if counters.step == 0:
+    if not run.checkpoint("last").exists():
         _validate(run, session, progress, plan[0])
         session.save(run, "last")
     try:
@@ -264,9 +264,11 @@ def _told(run: Run, config: Config) -> dict[str, Any]:
     if status.get("state") == "paused":
         print(f"paused at step {status['step']}/{status['steps']} by training.max_minutes: {_go_on()}")
     elif result:
+        some = config.training.validate_samples
+        on = f", on the first {some:,}" if some else ""
         print(
             f"log-likelihood  train {result['train_log_prob']:.4f}  validation {result['val_log_prob']:.4f} "
-            f"± {result['val_se']:.2g} nats  (best {result['best_val_log_prob']:.4f} at step {result['best_step']})"
+            f"± {result['val_se']:.2g} nats  (best {result['best_val_log_prob']:.4f} at step {result['best_step']}{on})"
         )
         if takes_images(config.model):
             train, val = result["train_bits_per_dim"], result["val_bits_per_dim"]

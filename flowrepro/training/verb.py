@@ -1,6 +1,7 @@
 """`flowrepro train`: one run, a figure's runs, or a dry run."""
 
 import time
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -71,21 +72,26 @@ def dry_run(config: Config) -> None:
     device = choose_device(config)
     print(OmegaConf.to_yaml(OmegaConf.create(to_tree(config))), end="")
     print(f"run        {run_name(config)}")
+    if download := getattr(config.dataset, "download", False):
+        config = replace(config, dataset=replace(config.dataset, download=False))
     try:
         print(f"data       {check(config.dataset)}")
     except DataError as error:
-        print(f"data       NOT THERE: {error}")
+        told = (
+            "will be fetched; what a step costs can be told afterwards" if download else f"NOT THERE: {error}"
+        )
+        print(f"data       {told}")
         return
     for line in _costs(config, device):
         print(line)
 
 
 def _costs(config: Config, device: str, trial_steps: int = 3) -> list[str]:
-    """Parameters, steps, and time and memory from a few steps on the real data."""
+    """Parameters, steps, and time and memory from a few steps."""
     from flowrepro.data import load_data
     from flowrepro.training.session import Session
 
-    session = Session(config, load_data(config), device)
+    session = Session(config, load_data(config, trial=True), device)
     # of layers that are added one by one, half are there on average
     stage = session.plan[len(session.plan) // 2]
     session.enter(stage)
