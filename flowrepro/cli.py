@@ -143,7 +143,7 @@ def _run_verb(verb: str, overrides: list[str], config_dirs: list[Path], multirun
     else:
         from flowrepro import plotting
 
-        plotting.plot(config)
+        plotting.plot(config, overrides)
     return 0
 
 

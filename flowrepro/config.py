@@ -375,6 +375,12 @@ def problems(config: Config) -> list[str]:
         found.append(f"model.margin={values['model.margin']} must lie between 0 and 0.5")
     if config.model.name in ("glow", "nf") and config.model.levels < 1:
         found.append(f"model.levels={config.model.levels} must be positive")
+    if (
+        takes_images(config.model)
+        and isinstance(widths, list)
+        and (len(widths) != 2 or len(set(widths)) != 1)
+    ):
+        found.append(f"model.hidden={widths}: on images there are two hidden layers of one width")
     if takes_images(config.model) and values.get("model.passive", 1) not in (0, 1):
         found.append(
             f"model.passive={values['model.passive']} is for vectors; on images it is half of the channels"

@@ -55,14 +55,14 @@ def evaluate_run(run: Run, config: Config, overrides: list[str]) -> Path:
         DataError: the data are not those of the training.
     """
     device = choose_device(config)
-    which = config.evaluation.checkpoint
+    wanted = what_to_measure(run, config, overrides)
+    which = wanted.checkpoint
     flow = load_flow(run, which)
     data = load_data(run.config)
     check_data(run, data.fingerprint)
     flow = flow.to(device)
     folder = measures_folder(run, which)
     began = time.monotonic()
-    wanted = what_to_measure(run, config, overrides)
     settings = dataclasses.replace(run.config, evaluation=wanted, seed=config.seed)
     if isinstance(data, ImageData):
         found, told = measure_images(flow, data, settings, device, folder)

@@ -100,16 +100,17 @@ def sample(flow: Flow, n: int, temperature: float, seed: int, size: int, device:
 
 
 def faults(drawn: Tensor, levels: int) -> dict[str, int]:
-    """How many samples (n, C, H, W) there are, are not finite, and run away: leave the grey levels by all their range.
+    """How many samples (n, C, H, W) there are, are not finite, or run away: leave the grey levels by all their range.
 
     Behind a logit (model=nf) none can: there what runs away is black or white.
     """
     values = drawn.flatten(1)
-    away = values.isfinite() & ((values < -levels) | (values > 2 * levels))
+    finite = values.isfinite().all(1)
+    away = ((values < -levels) | (values > 2 * levels)).any(1)
     return {
         "n_samples": len(values),
-        "non_finite_samples": int((~values.isfinite().all(1)).sum()),
-        "runaway_samples": int(away.any(1).sum()),
+        "non_finite_samples": int((~finite).sum()),
+        "runaway_samples": int((finite & away).sum()),
     }
 
 

@@ -10,31 +10,32 @@ from matplotlib.figure import Figure
 
 from flowrepro.config import Config
 from flowrepro.errors import UsageError
-from flowrepro.evaluation import measures_folder
+from flowrepro.evaluation import measures_folder, what_to_measure
 from flowrepro.figures import runs as pictures
 from flowrepro.figures.style import save
 from flowrepro.runs.folder import Run, find, runs_folder
 
 
-def plot(config: Config) -> None:
+def plot(config: Config, overrides: list[str]) -> None:
     """Do what a `plot` command line asks for."""
     if config.figure:
         from flowrepro.figures.build import plot_figure
 
         plot_figure(config)
     elif config.run:
-        plot_run(find(config.run, runs_folder(config)), config)
+        run = find(config.run, runs_folder(config))
+        plot_run(run, what_to_measure(run, config, overrides).checkpoint)
     else:
         raise UsageError("plot needs run=latest, run=<folder>, figure=KEY or figure=all")
 
 
-def plot_run(run: Run, config: Config) -> None:
-    """Training curves, layers, samples and components of a run, in its `plots/` folder.
+def plot_run(run: Run, checkpoint: str) -> None:
+    """Training curves, layers, samples and components of a run, in its `plots/` folder; of its best or last checkpoint.
 
     Raises:
         UsageError: the run was not evaluated; the message has the command.
     """
-    folder = measures_folder(run, config.evaluation.checkpoint)
+    folder = measures_folder(run, checkpoint)
     if not (folder / "measures.json").exists():
         raise UsageError(
             f"{run.name} has no measures of this checkpoint; first: flowrepro evaluate run={run.name}"

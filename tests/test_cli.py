@@ -160,14 +160,19 @@ def test_a_dry_run_on_images_prepares_nothing(flowrepro, workdir, monkeypatch, w
 
 
 def test_a_dry_run_fetches_nothing(flowrepro, workdir, monkeypatch):
+    lookalikes.strips(workdir / "data", monkeypatch, "CIFAR10/strips", {"test_000": 2, "train_000": 4}, 32)
     monkeypatch.setenv("FLOWREPRO_DATA", str(workdir / "data"))
     monkeypatch.setattr("flowrepro.data.files.fetch", lambda name: pytest.fail(f"fetched {name}"))
-    for dataset in ("mnist", "cifar10"):
+    for dataset, told in (
+        ("mnist", "to be fetched: MNIST"),
+        ("cifar10", "to be fetched: CIFAR10/cifar-10-python.tar.gz"),
+        ("celeba", "NOT THERE"),
+    ):
         answer = flowrepro(
             "train", f"dataset={dataset}", "model=glow", "dataset.download=true", "dry_run=true"
         )
-        assert answer.code == 0 and "will be fetched" in answer.out
-    assert not list(workdir.iterdir())
+        assert answer.code == 0 and told in answer.out and "ms a step" not in answer.out
+    assert [p.name for p in workdir.iterdir()] == ["data"]
 
 
 def test_evaluate_takes_the_runs_own_keys_and_those_of_the_command(flowrepro, workdir):

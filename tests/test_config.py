@@ -57,6 +57,7 @@ def test_every_key_has_a_line_of_help():
         ("model=glow model.hidden=0", "model.hidden=0 must be positive"),
         ("model=realnvp model.hidden=[8,-1]", "model.hidden=.* must be positive"),
         ("model=glow model.levels=0", "model.levels=0 must be positive"),
+        ("model=realnvp model.levels=2 model.hidden=[8]", "two hidden layers of one width"),
         ("model=nf model.margin=0.5", "must lie between 0 and 0.5"),
         ("model=realnvp model.levels=2 model.passive=3", "is for vectors"),
         ("regularizer.alpha=-1", "must not be negative"),

@@ -22,7 +22,7 @@ from flowrepro.flows.models import build_for
 from flowrepro.flows.norm import ActNorm
 from flowrepro.flows.preprocess import Logit, Rescale
 from flowrepro.flows.reshape import MultiScale, SplitPrior, Squeeze, latent_shapes
-from flowrepro.image_evaluation import bits, interpolate
+from flowrepro.image_evaluation import bits, faults, interpolate
 from flowrepro.metrics.likelihood import bits_per_dim, log_probs, summary
 
 CONFIGS = {
@@ -109,6 +109,15 @@ def test_bits_per_dim_are_the_same_whatever_the_batch(name: str) -> None:
         for size in (1, 4, 23)
     ]
     assert max(found) - min(found) < 1e-5
+
+
+def test_a_faulty_sample_is_counted_once() -> None:
+    drawn = grey(5, seed=1)
+    drawn[0, 0, 0, :2] = torch.tensor([math.inf, 1e6])
+    drawn[1, 0, 0, 0] = math.nan
+    drawn[2, 0, 0, :2] = torch.tensor([-257.0, 513.0])
+    drawn[3, 0, 0, 0] = 511.0
+    assert faults(drawn, 256) == {"n_samples": 5, "non_finite_samples": 2, "runaway_samples": 1}
 
 
 @pytest.mark.parametrize("n", [1, 2, 7])

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from flowrepro.config import ArrayConfig, Config, ImageConfig, ToyConfig, resolved_dtype, takes_images
-from flowrepro.data import array, files, images
+from flowrepro.data import array, cifar10, files, images
 from flowrepro.data.image_sets import ImageData, load_images, pixel_vectors, source_of
 from flowrepro.data.toy import TOYS
 from flowrepro.errors import DataError
@@ -68,10 +68,10 @@ class Data:
         return self.train[indices]
 
 
-def load_data(config: Config, trial: bool = False) -> Data | ImageData:
+def load_data(config: Config, trial: int = 0) -> Data | ImageData:
     """The data of a run in its dtype, as its model wants them: images or vectors. Raises what these two raise.
 
-    With `trial` they may be random ones of the same shape: enough to see what a step costs.
+    `trial` is a number of training samples that is enough to see what a step costs: they may be random ones.
     """
     dtype = getattr(torch, resolved_dtype(config))
     if takes_images(config.model):
@@ -79,7 +79,7 @@ def load_data(config: Config, trial: bool = False) -> Data | ImageData:
     return load(config.dataset, dtype, trial)
 
 
-def load(config: Any, dtype: torch.dtype, trial: bool = False) -> Data:
+def load(config: Any, dtype: torch.dtype, trial: int = 0) -> Data:
     """The data set of a ToyConfig, ImageConfig or ArrayConfig; with `trial` no cache of images is written.
 
     Raises:
@@ -94,18 +94,31 @@ def load(config: Any, dtype: torch.dtype, trial: bool = False) -> Data:
 
 
 def check(config: Any) -> str:
-    """One line on whether the data are there, without reading them whole. Raises DataError where they are not."""
+    """One line on whether the data are there, without reading them whole, and without fetching any.
+
+    Raises:
+        DataError: they are not there and not to be fetched, or damaged.
+    """
     if isinstance(config, ToyConfig):
         return f"{config.name}: {config.n_train} + {config.n_val} points are sampled"
     if isinstance(config, ArrayConfig):
         return f"{config.path}: {array.read(config).shape}"
     if config.name in images.DIGITS:
         return f"{config.name}: bundled with scikit-learn"
+    if absent := to_fetch(config):
+        return f"{config.name}: to be fetched: {', '.join(absent)}"
     if config.name not in images.OFFICIAL:
         return f"{config.name}: {source_of(config).note}"
-    if absent := [name for name in images.official_names(config) if files.find(name) is None]:
+    if absent := images.absent(config):
         raise DataError(files.missing(absent[0]))
     return f"{config.name}: all files are there"
+
+
+def to_fetch(config: Any) -> list[str]:
+    """The official files that a run would fetch first."""
+    if not getattr(config, "download", False):
+        return []
+    return images.absent(config) if config.name in images.OFFICIAL else cifar10.absent(config)
 
 
 def _load_toy(config: ToyConfig, dtype: torch.dtype) -> Data:
@@ -132,7 +145,7 @@ def _load_toy(config: ToyConfig, dtype: torch.dtype) -> Data:
     )
 
 
-def _load_images(config: ImageConfig, dtype: torch.dtype, trial: bool) -> Data:
+def _load_images(config: ImageConfig, dtype: torch.dtype, trial: int) -> Data:
     if config.name not in (*images.OFFICIAL, *images.DIGITS):
         train, val, shape, note = pixel_vectors(config, trial)
         return _data(config.name, train, val, dtype, source=note, image_shape=shape, levels=256)

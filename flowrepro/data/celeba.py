@@ -101,7 +101,7 @@ CROPS = {"stride2": stride2, "center": center}
 
 
 def celeba_hq() -> Source:
-    """A folder of square images of one size, the last tenth in the order of their names held out (27,000 + 3,000).
+    """A folder of square images of one size, the last tenth in the order of their numbers held out (27,000 + 3,000).
 
     Fewer than 30,000 are taken too, and called a part. Raises DataError where there are fewer than ten.
     """
@@ -117,6 +117,6 @@ def celeba_hq() -> Source:
     def read(some: list[Path]) -> Chunks:
         return in_chunks((sized(decode(p, str(p)), shape, str(p)) for p in some), size=8)
 
-    part = "" if len(paths) == HQ_IMAGES else f", a part: {len(paths):,} of its {HQ_IMAGES:,} images"
+    part = "" if len(paths) >= HQ_IMAGES else f", a part: {len(paths):,} of its {HQ_IMAGES:,} images"
     note = f"CelebA-HQ, {side}x{side}{part}"
     return Source(paths, note, shape, lambda: read(paths[:cut]), lambda: read(paths[cut:]))

@@ -23,7 +23,6 @@ from flowrepro.errors import UsageError
 
 DIGIT_LEVELS = 17
 INITIAL_IMAGES = 256
-TRIAL_IMAGES = 1024
 # pixel values in all: they pass through networks of hundreds of channels at once
 INITIAL_VALUES = 2**22
 # 28 is no multiple of 2^3; two black pixels on every side make 32
@@ -90,10 +89,10 @@ class ImageData:
         return self.train.take(indices, draw=1 + epoch)
 
 
-def load_images(config: Any, dtype: torch.dtype, seed: int, trial: bool = False) -> ImageData:
+def load_images(config: Any, dtype: torch.dtype, seed: int, trial: int = 0) -> ImageData:
     """The dequantised images of an ImageConfig; their noise comes from `seed`.
 
-    With `trial` they are random ones of the same shape: nothing is read, and no cache is written.
+    With `trial` they are so many random ones of the same shape, but for bundled sets: no cache is read or written.
 
     Raises:
         DataError: missing or damaged, in one line with the way to get them.
@@ -102,7 +101,11 @@ def load_images(config: Any, dtype: torch.dtype, seed: int, trial: bool = False)
     if not isinstance(config, ImageConfig):
         raise UsageError(f"dataset={config.name} has no images, which this model wants; try dataset=digits")
     train, val, note, digest = (
-        _digits(config) if config.name in images.DIGITS else _random(config) if trial else _cached(config)
+        _digits(config)
+        if config.name in images.DIGITS
+        else _random(config, trial)
+        if trial
+        else _cached(config)
     )
     step = 2 ** (8 - config.bits)
     levels = DIGIT_LEVELS if config.name in images.DIGITS else 256 // step
@@ -117,11 +120,9 @@ def load_images(config: Any, dtype: torch.dtype, seed: int, trial: bool = False)
     return ImageData(config.name, *told, source, kept)
 
 
-def pixel_vectors(
-    config: ImageConfig, trial: bool = False
-) -> tuple[np.ndarray, np.ndarray, tuple[int, ...], str]:
+def pixel_vectors(config: ImageConfig, trial: int = 0) -> tuple[np.ndarray, np.ndarray, tuple[int, ...], str]:
     """Training and held-out images as vectors in [0, 1], (n, H W C); their shape (H, W, C); what they are."""
-    train, val, note, _ = _random(config) if trial else _cached(config)
+    train, val, note, _ = _random(config, trial) if trial else _cached(config)
     shape, train, val = train.shape[1:], train[: config.n_train], val[: config.n_val]
     return (
         train.reshape(len(train), -1) / 255,
@@ -144,10 +145,10 @@ def _cached(config: ImageConfig) -> tuple[np.ndarray, np.ndarray, str, str]:
     return found.train, found.val, source.note, found.fingerprint
 
 
-def _random(config: ImageConfig) -> tuple[np.ndarray, np.ndarray, str, str]:
+def _random(config: ImageConfig, n: int) -> tuple[np.ndarray, np.ndarray, str, str]:
     """A random image in the place of every one of a set that is there; they share its memory."""
     image = np.random.default_rng(0).integers(0, 256, source_of(config).shape, np.uint8)
-    pixels = as_strided(image, (TRIAL_IMAGES, *image.shape), (0, *image.strides))
+    pixels = as_strided(image, (n, *image.shape), (0, *image.strides))
     return pixels, pixels[:1], "random", ""
 
 

@@ -75,6 +75,11 @@ def official_source(config: ImageConfig) -> Source:
     return Source([p for p in paths if p], f"{config.name}, the official files", (28, 28, 1), train, val)
 
 
+def absent(config: ImageConfig) -> list[str]:
+    """Those of the official files of a set that are not there."""
+    return [name for name in official_names(config) if files.find(name) is None]
+
+
 def official_names(config: ImageConfig) -> list[str]:
     """The official files of a set, as they are called in the data folder."""
     return [name for name in files.DIGESTS if name.startswith(OFFICIAL[config.name] + "/")]

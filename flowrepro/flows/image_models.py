@@ -86,8 +86,6 @@ def realnvp(
     config: RealNVPConfig, shape: Shape, grey_levels: int, generator: torch.Generator, dtype: torch.dtype
 ) -> list[Layer]:
     """RealNVP at several scales: channel-wise couplings with permutations, ActNorm in the place of batch norm."""
-    if len(config.hidden) != 2 or len(set(config.hidden)) != 1:
-        raise UsageError(f"model.hidden={config.hidden}: on images there are two hidden layers of one width")
 
     def step(channels: int) -> list[Layer]:
         passive, active = channels // 2, channels - channels // 2

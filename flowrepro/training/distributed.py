@@ -19,7 +19,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from flowrepro.config import Config
-from flowrepro.errors import FlowreproError, Stopped
+from flowrepro.errors import Diverged, FlowreproError, Stopped
 from flowrepro.runs.folder import Run, claimed
 
 # the first process may prepare a large data set while the others wait
@@ -102,11 +102,13 @@ def world(device: str) -> Iterator[World]:
         return
     if device == "cuda":
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
+    if dist.is_initialized():  # left by a run before this one, of which all processes told an error
+        dist.destroy_process_group()
     dist.init_process_group("nccl" if device == "cuda" else "gloo", timeout=PATIENCE)
     try:
         with _quiet(dist.get_rank() > 0):
             yield World(dist.get_rank(), size, device)
-    except Stopped:  # all at once
+    except (Stopped, Diverged):  # all at once
         dist.destroy_process_group()
         raise
     # after any other error the others may still wait, and this process must not wait for them
@@ -115,11 +117,14 @@ def world(device: str) -> Iterator[World]:
 
 @contextmanager
 def exchange() -> Iterator[None]:
-    """Where an exchange between the processes fails, that is told in one line: the cause stands in another one's."""
+    """An exchange between the processes that fails is told in one line: most often the cause is another one's."""
     try:
         yield
     except RuntimeError as error:
-        raise FlowreproError("another process of this run has ended; its own message says why") from error
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise FlowreproError(
+            f"another process of this run has ended, and its own message says why, or cannot be reached ({reason})"
+        ) from error
 
 
 def barrier() -> None:

@@ -228,13 +228,17 @@ def _finish(run: Run, session: Session) -> None:
     config, counters = session.config, session.counters
     if counters.step < config.training.steps:
         return
-    result: dict[str, Any] = {"best_val_log_prob": counters.best, "best_step": counters.best_step}
+    result: dict[str, Any] = {
+        "best_val_log_prob": counters.best,
+        "best_step": counters.best_step,
+        "best_of": len(session.data.validation(config.training.validate_samples)),
+    }
     for split, x in session.data.reported.items():
         values = log_probs(
             session.applied().eval().log_prob, x, config.training.eval_batch_size, session.device
         )
         found = summary(values)
-        result |= {f"{split}_log_prob": found["log_prob"], f"{split}_se": found["se"]}
+        result |= {f"{split}_{name}": found[name] for name in ("n", "log_prob", "se")}
         result[f"{split}_bits_per_dim"] = bits_per_dim(found["log_prob"], session.data.dim)
     result["minutes"] = round(counters.seconds / 60, 2)
     run.set_status("completed", step=counters.step, steps=config.training.steps, result=result)
@@ -264,8 +268,12 @@ def _told(run: Run, config: Config) -> dict[str, Any]:
     if status.get("state") == "paused":
         print(f"paused at step {status['step']}/{status['steps']} by training.max_minutes: {_go_on()}")
     elif result:
-        some = config.training.validate_samples
-        on = f", on the first {some:,}" if some else ""
+        # old runs do not tell
+        on = (
+            f", on the first {result['best_of']:,}"
+            if result.get("best_of", 0) < result.get("val_n", 0)
+            else ""
+        )
         print(
             f"log-likelihood  train {result['train_log_prob']:.4f}  validation {result['val_log_prob']:.4f} "
             f"± {result['val_se']:.2g} nats  (best {result['best_val_log_prob']:.4f} at step {result['best_step']}{on})"

@@ -1,7 +1,6 @@
 """`flowrepro train`: one run, a figure's runs, or a dry run."""
 
 import time
-from dataclasses import replace
 from typing import Any
 
 import torch
@@ -11,6 +10,8 @@ from flowrepro.config import Config, run_name, to_tree
 from flowrepro.errors import DataError, Diverged, UsageError
 from flowrepro.training import pool
 from flowrepro.training.loop import backward, train
+
+TRIAL_SAMPLES = 1024
 
 
 def run(config: Config, overrides: list[str]) -> None:
@@ -66,21 +67,19 @@ def dry_run(config: Config) -> None:
     """Print what a run would be and cost; leaves nothing behind."""
     from omegaconf import OmegaConf
 
-    from flowrepro.data import check
+    from flowrepro.data import check, to_fetch
     from flowrepro.training.session import choose_device
 
     device = choose_device(config)
     print(OmegaConf.to_yaml(OmegaConf.create(to_tree(config))), end="")
     print(f"run        {run_name(config)}")
-    if download := getattr(config.dataset, "download", False):
-        config = replace(config, dataset=replace(config.dataset, download=False))
     try:
         print(f"data       {check(config.dataset)}")
     except DataError as error:
-        told = (
-            "will be fetched; what a step costs can be told afterwards" if download else f"NOT THERE: {error}"
-        )
-        print(f"data       {told}")
+        print(f"data       NOT THERE: {error}")
+        return
+    if to_fetch(config.dataset):
+        print("time       can be told when they are there")
         return
     for line in _costs(config, device):
         print(line)
@@ -91,7 +90,7 @@ def _costs(config: Config, device: str, trial_steps: int = 3) -> list[str]:
     from flowrepro.data import load_data
     from flowrepro.training.session import Session
 
-    session = Session(config, load_data(config, trial=True), device)
+    session = Session(config, load_data(config, trial=max(TRIAL_SAMPLES, config.training.batch_size)), device)
     # of layers that are added one by one, half are there on average
     stage = session.plan[len(session.plan) // 2]
     session.enter(stage)
