@@ -117,10 +117,10 @@ def _draw_curves(axis: Axes, arrays: dict[str, np.ndarray], case: str, row: pd.S
     axis.set_ylim(low - 0.1 * (high - low), high + 0.6 * (high - low))
     gaussian = row.gaussian_bits_per_dim
     above = " (above)" if gaussian > axis.get_ylim()[1] else ""
-    axis.axhline(gaussian, color=GREEN, ls=":", label=f"a Gaussian (linear flow), {gaussian:.3f}{above}")
+    axis.axhline(gaussian, color=GREEN, ls=":", label=f"linear flow, {gaussian:.3f}{above}")
     axis.set(xlabel="step", ylabel="bits per dimension")
     axis.set_title(textwrap.fill(f"{NAMES[case]}: {row.source}", 52), fontsize=7)
-    axis.legend(fontsize=7, loc="upper right")
+    axis.legend(fontsize=7, loc="upper right", frameon=True, edgecolor="none", framealpha=0.9)
 
 
 def _end(row: pd.Series) -> str:
