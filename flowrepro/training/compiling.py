@@ -1,4 +1,7 @@
-"""torch.compile for the likelihood of flows of many small layers, whose step is mostly overhead."""
+"""torch.compile for the likelihood of flows of many small layers, whose step is mostly overhead.
+
+Not for Glow: compiling takes five minutes, and its step, which is mostly convolutions, becomes 2 % faster.
+"""
 
 import functools
 import os

@@ -73,8 +73,11 @@ def draw(table: pd.DataFrame, arrays: dict[str, np.ndarray]) -> Figure:
 def _draw_histories(axis: Axes, table: pd.DataFrame, arrays: dict[str, np.ndarray], dataset: str) -> None:
     shown = []
     for start, (label, colour, style) in STARTS.items():
-        final = table.val_log_prob[table.start == start]
+        ours = table[table.start == start]
+        final = ours.val_log_prob[ours.state == "completed"]
         spread = f" ± {final.std():.2g}" if len(final) > 1 else ""
+        lost = len(ours) - len(final)
+        spread += f", {lost} of {len(ours)} diverged" if lost else ""
         step, values = (arrays[f"{dataset} {start}/history_{name}"] for name in ("step", "val_log_prob"))
         axis.plot(step, values, color=colour, ls=style, label=f"{label}: {final.mean():.4g}{spread}")
         shown.append(values[len(values) // 10 :])
@@ -86,11 +89,12 @@ def _draw_histories(axis: Axes, table: pd.DataFrame, arrays: dict[str, np.ndarra
 
 
 def _gain(dataset: str, start: str, over: str, name: str) -> Values:
-    """For each seed, by how many nats one start is ahead of another."""
+    """For each seed of which neither diverged, by how many nats one start is ahead of another."""
 
     def values(table: pd.DataFrame) -> list[float]:
-        there = table[table.dataset == dataset].set_index(["start", "seed"])[name]
-        return (there[start] - there[over]).tolist()
+        there = table[(table.dataset == dataset) & (table.state == "completed")]
+        wide = there.pivot(index="seed", columns="start", values=name).reindex(columns=[start, over])
+        return (wide[start] - wide[over]).dropna().tolist()
 
     return values
 
