@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from flowrepro.compose import check_words, compose, expand, hydra_at, search_path
-from flowrepro.config import Config, from_tree, identity
+from flowrepro.config import Config, from_tree, identity, takes_images
 from flowrepro.errors import FlowreproError, Stopped, SweepFailed
 from flowrepro.runs.files import write_text
 
@@ -16,6 +16,7 @@ COLUMNS = [
     "train_se",
     "val_log_prob",
     "val_se",
+    "train_bits_per_dim",
     "val_bits_per_dim",
     "best_val_log_prob",
     "step",
@@ -41,7 +42,7 @@ def sweep(words: list[str], config_dirs: list[Path]) -> int:
     print(f"{len(jobs)} jobs, table and plot in {folder}")
     rows = _launch(words, config_dirs, folder)
     rows = [{"overrides": " ".join(_swept(words, job)), **row} for job, row in zip(jobs, rows, strict=False)]
-    _report(rows, folder, _swept(words, jobs[0]))
+    _report(rows, folder, _swept(words, jobs[0]), bits=all(takes_images(c.model) for c in configs))
     failed = [row for row in rows if row["state"] not in ("completed", "paused")]
     if failed or len(rows) < len(jobs):
         raise SweepFailed(
@@ -103,8 +104,8 @@ def _swept(words: list[str], job: list[str]) -> list[str]:
     ] or job
 
 
-def _report(rows: list[dict[str, Any]], folder: Path, swept: list[str]) -> None:
-    """Write and print the table, draw the plot over the first swept key."""
+def _report(rows: list[dict[str, Any]], folder: Path, swept: list[str], bits: bool) -> None:
+    """Write and print the table, draw the plot over the first swept key, in bits/dim where that is wanted."""
     import pandas as pd
 
     from flowrepro.figures import runs as pictures
@@ -118,6 +119,6 @@ def _report(rows: list[dict[str, Any]], folder: Path, swept: list[str]) -> None:
     done = table[table.state == "completed"].copy()
     if len(done) and "val_log_prob" in done:
         done[key] = [dict(w.split("=", 1) for w in o.split()).get(key, o) for o in done.overrides]
-        figure = pictures.sweep_curve(done, key, ["train_log_prob", "val_log_prob"], label=folder.name)
+        figure = pictures.sweep_curve(done, key, bits, label=folder.name)
         save(figure, folder / "sweep.png")
     print(f"table  {folder / 'sweep.csv'}\nplot   {folder / 'sweep.png'}")

@@ -155,8 +155,8 @@ def components_scatter(
     return figure
 
 
-def sweep_curve(table: pd.DataFrame, key: str, metrics: list[str], label: str) -> Figure:
-    """Log-likelihoods against the first swept key: a line where it is numeric, else points by name."""
+def sweep_curve(table: pd.DataFrame, key: str, bits: bool, label: str) -> Figure:
+    """Log-likelihoods, or bits per dimension, over the first swept key: a line where it is numeric, else points by name."""
     figure, axes = panels(1, 1, 4.8, 3.2)
     axis = axes[0, 0]
     x: Any = pd.to_numeric(table[key], errors="coerce")
@@ -167,21 +167,16 @@ def sweep_curve(table: pd.DataFrame, key: str, metrics: list[str], label: str) -
         _numeric_axis(axis, x)
     else:
         x = table[key].astype(str)
-    names = {"train_log_prob": "training", "val_log_prob": "validation"}
-    for metric, colour, marker in zip(metrics, (BLUE, ORANGE, GREEN), "osD", strict=False):
-        error = table.get(metric.replace("log_prob", "se"))
+    for split, name, colour, marker in (("train", "training", BLUE, "o"), ("val", "validation", ORANGE, "s")):
+        values, error = table[f"{split}_log_prob"], table[f"{split}_se"]
+        if bits:
+            in_bits = table[f"{split}_bits_per_dim"]
+            values, error = in_bits, error * (in_bits / values).abs()
+        line = "-" if numeric else ""
         axis.errorbar(
-            x,
-            table[metric],
-            yerr=error,
-            color=colour,
-            marker=marker,
-            ms=5,
-            capsize=2,
-            ls="-" if numeric else "",
-            label=names.get(metric, metric),
+            x, values, yerr=error, color=colour, marker=marker, ms=5, capsize=2, ls=line, label=name
         )
-    axis.set(xlabel=key, ylabel="log-likelihood (nats a sample)")
+    axis.set(xlabel=key, ylabel="bits per dimension" if bits else "log-likelihood (nats a sample)")
     axis.legend()
     footer(figure, f"{label} · bars: standard errors")
     return figure
