@@ -62,7 +62,9 @@ def bits_curves(history: pd.DataFrame, dim: int, best_step: int | None, label: s
 def sheets(images: dict[str, np.ndarray], label: str, columns: int = 8) -> Figure:
     """Sheets of images (n, H, W, C) of bytes side by side, each under its title."""
     rows = max(-(-len(shown) // columns) for shown in images.values())
-    figure, axes = panels(1, len(images), 2.7, 0.75 + 2.4 * rows / columns)
+    # the narrower the picture, the more lines its footer has
+    below = 0.12 * len(label) / (50 * len(images))
+    figure, axes = panels(1, len(images), 2.7, 0.6 + below + 2.4 * rows / columns)
     for axis, (title, shown) in zip(axes[0], images.items(), strict=True):
         grey = shown.shape[-1] == 1
         show_images(axis, (shown[..., 0] if grey else shown) / 255, columns)
