@@ -118,7 +118,9 @@ def to_fetch(config: Any) -> list[str]:
     """The official files that a run would fetch first."""
     if not getattr(config, "download", False):
         return []
-    return images.absent(config) if config.name in images.OFFICIAL else cifar10.absent(config)
+    if config.name in images.OFFICIAL:
+        return images.absent(config)
+    return cifar10.absent() if config.name == "cifar10" else []
 
 
 def _load_toy(config: ToyConfig, dtype: torch.dtype) -> Data:

@@ -56,10 +56,9 @@ def cifar10(config: ImageConfig) -> Source:
     return Source([archive], note, shape, partial(from_archive, TRAIN), partial(from_archive, VAL))
 
 
-def absent(config: ImageConfig) -> list[str]:
+def absent() -> list[str]:
     """The official archive, where neither it nor the folder is there."""
-    there = config.name != "cifar10" or files.find_folder(*FOLDERS) or files.find(ARCHIVE)
-    return [] if there else [ARCHIVE]
+    return [] if files.find_folder(*FOLDERS) or files.find(ARCHIVE) else [ARCHIVE]
 
 
 def from_folder(folder: Path, names: list[str]) -> Chunks:

@@ -100,13 +100,7 @@ def load_images(config: Any, dtype: torch.dtype, seed: int, trial: int = 0) -> I
     """
     if not isinstance(config, ImageConfig):
         raise UsageError(f"dataset={config.name} has no images, which this model wants; try dataset=digits")
-    train, val, note, digest = (
-        _digits(config)
-        if config.name in images.DIGITS
-        else _random(config, trial)
-        if trial
-        else _cached(config)
-    )
+    train, val, note, digest = _pixels(config, trial)
     step = 2 ** (8 - config.bits)
     levels = DIGIT_LEVELS if config.name in images.DIGITS else 256 // step
     border = BORDERS.get(train.shape[1], 0)
@@ -122,7 +116,7 @@ def load_images(config: Any, dtype: torch.dtype, seed: int, trial: int = 0) -> I
 
 def pixel_vectors(config: ImageConfig, trial: int = 0) -> tuple[np.ndarray, np.ndarray, tuple[int, ...], str]:
     """Training and held-out images as vectors in [0, 1], (n, H W C); their shape (H, W, C); what they are."""
-    train, val, note, _ = _random(config, trial) if trial else _cached(config)
+    train, val, note, _ = _pixels(config, trial)
     shape, train, val = train.shape[1:], train[: config.n_train], val[: config.n_val]
     return (
         train.reshape(len(train), -1) / 255,
@@ -137,8 +131,14 @@ def source_of(config: ImageConfig) -> Source:
     return SOURCES[config.name](config)
 
 
+def _pixels(config: ImageConfig, trial: int) -> tuple[np.ndarray, np.ndarray, str, str]:
+    """Bytes (n, H, W, C) of both splits, what they are, and their digest: bundled, for a trial random, or prepared."""
+    if config.name in images.DIGITS:
+        return _digits(config)
+    return _random(config, trial) if trial else _cached(config)
+
+
 def _cached(config: ImageConfig) -> tuple[np.ndarray, np.ndarray, str, str]:
-    """Bytes (n, H, W, C) of both splits, what they are, and their digest."""
     source = source_of(config)
     crop = getattr(config, "crop", "")
     found: Prepared = prepared(f"{config.name}-{crop}" if crop else config.name, source)

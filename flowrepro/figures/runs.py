@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from flowrepro.figures.style import (
@@ -14,6 +15,7 @@ from flowrepro.figures.style import (
     LATENT_MAP,
     ORANGE,
     footer,
+    footer_lines,
     panels,
     robust_limits,
     show_images,
@@ -42,11 +44,19 @@ def bits_curves(history: pd.DataFrame, dim: int, best_step: int | None, label: s
     """Bits per dimension of an image flow, training (running mean) and held-out images, over the steps."""
     figure, axes = panels(1, 1, 5.2, 3.2)
     axis = axes[0, 0]
-    train, val = (-history[c].astype(float) / (dim * np.log(2)) for c in ("train_log_prob", "val_log_prob"))
-    axis.plot(history.step, train, color=BLUE, label="training, running mean")
-    axis.plot(history.step, val, color=ORANGE, ls="--", label="held-out images")
+    draw_bits(axis, history, dim, "held-out images")
     if best_step is not None:
         axis.axvline(best_step, color=GREY, lw=0.8, ls=":", label=f"best checkpoint, step {best_step}")
+    axis.legend()
+    footer(figure, label)
+    return figure
+
+
+def draw_bits(axis: Axes, history: pd.DataFrame, dim: int, held_out: str) -> None:
+    """The curves of an image flow's history in bits per dimension; `held_out` is the label of the held-out images."""
+    train, val = (-history[c].astype(float) / (dim * np.log(2)) for c in ("train_log_prob", "val_log_prob"))
+    axis.plot(history.step, train, color=BLUE, label="training, running mean")
+    axis.plot(history.step, val, color=ORANGE, ls="--", label=held_out)
     later = np.concatenate(
         [values[history.step >= history.step.max() * 0.02].dropna() for values in (train, val)]
     )
@@ -54,20 +64,15 @@ def bits_curves(history: pd.DataFrame, dim: int, best_step: int | None, label: s
         low, high = np.percentile(later[np.isfinite(later)], [0, 90])
         axis.set_ylim(low - 0.1 * (high - low), high + 0.4 * (high - low))
     axis.set(xlabel="step", ylabel="bits per dimension")
-    axis.legend()
-    footer(figure, label)
-    return figure
 
 
 def sheets(images: dict[str, np.ndarray], label: str, columns: int = 8) -> Figure:
     """Sheets of images (n, H, W, C) of bytes side by side, each under its title."""
     rows = max(-(-len(shown) // columns) for shown in images.values())
-    # the narrower the picture, the more lines its footer has
-    below = 0.12 * len(label) / (50 * len(images))
+    below = 0.12 * len(footer_lines(label, 2.7 * len(images)))
     figure, axes = panels(1, len(images), 2.7, 0.6 + below + 2.4 * rows / columns)
     for axis, (title, shown) in zip(axes[0], images.items(), strict=True):
-        grey = shown.shape[-1] == 1
-        show_images(axis, (shown[..., 0] if grey else shown) / 255, columns)
+        show_images(axis, shown / 255, columns)
         axis.set_title(title)
     figure.get_layout_engine().set(wspace=0.04)  # type: ignore[union-attr,call-arg]
     footer(figure, label)

@@ -55,14 +55,15 @@ def label_space(axis: Any) -> None:
 
 def footer(figure: Figure, text: str) -> None:
     """The line at the bottom that says what was run, and at which scale."""
-    lines = "\n".join(_wrapped(text, int(figure.get_figwidth() * 19)))
+    lines = "\n".join(footer_lines(text, figure.get_figwidth()))
     figure.supxlabel(lines, fontsize=6.5, color="#555555")
 
 
-def _wrapped(text: str, width: int) -> list[str]:
+def footer_lines(text: str, width: float) -> list[str]:
+    """The lines that a footer takes under a figure so many inches wide."""
     import textwrap
 
-    return textwrap.wrap(text, max(40, width))
+    return textwrap.wrap(text, max(40, int(width * 19)))
 
 
 def save(figure: Figure, path: Path) -> None:
@@ -97,7 +98,9 @@ def robust_limits(values: np.ndarray, margin: float = 0.1) -> tuple[float, float
 
 
 def show_images(axis: Axes, images: np.ndarray, columns: int) -> None:
-    """A grid of images: (n, H, W) with pixels in [0, 1] as ink on paper, (n, H, W, 3) in their colours."""
+    """A grid of images with pixels in [0, 1]: (n, H, W) or (n, H, W, 1) as ink on paper, (n, H, W, 3) in their colours."""
+    if images.ndim == 4 and images.shape[-1] == 1:
+        images = images[..., 0]
     n, height, width, *colours = images.shape
     rows = -(-n // columns)
     sheet = np.full((rows * (height + 1) - 1, columns * (width + 1) - 1, *colours), 1.0 if colours else 0.0)

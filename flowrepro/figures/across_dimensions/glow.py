@@ -17,15 +17,15 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from flowrepro.analysis.bounds import gaussian_log_prob
+from flowrepro.analysis.bounds import linear_baseline
 from flowrepro.data import ImageData
 from flowrepro.data.dequantised import Images
 from flowrepro.figures.claims import TRAINED, Claim, Threshold, Values, at_least, at_most, tested
-from flowrepro.figures.style import BLUE, GREEN, ORANGE, show_images
+from flowrepro.figures.runs import draw_bits
+from flowrepro.figures.style import GREEN, show_images
 from flowrepro.flows.core import Flow
 from flowrepro.image_evaluation import bits, faults, in_batches, interpolate, pixels, sample
 from flowrepro.metrics.likelihood import bits_per_dim
@@ -41,7 +41,7 @@ GAUSSIAN_ALPHA = 1.0
 
 def measure(flow: Flow, data: ImageData, n: int, n_samples: int) -> dict[str, Any]:
     """Bits/dim of n images of both sets over draws of their noise, samples, interpolations, errors of the inverse."""
-    train, val = (images.first(n) for images in (data.train.first(len(data.val)), data.val))
+    train, val = (images.first(n) for images in data.reported.values())
     scores = {"train": bits(flow, train, data, 1, BATCH), "val": bits(flow, val, data, 3, BATCH)}
     few = val.first(BATCH)
     both = [bits(flow, few, data, 1, size)["bits_per_dim"] for size in (BATCH, OTHER_BATCH)]
@@ -66,15 +66,9 @@ def measure(flow: Flow, data: ImageData, n: int, n_samples: int) -> dict[str, An
 
 def gaussian_bits(train: Images, val: Images) -> float:
     """Bits/dim of held-out images under the Gaussian of the training images, both without their borders."""
-    dim = train.pixels[0].numel()
-    total, products = torch.zeros(dim, dtype=torch.float64), torch.zeros(dim, dim, dtype=torch.float64)
-    for batch in train.split(1000):
-        x = train.interior(batch).flatten(1).double()
-        total, products = total + x.sum(0), products + x.mT @ x
-    mean = total / len(train)
-    cov = products / len(train) - mean.outer(mean) + GAUSSIAN_ALPHA * torch.eye(dim, dtype=torch.float64)
-    values = gaussian_log_prob(val.interior(val[:]).flatten(1), mean, cov)
-    return bits_per_dim(float(values.mean()), dim)
+    fitted, held_out = (images.interior(images[:]).flatten(1) for images in (train, val))
+    values = linear_baseline(fitted, held_out, GAUSSIAN_ALPHA)
+    return bits_per_dim(float(values.mean()), fitted.shape[1])
 
 
 def table(measures: list[dict[str, Any]]) -> pd.DataFrame:
@@ -100,31 +94,20 @@ def draw(table: pd.DataFrame, arrays: dict[str, np.ndarray]) -> Figure:
             sheets[f"samples, temperature {t:g}"] = f"samples_{t:g}"
         for j, (title, name) in enumerate(sheets.items(), 1):
             axis, shown = figure.add_subplot(grid[i, j]), arrays[f"{case}/{name}"]
-            show_images(axis, (shown[..., 0] if shown.shape[-1] == 1 else shown) / 255, SIDE)
+            show_images(axis, shown / 255, SIDE)
             axis.set_title(title, fontsize=8)
     return figure
 
 
 def _draw_curves(axis: Axes, arrays: dict[str, np.ndarray], case: str, row: pd.Series) -> None:
-    step = arrays[f"{case}/history_step"]
-    train, val = (
-        -arrays[f"{case}/history_{k}_log_prob"] / (row["dim"] * np.log(2)) for k in ("train", "val")
-    )
-    axis.plot(step, train, color=BLUE, label="training, running mean")
-    axis.plot(step, val, color=ORANGE, ls="--", label=f"held-out, {_end(row)} at the end")
-    later = np.concatenate([train[1:], val[1:]])
-    low, high = np.nanmin(later), np.nanpercentile(later, 85)
-    axis.set_ylim(low - 0.1 * (high - low), high + 0.6 * (high - low))
+    columns = ("step", "train_log_prob", "val_log_prob")
+    history = pd.DataFrame({name: arrays[f"{case}/history_{name}"] for name in columns})
+    draw_bits(axis, history, row["dim"], f"held-out, {row.bits_per_dim:.3f} ± {row.bits_se:.3f} at the end")
     gaussian = row.gaussian_bits_per_dim
     above = " (above)" if gaussian > axis.get_ylim()[1] else ""
     axis.axhline(gaussian, color=GREEN, ls=":", label=f"linear flow, {gaussian:.3f}{above}")
-    axis.set(xlabel="step", ylabel="bits per dimension")
     axis.set_title(textwrap.fill(f"{NAMES[case]}: {row.source}", 52), fontsize=7)
     axis.legend(fontsize=7, loc="upper right", frameon=True, edgecolor="none", framealpha=0.9)
-
-
-def _end(row: pd.Series) -> str:
-    return f"{row.bits_per_dim:.3f} ± {row.bits_se:.3f}"
 
 
 def _of(case: str, column: str) -> Values:
