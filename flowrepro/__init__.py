@@ -7,7 +7,7 @@
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from flowrepro.loading import load
+    from flowrepro.runs.trained import load
 
 __all__ = ["load"]
 __version__ = "0.1.0"
@@ -16,7 +16,7 @@ __version__ = "0.1.0"
 def __getattr__(name: str) -> Any:
     # torch takes seconds to import, and `flowrepro --help` must not wait for it
     if name == "load":
-        from flowrepro.loading import load
+        from flowrepro.runs.trained import load
 
         return load
     raise AttributeError(f"module 'flowrepro' has no attribute '{name}'")

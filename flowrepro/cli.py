@@ -9,29 +9,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from flowrepro.errors import FlowreproError, UsageError
-
-VERBS = {
-    "train": "train a flow (or go on with it); with -m a sweep of them; figure=KEY trains a figure's runs",
-    "evaluate": "likelihood tables, samples, components of a run; tables and claims of a figure",
-    "plot": "pictures from what evaluate stored; figure=all draws every figure and writes the report",
-}
-
-HELP = """flowrepro: reproduce the figures of four papers on normalizing flows, and judge their claims.
-
-  flowrepro train     {train}
-  flowrepro evaluate  {evaluate}
-  flowrepro plot      {plot}
-
-Examples
-  flowrepro train dataset=sine regularizer.alpha=5e-5 scale=smoke
-  flowrepro train -m dataset=sine regularizer.alpha=0,1e-5,5e-5
-  flowrepro evaluate figure=linear_systems/fig2
-
-Runs, sweeps, figures and the report go to ./outputs (output_dir=...).
-Every verb has its own --help with all data sets, models and keys.
-Completion: eval "$(flowrepro --completion bash)"   Version: flowrepro --version
-""".format(**VERBS)
+from flowrepro.errors import FlowreproError, UsageError, nearest
+from flowrepro.help import HELP, VERBS
 
 OPTIONS = ("-m", "--multirun", "-h", "--help", "--config-dir")
 
@@ -82,20 +61,18 @@ def _dispatch(words: list[str]) -> int:
         print(__version__)
         return 0
     if words[0] in ("--completion", "--complete"):
-        from flowrepro import completion
+        from flowrepro import help
 
-        print(completion.answer(words), end="")
+        print(help.answer(words), end="")
         return 0
     verb, rest = words[0], words[1:]
     if verb not in VERBS:
-        from flowrepro.config import nearest
-
         raise UsageError(f"'{verb}' is not a verb{nearest(verb, VERBS)}")
     overrides, config_dirs, multirun, wants_help = _split(rest)
     if wants_help:
-        from flowrepro import completion
+        from flowrepro import help
 
-        print(completion.verb_help(verb, VERBS[verb], config_dirs), end="")
+        print(help.verb_help(verb, VERBS[verb], config_dirs), end="")
         return 0
     return _run_verb(verb, overrides, config_dirs, multirun)
 
@@ -114,8 +91,6 @@ def _split(words: list[str]) -> tuple[list[str], list[Path], bool, bool]:
         elif word == "--config-dir" or word.startswith("--config-dir="):
             config_dirs.append(Path(word.partition("=")[2] or next(rest, "")))
         elif word.startswith("-"):
-            from flowrepro.config import nearest
-
             raise UsageError(f"unknown option '{word}'{nearest(word, OPTIONS)}")
         else:
             overrides.append(word)
@@ -123,27 +98,27 @@ def _split(words: list[str]) -> tuple[list[str], list[Path], bool, bool]:
 
 
 def _run_verb(verb: str, overrides: list[str], config_dirs: list[Path], multirun: bool) -> int:
-    from flowrepro.compose import compose
+    from flowrepro.config.compose import compose
 
     if multirun:
         if verb != "train" or any(word.startswith("figure=") for word in overrides):
             raise UsageError("-m is for train without figure=: a figure knows its runs")
-        from flowrepro.sweep import sweep
+        from flowrepro.verbs.sweep import sweep
 
         return sweep(overrides, config_dirs)
     config = compose(overrides, config_dirs)
     if verb == "train":
-        from flowrepro.training import verb as train_verb
+        from flowrepro.verbs import train
 
-        train_verb.run(config, overrides)
+        train.run(config, overrides)
     elif verb == "evaluate":
-        from flowrepro import evaluation
+        from flowrepro.verbs import evaluate
 
-        evaluation.evaluate(config, overrides)
+        evaluate.run(config, overrides)
     else:
-        from flowrepro import plotting
+        from flowrepro.verbs import plot
 
-        plotting.plot(config, overrides)
+        plot.run(config, overrides)
     return 0
 
 

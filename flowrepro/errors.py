@@ -1,5 +1,7 @@
 """The errors a user can meet, each with the exit code that `main()` returns for it."""
 
+from typing import Any
+
 
 class FlowreproError(Exception):
     """A problem told in one line: what is wrong and what to do. Only `cli.main` maps it to an exit code."""
@@ -43,3 +45,12 @@ class Stopped(FlowreproError):
     def __init__(self, message: str, code: int) -> None:
         super().__init__(message)
         self.code = code
+
+
+def nearest(word: Any, known: Any) -> str:
+    """`. Did you mean 'x'?` or the list of known words, for the end of an error line."""
+    import difflib
+
+    words = sorted(str(k) for k in known)
+    match = difflib.get_close_matches(str(word), words, n=1, cutoff=0.5)
+    return f". Did you mean '{match[0]}'?" if match else f". Known: {', '.join(words)}"

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from flowrepro.compose import compose
+from flowrepro.config.compose import compose
 from flowrepro.data import check, load
 from flowrepro.errors import DataError
 

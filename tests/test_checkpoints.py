@@ -6,8 +6,9 @@ import pickle
 import pytest
 import torch
 
+from flowrepro import writing
 from flowrepro.errors import CheckpointError, FlowreproError
-from flowrepro.runs import checkpoints, files
+from flowrepro.runs import checkpoints
 
 
 @pytest.fixture
@@ -92,7 +93,7 @@ def test_a_crash_at_any_moment_leaves_a_loadable_checkpoint(path, monkeypatch, c
         calls.append(args)
         replace(*args)
 
-    monkeypatch.setattr(files.os, "replace", crash)
+    monkeypatch.setattr(writing.os, "replace", crash)
     with pytest.raises(KeyboardInterrupt):
         checkpoints.save(path, {"flow": {"w": torch.zeros(3)}, "step": 8})
     monkeypatch.undo()
@@ -103,7 +104,7 @@ def test_a_full_disk_keeps_the_old_checkpoint(path, monkeypatch):
     def full(*args):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(files.os, "fsync", full)
+    monkeypatch.setattr(writing.os, "fsync", full)
     with pytest.raises(FlowreproError, match="No space left"):
         checkpoints.save(path, {"step": 8})
     monkeypatch.undo()
@@ -115,5 +116,5 @@ def test_leftovers_of_a_killed_process_are_removed(tmp_path):
     leftover = tmp_path / "checkpoints" / ".last.pt.123.tmp"
     leftover.parent.mkdir()
     leftover.write_bytes(b"half")
-    files.remove_leftovers(tmp_path)
+    writing.remove_leftovers(tmp_path)
     assert not leftover.exists()

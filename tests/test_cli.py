@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from flowrepro import completion
+from flowrepro import help
 from flowrepro.cli import main
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -304,11 +304,11 @@ def test_help_of_every_level(capsys):
     ],
 )
 def test_completion_behind_the_verb(line, some):
-    assert some <= set(completion.candidates(line))
+    assert some <= set(help.candidates(line))
 
 
 def test_completion_works_in_bash(tmp_path):
-    script = completion.BASH + (
+    script = help.BASH + (
         "flowrepro() { " + f"PYTHONPATH={ROOT} {sys.executable} -m flowrepro" + ' "$@"; }\n'
         'COMP_LINE="flowrepro train model=line"; COMP_POINT=${#COMP_LINE}; _flowrepro; echo "${COMPREPLY[@]}"'
     )

@@ -10,10 +10,10 @@ from torch import Tensor
 
 from flowrepro.analysis.components import Components, components, components_of, neighbour_signs
 from flowrepro.analysis.jacobian import jacobian
-from flowrepro.config import DenseConfig, LinearConfig
+from flowrepro.config.schema import DenseConfig, LinearConfig
 from flowrepro.errors import Diverged, UsageError
 from flowrepro.flows.core import Flow
-from flowrepro.flows.models import build
+from flowrepro.flows.models.vectors import build
 
 
 def seeded(seed: int = 0) -> torch.Generator:

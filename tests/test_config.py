@@ -4,8 +4,10 @@ import itertools
 
 import pytest
 
-from flowrepro.compose import check_words, compose, expand, keys, options
-from flowrepro.config import SCHEMAS, from_tree, identity, run_name, takes_images, to_tree
+from flowrepro.config.compose import check_words, compose, expand, keys, options
+from flowrepro.config.identity import identity, run_name, takes_images
+from flowrepro.config.reading import from_tree, to_tree
+from flowrepro.config.schema import SCHEMAS
 from flowrepro.errors import UsageError
 
 

@@ -14,7 +14,7 @@ import lookalikes
 import pytest
 import torch
 
-from flowrepro.compose import compose
+from flowrepro.config.compose import compose
 from flowrepro.data import load_data
 from flowrepro.errors import UsageError
 from flowrepro.runs.checkpoints import load

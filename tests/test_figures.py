@@ -11,13 +11,15 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from flowrepro.compose import compose
-from flowrepro.config import conf_dir
+from flowrepro.config.compose import compose
+from flowrepro.config.reading import conf_dir
 from flowrepro.data import check
 from flowrepro.errors import DataError, UsageError
-from flowrepro.figures import build, measured, store, style
+from flowrepro.figures import build, store
 from flowrepro.figures.catalogue import FigureSpec, keys, load_spec
 from flowrepro.figures.claims import Claim, at_least
+from flowrepro.measures import kept
+from flowrepro.pictures import style
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -137,7 +139,7 @@ def test_a_figure_knows_its_runs_and_keeps_its_measures(flowrepro, workdir, toy_
     table = pd.read_csv(workdir / "outputs/figures/linear_systems/test/smoke/table.csv")
     assert list(table.seed) == [0, 1] and table.run.nunique() == 2
     spec = build.load_spec("")
-    assert measured.missing_runs(spec, compose(["scale=smoke"])) == []
+    assert kept.missing_runs(spec, compose(["scale=smoke"])) == []
     assert "finished already" in flowrepro("train", "figure=linear_systems/test", "scale=smoke").out
 
 
@@ -145,7 +147,7 @@ def test_runs_of_a_figure_train_side_by_side(flowrepro, workdir, toy_figure):
     answer = flowrepro("train", "figure=linear_systems/test", "scale=smoke", "jobs=2")
     assert answer.code == 0, answer.err
     assert "2 runs, 2 at a time" in answer.out and answer.out.count("log-likelihood  train") == 2
-    assert measured.missing_runs(build.load_spec(""), compose(["scale=smoke"])) == []
+    assert kept.missing_runs(build.load_spec(""), compose(["scale=smoke"])) == []
 
 
 def test_a_figures_run_that_fails_is_told_and_the_others_go_on(flowrepro, workdir, toy_figure):
@@ -166,7 +168,7 @@ def test_a_run_that_diverged_is_measured_with_the_others(flowrepro, workdir, toy
 
 
 def _measured(spec):
-    return lambda planned: measured.measure_run(spec, planned, compose(["scale=smoke"]))
+    return lambda planned: kept.measure_run(spec, planned, compose(["scale=smoke"]))
 
 
 def test_a_case_that_sweeps_is_a_case_for_each_value(toy_figure):

@@ -6,13 +6,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from flowrepro.config import CouplingConfig, DenseConfig, LinearConfig, RealNVPConfig
+from flowrepro.config.schema import CouplingConfig, DenseConfig, LinearConfig, RealNVPConfig
 from flowrepro.errors import UsageError
 from flowrepro.flows.bases import StandardNormal
 from flowrepro.flows.core import Flow
 from flowrepro.flows.coupling import AffineCoupling
 from flowrepro.flows.linear import Permutation, Rotation
-from flowrepro.flows.models import MODELS, build
+from flowrepro.flows.models.vectors import MODELS, build
 from flowrepro.flows.optimal import OptimalRotation, layerwise_by_moments
 from flowrepro.metrics.correlation import rank_correlations
 from flowrepro.metrics.independence import dependence

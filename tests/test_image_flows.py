@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from flowrepro.config import GlowConfig, NFConfig, RealNVPConfig
+from flowrepro.config.schema import GlowConfig, NFConfig, RealNVPConfig
 from flowrepro.data.dequantised import Images
 from flowrepro.data.image_sets import ImageData
 from flowrepro.errors import UsageError
@@ -16,13 +16,13 @@ from flowrepro.flows.conv_nets import ConvNet, glow_net, zero_conv
 from flowrepro.flows.convolution import InvertibleConv, LUMatrix, NormalisedMatrix, NormedConv, PlainMatrix
 from flowrepro.flows.core import Chain, Flow
 from flowrepro.flows.coupling import AffineCoupling, GlowCoupling, sigmoid
-from flowrepro.flows.image_models import IMAGE_MODELS, build_images
 from flowrepro.flows.linear import orthogonal
-from flowrepro.flows.models import build_for
+from flowrepro.flows.models.images import IMAGE_MODELS, build_images
+from flowrepro.flows.models.vectors import build_for
 from flowrepro.flows.norm import ActNorm
 from flowrepro.flows.preprocess import Logit, Rescale
 from flowrepro.flows.reshape import MultiScale, SplitPrior, Squeeze, latent_shapes
-from flowrepro.image_evaluation import bits, faults, interpolate
+from flowrepro.measures.image_flow import bits, faults, interpolate
 from flowrepro.metrics.likelihood import bits_per_dim, log_probs, summary
 
 CONFIGS = {

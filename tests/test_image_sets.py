@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from flowrepro.compose import compose
+from flowrepro.config.compose import compose
 from flowrepro.data import cifar10, imagenet32, load, load_images
 from flowrepro.data.cache import cache_folder
 from flowrepro.data.celeba import center, stride2

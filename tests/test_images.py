@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from flowrepro.analysis.bounds import linear_baseline
-from flowrepro.compose import compose
+from flowrepro.config.compose import compose
 from flowrepro.data import check, files, load
 from flowrepro.errors import DataError
 from flowrepro.metrics.likelihood import bits_per_dim, summary

@@ -4,14 +4,14 @@ import pytest
 import torch
 from torch import Tensor
 
-from flowrepro.compose import compose
-from flowrepro.config import GlowConfig, LinearConfig
+from flowrepro.config.compose import compose
+from flowrepro.config.schema import GlowConfig, LinearConfig
 from flowrepro.errors import UsageError
 from flowrepro.flows.conv_nets import set_bf16
 from flowrepro.flows.core import Flow
-from flowrepro.flows.image_models import build_images
-from flowrepro.flows.memory import set_backward
-from flowrepro.flows.models import build
+from flowrepro.flows.models.images import build_images
+from flowrepro.flows.models.vectors import build
+from flowrepro.training.gradients import set_backward
 
 
 def grey(n: int, side: int = 8, dtype: torch.dtype = torch.float32) -> Tensor:

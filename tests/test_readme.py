@@ -4,7 +4,7 @@ import doctest
 import re
 from pathlib import Path
 
-from flowrepro.config import SCHEMAS
+from flowrepro.config.schema import SCHEMAS
 from flowrepro.report.readme import index
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -7,10 +7,10 @@ import torch
 from torch import Tensor
 
 from flowrepro.analysis.bounds import linear_log_likelihood, tikhonov_singular_values
-from flowrepro.config import DenseConfig, LinearConfig, NoRegularizerConfig, TikhonovConfig
+from flowrepro.config.schema import DenseConfig, LinearConfig, NoRegularizerConfig, TikhonovConfig
 from flowrepro.errors import UsageError
 from flowrepro.flows.core import Flow
-from flowrepro.flows.models import build as build_flow
+from flowrepro.flows.models.vectors import build as build_flow
 from flowrepro.training.regularizers import NoRegularizer, Tikhonov, build, half_squares, rademacher
 
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from flowrepro.analysis.coupling import w_conditionals
 from flowrepro.analysis.pushforward import on_grid, pushforward, square_grid
-from flowrepro.config import CouplingConfig
+from flowrepro.config.schema import CouplingConfig
 from flowrepro.data.toy import TOYS, w_mean, w_std
 from flowrepro.figures.catalogue import load_spec
 from flowrepro.figures.claims import judge
@@ -21,7 +21,7 @@ from flowrepro.flows.bases import StandardNormal
 from flowrepro.flows.core import Chain, Flow
 from flowrepro.flows.coupling import AffineCoupling
 from flowrepro.flows.linear import Dense, Rotation
-from flowrepro.flows.models import build
+from flowrepro.flows.models.vectors import build
 from flowrepro.flows.preprocess import Center, Standardize
 
 

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from flowrepro.compose import compose
+from flowrepro.config.compose import compose
 from flowrepro.data import load
 from flowrepro.data.toy import GMM_DELTA, PLANE, TOYS
 

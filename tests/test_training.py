@@ -12,15 +12,15 @@ from pathlib import Path
 import pytest
 import torch
 
-from flowrepro.compose import compose
+from flowrepro.config.compose import compose
 from flowrepro.data import load as load_data
 from flowrepro.errors import DataError, Diverged, Stopped, UsageError
 from flowrepro.flows.core import Chain
-from flowrepro.flows.models import build
-from flowrepro.loading import load_flow
+from flowrepro.flows.models.vectors import build
 from flowrepro.randomness import generator, stream
 from flowrepro.runs.checkpoints import load
 from flowrepro.runs.folder import Run, claimed, find
+from flowrepro.runs.trained import load_flow
 from flowrepro.training import compiling, loop, session
 from flowrepro.training.loop import train
 from flowrepro.training.order import Batches

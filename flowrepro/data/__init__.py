@@ -12,7 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from flowrepro.config import ArrayConfig, Config, ImageConfig, ToyConfig, resolved_dtype, takes_images
+from flowrepro.config.identity import resolved_dtype, takes_images
+from flowrepro.config.schema import ArrayConfig, Config, ImageConfig, ToyConfig
 from flowrepro.data import array, cifar10, files, images
 from flowrepro.data.image_sets import ImageData, load_images, pixel_vectors, source_of
 from flowrepro.data.toy import TOYS

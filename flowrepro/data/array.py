@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from flowrepro.config import ArrayConfig
+from flowrepro.config.schema import ArrayConfig
 from flowrepro.errors import DataError
 
 MIN_ROWS = 10

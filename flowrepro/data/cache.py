@@ -13,7 +13,7 @@ from tqdm import tqdm
 from flowrepro.data.files import data_folders
 from flowrepro.data.source import Chunks, Source
 from flowrepro.errors import DataError
-from flowrepro.runs.files import remove_leftovers, replacing, write_json
+from flowrepro.writing import remove_leftovers, replacing, write_json
 
 RECORD = "cache.json"
 # reading more than this again to compare its digest would take longer than users should wait

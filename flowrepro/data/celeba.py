@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from flowrepro.config import CelebAConfig
+from flowrepro.config.schema import CelebAConfig
 from flowrepro.data import files
 from flowrepro.data.source import Chunks, Source, decode, in_chunks, sized
 from flowrepro.errors import DataError

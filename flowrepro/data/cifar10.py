@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from flowrepro.config import ImageConfig
+from flowrepro.config.schema import ImageConfig
 from flowrepro.data import files
 from flowrepro.data.source import Chunks, Source
 from flowrepro.data.strips import cifar10_part

@@ -10,7 +10,7 @@ import torch
 from numpy.lib.stride_tricks import as_strided
 from torch import Tensor
 
-from flowrepro.config import ImageConfig
+from flowrepro.config.schema import ImageConfig
 from flowrepro.data import images
 from flowrepro.data.cache import Prepared, prepared
 from flowrepro.data.celeba import celeba, celeba_hq

@@ -5,7 +5,7 @@ from functools import partial
 
 import numpy as np
 
-from flowrepro.config import ImageConfig
+from flowrepro.config.schema import ImageConfig
 from flowrepro.data import files
 from flowrepro.data.source import Chunks, Source
 from flowrepro.errors import DataError

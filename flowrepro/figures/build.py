@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from flowrepro.config import Config
+from flowrepro.config.schema import Config
 from flowrepro.errors import UsageError
 from flowrepro.figures import store
 from flowrepro.figures.catalogue import FigureSpec, keys, load_spec
 from flowrepro.figures.claims import judge
-from flowrepro.figures.style import footer, save
+from flowrepro.pictures.style import footer, save
 from flowrepro.runs.manifest import git_state, versions
 
 Measures = list[dict[str, Any]]
@@ -44,7 +44,7 @@ def _measure_seeds(spec: FigureSpec, scale: str) -> Measures:
 
 def _measure_runs(spec: FigureSpec, config: Config) -> Measures:
     """The measures of every run of a figure; each is kept with its run. Lists the commands of runs not trained."""
-    from flowrepro.figures.measured import measure_run, missing_runs
+    from flowrepro.measures.kept import measure_run, missing_runs
 
     scale = config.scale.name
     if absent := missing_runs(spec, config):

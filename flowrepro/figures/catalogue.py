@@ -6,9 +6,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from flowrepro.compose import compose, expand
-from flowrepro.config import Config, conf_dir, identity, nearest
-from flowrepro.errors import UsageError
+from flowrepro.config.compose import compose, expand
+from flowrepro.config.identity import identity
+from flowrepro.config.reading import conf_dir
+from flowrepro.config.schema import Config
+from flowrepro.errors import UsageError, nearest
 
 SCALES = ("smoke", "demo", "cpu", "paper")
 

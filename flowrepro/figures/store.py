@@ -11,7 +11,7 @@ import pandas as pd
 
 from flowrepro.errors import UsageError
 from flowrepro.figures.catalogue import SCALES
-from flowrepro.runs.files import replacing, write_json, write_text
+from flowrepro.writing import replacing, write_json, write_text
 
 Arrays = dict[str, np.ndarray]
 

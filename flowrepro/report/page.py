@@ -8,7 +8,7 @@ from typing import Any
 from flowrepro.figures import store
 from flowrepro.figures.catalogue import FigureSpec, keys, load_spec
 from flowrepro.figures.claims import FAILS, HOLDS, MIXED
-from flowrepro.runs.files import write_text
+from flowrepro.writing import write_text
 
 ORDER = {FAILS: 0, MIXED: 1, HOLDS: 2}
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from flowrepro.figures.catalogue import keys
 from flowrepro.report.page import figure, minutes
-from flowrepro.runs.files import write_text
+from flowrepro.writing import write_text
 
 BEGIN, END = "<!-- figures -->\n", "<!-- /figures -->"
 

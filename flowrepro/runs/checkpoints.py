@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from flowrepro.errors import CheckpointError
-from flowrepro.runs.files import replacing, write_text
+from flowrepro.writing import replacing, write_text
 
 SCHEMA = 1
 

@@ -11,9 +11,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from flowrepro.config import Config, from_tree, identity, run_name, to_tree
+from flowrepro.config.identity import identity, run_name
+from flowrepro.config.reading import from_tree, to_tree
+from flowrepro.config.schema import Config
 from flowrepro.errors import FlowreproError, UsageError
-from flowrepro.runs.files import remove_leftovers, write_json, write_text
+from flowrepro.writing import remove_leftovers, write_json, write_text
 
 
 class Run:
@@ -150,7 +152,8 @@ def _values(config: Config) -> dict[str, Any]:
     """All values that a run's numbers depend on, defaults included."""
     import dataclasses
 
-    from flowrepro.config import GROUPS, flatten, resolved_dtype
+    from flowrepro.config.identity import flatten, resolved_dtype
+    from flowrepro.config.schema import GROUPS
 
     values: dict[str, Any] = {"seed": config.seed, "dtype": resolved_dtype(config)}
     for group in (*GROUPS, "training"):

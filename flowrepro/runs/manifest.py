@@ -11,8 +11,8 @@ from typing import Any
 
 from flowrepro import __version__
 from flowrepro.errors import DataError
-from flowrepro.runs.files import write_json
 from flowrepro.runs.folder import Run, read_json
+from flowrepro.writing import write_json
 
 PACKAGES = ("torch", "numpy", "hydra-core", "omegaconf", "scikit-learn", "pandas", "matplotlib")
 

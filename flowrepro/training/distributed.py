@@ -18,7 +18,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from flowrepro.config import Config
+from flowrepro.config.schema import Config
 from flowrepro.errors import Diverged, FlowreproError, Stopped
 from flowrepro.runs.folder import Run, claimed
 

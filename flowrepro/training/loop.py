@@ -8,16 +8,18 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from flowrepro.config import Config, takes_images
+from flowrepro.config.identity import takes_images
+from flowrepro.config.schema import Config
 from flowrepro.data import load_data
-from flowrepro.errors import Diverged, FlowreproError, Stopped, UsageError
+from flowrepro.device import choose_device
+from flowrepro.errors import Diverged, FlowreproError, Stopped
 from flowrepro.metrics.likelihood import bits_per_dim, layer_trace, log_probs, summary
 from flowrepro.runs.folder import Run, mark_latest
 from flowrepro.runs.manifest import begin_session, check_data, end_session
 from flowrepro.training.distributed import World, claimed_together, world
 from flowrepro.training.phases import Stage, stage_at
 from flowrepro.training.progress import Progress
-from flowrepro.training.session import Session, choose_device
+from flowrepro.training.session import Session
 from flowrepro.training.signals import StopRequest, stop_request
 
 HEARTBEAT_SECONDS = 5.0
@@ -34,9 +36,7 @@ def train(config: Config) -> dict[str, Any]:
         Stopped: Ctrl-C or SIGTERM; the state of the last finished step is saved.
         UsageError, DataError, CheckpointError: as their names say.
     """
-    device = choose_device(config)
-    if device == "cuda" and not torch.cuda.is_available():
-        raise UsageError("device=cuda, but torch sees no GPU; use device=cpu")
+    device = choose_device(config.device, config.threads)
     with world(device) as together, claimed_together(config, together) as run:
         if run.state == "completed":
             mark_latest(run)

@@ -3,7 +3,7 @@
 import math
 from dataclasses import dataclass, replace
 
-from flowrepro.config import Config, Phase
+from flowrepro.config.schema import Config, Phase
 from flowrepro.errors import UsageError
 from flowrepro.flows.core import Chain
 from flowrepro.flows.coupling import AffineCoupling

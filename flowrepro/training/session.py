@@ -9,20 +9,20 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from flowrepro.config import Config, resolved_dtype
+from flowrepro.config.identity import resolved_dtype
+from flowrepro.config.schema import Config
 from flowrepro.data import Data, ImageData
 from flowrepro.errors import CheckpointError, UsageError
 from flowrepro.flows.conv_nets import set_bf16, to_channels_last
 from flowrepro.flows.core import Chain, Flow
-from flowrepro.flows.memory import set_backward
-from flowrepro.flows.models import build_for
+from flowrepro.flows.models.vectors import build_for
 from flowrepro.randomness import generator
 from flowrepro.runs import checkpoints
 from flowrepro.runs.folder import Run
 from flowrepro.training import regularizers
 from flowrepro.training.compiling import compiled
 from flowrepro.training.distributed import World
-from flowrepro.training.memory import keep_freed_memory
+from flowrepro.training.gradients import set_backward
 from flowrepro.training.order import Batches
 from flowrepro.training.phases import Stage, stage_at, stages
 
@@ -232,15 +232,3 @@ def make_optimizer(flow: nn.Module, config: Config) -> torch.optim.Optimizer:
     t = config.training
     betas = (t.beta1, t.beta2)
     return OPTIMIZERS[t.optimizer](flow.parameters(), lr=t.lr, betas=betas, weight_decay=t.weight_decay)
-
-
-def choose_device(config: Config) -> str:
-    """cpu or cuda; sets the number of CPU threads and how memory is kept too."""
-    keep_freed_memory()
-    # convolutions of ten bits would break exact inversion; bfloat16 is an option of its own
-    torch.backends.cudnn.allow_tf32 = False
-    if config.threads:
-        torch.set_num_threads(config.threads)
-    if config.device == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    return config.device

@@ -16,11 +16,11 @@ from timing import Row, compare, pin, training_step
 from torch import Tensor, nn
 from torch.nn.functional import conv2d
 
-from flowrepro.config import GlowConfig
+from flowrepro.config.schema import GlowConfig
 from flowrepro.flows.conv_nets import ConvNet, set_bf16, to_channels_last
 from flowrepro.flows.core import Flow
-from flowrepro.flows.image_models import build_images
-from flowrepro.flows.memory import set_backward
+from flowrepro.flows.models.images import build_images
+from flowrepro.training.gradients import set_backward
 
 BATCH, STEPS, LEVELS, SHAPE = 16, 8, 3, (3, 32, 32)
 DIM = 3 * 32 * 32

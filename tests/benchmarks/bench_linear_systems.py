@@ -10,9 +10,9 @@ from timing import Row, compare, pin
 from torch import Tensor
 
 from flowrepro.analysis.components import components_of
-from flowrepro.config import DenseConfig
+from flowrepro.config.schema import DenseConfig
 from flowrepro.flows.core import Flow
-from flowrepro.flows.models import build
+from flowrepro.flows.models.vectors import build
 from flowrepro.training.regularizers import NoRegularizer, Tikhonov
 
 DIM, BATCH = 784, 200

@@ -6,8 +6,8 @@ import torch
 from timing import Row, compare, pin, training_step
 from torch import Tensor, nn
 
-from flowrepro.config import RealNVPConfig
-from flowrepro.flows.models import build
+from flowrepro.config.schema import RealNVPConfig
+from flowrepro.flows.models.vectors import build
 
 LAYERS, WIDTH = 6, 512
 

@@ -14,7 +14,7 @@ Row = dict[str, Any]
 
 def pin() -> None:
     """One thread, on one core; memory is kept as in training."""
-    from flowrepro.training.memory import keep_freed_memory
+    from flowrepro.device import keep_freed_memory
 
     keep_freed_memory()
     torch.set_num_threads(1)

@@ -24,11 +24,11 @@ from flowrepro.analysis.bounds import linear_baseline
 from flowrepro.data import ImageData
 from flowrepro.data.dequantised import Images
 from flowrepro.figures.claims import TRAINED, Claim, Threshold, Values, at_least, at_most, tested
-from flowrepro.figures.runs import draw_bits
-from flowrepro.figures.style import GREEN, show_images
 from flowrepro.flows.core import Flow
-from flowrepro.image_evaluation import bits, faults, in_batches, interpolate, pixels, sample
+from flowrepro.measures.image_flow import bits, faults, in_batches, interpolate, pixels, sample
 from flowrepro.metrics.likelihood import bits_per_dim
+from flowrepro.pictures.runs import draw_bits
+from flowrepro.pictures.style import GREEN, show_images
 
 NAMES = {"fashion_mnist": "Fashion-MNIST", "cifar10": "CIFAR-10"}
 TEMPERATURES = (0.7, 1.0)

@@ -20,8 +20,8 @@ from flowrepro.data import Data
 from flowrepro.figures.claims import TRAINED, Claim, at_least, at_most, tested
 from flowrepro.figures.linear_systems.manifolds import MANIFOLDS
 from flowrepro.figures.linear_systems.projections import measure_manifold
-from flowrepro.figures.style import BLUE, GREY, ORANGE, RED, panels
 from flowrepro.flows.core import Flow
+from flowrepro.pictures.style import BLUE, GREY, ORANGE, RED, panels
 
 
 def measure(flow: Flow, data: Data, n: int) -> dict[str, Any]:

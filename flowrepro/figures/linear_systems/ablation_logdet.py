@@ -21,10 +21,10 @@ from matplotlib.figure import Figure
 from flowrepro.data import Data
 from flowrepro.figures.claims import TRAINED, Claim, at_least, at_most, tested
 from flowrepro.figures.linear_systems.projections import BATCH, measure_manifold
-from flowrepro.figures.style import BLUE, GREEN, ORANGE, panels
 from flowrepro.flows.core import Flow
 from flowrepro.flows.linear import Dense
 from flowrepro.metrics.likelihood import log_probs
+from flowrepro.pictures.style import BLUE, GREEN, ORANGE, panels
 
 ROUTES = {
     "control": ("regularised (exact, float64)", GREEN, "^"),

@@ -22,8 +22,8 @@ from flowrepro.analysis.jacobian import jacobian
 from flowrepro.data.toy import TOYS
 from flowrepro.figures.claims import Claim, at_least, at_most, column, within
 from flowrepro.figures.linear_systems.banana import banana_map
-from flowrepro.figures.style import BLUE, DOTS, ORANGE, PALE, RED, panels
 from flowrepro.flows.linear import zca
+from flowrepro.pictures.style import BLUE, DOTS, ORANGE, PALE, RED, panels
 
 COVARIANCE = torch.tensor([[2.0, 1.1], [1.1, 1.0]], dtype=torch.float64)
 ORIGIN = torch.zeros(1, 2, dtype=torch.float64)

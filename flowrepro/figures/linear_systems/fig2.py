@@ -20,8 +20,8 @@ from flowrepro.analysis.jacobian import jacobian
 from flowrepro.data.toy import TOYS
 from flowrepro.figures.claims import Claim, at_least, at_most, column, within
 from flowrepro.figures.linear_systems.banana import ROTATION, banana_map
-from flowrepro.figures.style import DOTS, LATENT_MAP, panels
 from flowrepro.metrics.correlation import rank_correlations
+from flowrepro.pictures.style import DOTS, LATENT_MAP, panels
 
 
 def measure(seed: int, n: int) -> dict[str, Any]:

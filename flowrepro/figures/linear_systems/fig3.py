@@ -24,8 +24,8 @@ from matplotlib.figure import Figure
 from flowrepro.data import Data
 from flowrepro.figures.claims import TRAINED, Claim, Values, at_least, at_most, tested
 from flowrepro.figures.linear_systems.projections import exact_components, measure_manifold
-from flowrepro.figures.style import DOTS, LATENT_MAP, label_space, robust_limits
 from flowrepro.flows.core import Flow
+from flowrepro.pictures.style import DOTS, LATENT_MAP, label_space, robust_limits
 
 DRAWN = 1_200
 MODELS = {

@@ -22,10 +22,10 @@ from matplotlib.figure import Figure
 from flowrepro.analysis.bounds import linear_baseline
 from flowrepro.data import Data
 from flowrepro.figures.claims import TRAINED, Claim, Values, at_least, at_most, tested
-from flowrepro.figures.style import BLUE, GREEN, GREY, ORANGE, show_images
 from flowrepro.flows.core import Flow
 from flowrepro.metrics.images import high_frequency_energy
 from flowrepro.metrics.likelihood import bits_per_dim, log_probs, summary
+from flowrepro.pictures.style import BLUE, GREEN, GREY, ORANGE, show_images
 
 ALPHA = 5e-5
 TITLES = {

@@ -26,9 +26,9 @@ from matplotlib.figure import Figure
 from flowrepro.data import Data
 from flowrepro.data.toy import PLANE
 from flowrepro.figures.claims import TRAINED, Claim, Values, at_least, at_most, tested, within
-from flowrepro.figures.style import BLUE, DOTS, GREEN, GREY, ORANGE, PALE, RED, label_space
 from flowrepro.flows.core import Flow
 from flowrepro.metrics.likelihood import log_probs
+from flowrepro.pictures.style import BLUE, DOTS, GREEN, GREY, ORANGE, PALE, RED, label_space
 
 ALPHA = {"plane": 1e-4, "curve": 1e-5}
 SHOWN = 14  # points of the curve at which components are drawn

@@ -12,7 +12,6 @@ from torch import Tensor
 
 from flowrepro.data import Data
 from flowrepro.data.toy import TOYS
-from flowrepro.figures.style import BLUE, GREEN, ORANGE, RED
 from flowrepro.flows.bases import StandardNormal
 from flowrepro.flows.core import Flow
 from flowrepro.flows.coupling import AffineCoupling
@@ -20,6 +19,7 @@ from flowrepro.flows.linear import Rotation
 from flowrepro.flows.optimal import OptimalRotation, layerwise_by_moments
 from flowrepro.flows.preprocess import Standardize
 from flowrepro.metrics.likelihood import log_probs
+from flowrepro.pictures.style import BLUE, GREEN, ORANGE, RED
 
 # case -> label, colour, line style, marker; dashed lines have random rotations beside optimal ones
 METHODS: dict[str, tuple[str, str, str, str]] = {

@@ -26,9 +26,9 @@ from flowrepro.data.toy import GMM_VARIANCE, TOYS
 from flowrepro.figures.claims import TRAINED, Claim, Values, at_least, at_most, tested, within
 from flowrepro.figures.single_coupling.fig4 import distance
 from flowrepro.figures.single_coupling.one_layer import rotation_of, scale_and_shift
-from flowrepro.figures.style import BLUE, GREY, ORANGE
 from flowrepro.flows.core import Flow, Layer
 from flowrepro.flows.preprocess import Center
+from flowrepro.pictures.style import BLUE, GREY, ORANGE
 
 REACH = 3.0
 SHOWN = ("0", "30", "46.4", "75", "90")

@@ -27,9 +27,9 @@ from flowrepro.data import Data
 from flowrepro.data.toy import TOYS
 from flowrepro.figures.claims import TRAINED, Claim, at_least, at_most, tested
 from flowrepro.figures.single_coupling.one_layer import of_case, scale_and_shift
-from flowrepro.figures.style import BLUE, GREY, ORANGE, panels
 from flowrepro.flows.core import Flow
 from flowrepro.metrics.independence import dependence
+from flowrepro.pictures.style import BLUE, GREY, ORANGE, panels
 
 REACH = 3.0
 ROOT3 = math.sqrt(3)

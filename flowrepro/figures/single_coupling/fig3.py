@@ -22,8 +22,8 @@ from flowrepro.data import Data
 from flowrepro.data.toy import TOYS, W_RANGE
 from flowrepro.figures.claims import TRAINED, Claim, Values, at_least, at_most, tested, within
 from flowrepro.figures.single_coupling.one_layer import W_DENSITIES, of_case, scale_and_shift
-from flowrepro.figures.style import BLUE, GREY, ORANGE, panels
 from flowrepro.flows.core import Flow
+from flowrepro.pictures.style import BLUE, GREY, ORANGE, panels
 
 BINS = 40
 SAMPLE_SEED = 2

@@ -22,7 +22,7 @@ from flowrepro.analysis.moments import equal_counts, equal_widths, log_variance_
 from flowrepro.analysis.oas import BINS, binned_improvement, plane_rotation
 from flowrepro.data.toy import TOYS
 from flowrepro.figures.claims import Claim, Values, at_most, tested, within
-from flowrepro.figures.style import BLUE, GREEN, GREY, ORANGE, RED, panels
+from flowrepro.pictures.style import BLUE, GREEN, GREY, ORANGE, RED, panels
 
 BEST_ANGLE, BEST_DELTA = 46.4097, 0.8794489
 # of the closed form, and of the candidates of Algorithm 1

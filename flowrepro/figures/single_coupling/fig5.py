@@ -35,8 +35,8 @@ from flowrepro.figures.single_coupling.depth import (
     reference,
     stops,
 )
-from flowrepro.figures.style import GREY
 from flowrepro.flows.core import Flow, Layer
+from flowrepro.pictures.style import GREY
 
 REACH = 3.2
 SHOWN = [0, 1, 2, 3, 4, 8, 12]

@@ -21,12 +21,12 @@ from torch import Generator, Tensor
 
 from flowrepro.data.toy import TOYS, W_RANGE, normal, uniform
 from flowrepro.figures.claims import Claim, at_least, at_most, column
-from flowrepro.figures.style import BLUE, DOTS, GREY, ORANGE, PALE, panels
 from flowrepro.flows.core import Chain
 from flowrepro.flows.linear import Rotation
 from flowrepro.flows.moments import BinnedCoupling
 from flowrepro.flows.optimal import layerwise_by_moments
 from flowrepro.metrics.independence import dependence
+from flowrepro.pictures.style import BLUE, DOTS, GREY, ORANGE, PALE, panels
 
 DRAWN = 2_000
 # independent samples have a distance of 0.02 at 6,250 a bin

@@ -18,8 +18,8 @@ from matplotlib.figure import Figure
 
 from flowrepro.data import Data
 from flowrepro.figures.claims import TRAINED, Claim, Values, at_least, tested
-from flowrepro.figures.style import BLUE, GREEN, GREY, ORANGE, panels
 from flowrepro.flows.core import Flow
+from flowrepro.pictures.style import BLUE, GREEN, GREY, ORANGE, panels
 
 TITLES = {"scurve": "S-curve in 3 dimensions", "digits": "digits in 64 dimensions"}
 STARTS = {

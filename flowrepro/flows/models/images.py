@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from flowrepro.config import GlowConfig, NFConfig, RealNVPConfig
+from flowrepro.config.schema import GlowConfig, NFConfig, RealNVPConfig
 from flowrepro.errors import UsageError
 from flowrepro.flows.bases import StandardNormal
 from flowrepro.flows.conv_nets import glow_net, plain_net, zero_conv

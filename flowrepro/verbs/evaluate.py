@@ -12,25 +12,25 @@ from torch import Tensor
 
 from flowrepro.analysis.bounds import linear_baseline
 from flowrepro.analysis.components import Components, neighbour_signs
-from flowrepro.config import Config, EvaluationConfig
+from flowrepro.config.schema import Config, EvaluationConfig
 from flowrepro.data import Data, ImageData, load_data
+from flowrepro.device import choose_device
 from flowrepro.errors import UsageError
 from flowrepro.flows.core import Flow
-from flowrepro.image_evaluation import measure_images
-from flowrepro.loading import load_flow
+from flowrepro.measures.image_flow import measure_images
 from flowrepro.metrics.correlation import rank_correlations
 from flowrepro.metrics.likelihood import bits_per_dim, log_probs, summary
 from flowrepro.randomness import generator
 from flowrepro.runs.checkpoints import verify
-from flowrepro.runs.files import save_arrays, write_json, write_text
 from flowrepro.runs.folder import Run, find, runs_folder
 from flowrepro.runs.manifest import check_data, versions
-from flowrepro.training.session import choose_device
+from flowrepro.runs.trained import load_flow
+from flowrepro.writing import save_arrays, write_json, write_text
 
 BASELINE_ALPHA = 5e-5  # of linear_systems, where a run has no alpha of its own
 
 
-def evaluate(config: Config, overrides: list[str]) -> None:
+def run(config: Config, overrides: list[str]) -> None:
     """Do what an `evaluate` command line asks for."""
     if config.figure:
         from flowrepro.figures.build import evaluate_figure
@@ -54,7 +54,7 @@ def evaluate_run(run: Run, config: Config, overrides: list[str]) -> Path:
         CheckpointError: the checkpoint is missing or damaged.
         DataError: the data are not those of the training.
     """
-    device = choose_device(config)
+    device = choose_device(config.device, config.threads)
     wanted = what_to_measure(run, config, overrides)
     which = wanted.checkpoint
     flow = load_flow(run, which)

@@ -7,14 +7,15 @@ import torch
 from torch import nn
 
 from flowrepro.analysis.oas import plane_rotation
-from flowrepro.config import CouplingConfig, DenseConfig, LinearConfig, RealNVPConfig, takes_images
+from flowrepro.config.identity import takes_images
+from flowrepro.config.schema import CouplingConfig, DenseConfig, LinearConfig, RealNVPConfig
 from flowrepro.errors import UsageError
 from flowrepro.flows.activations import Asinh, Elementwise, Softplus
 from flowrepro.flows.bases import StandardNormal
 from flowrepro.flows.core import Chain, Flow, Layer
 from flowrepro.flows.coupling import AffineCoupling
-from flowrepro.flows.image_models import build_images
 from flowrepro.flows.linear import Dense, Permutation, Rotation
+from flowrepro.flows.models.images import build_images
 from flowrepro.flows.nets import Scaled, mlp
 from flowrepro.flows.norm import BatchNorm
 from flowrepro.flows.optimal import AnticipatingCoupling, OptimalRotation

@@ -7,7 +7,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from flowrepro.figures.style import (
+from flowrepro.pictures.style import (
     BLUE,
     DOTS,
     GREEN,

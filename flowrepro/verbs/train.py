@@ -5,11 +5,14 @@ from typing import Any
 
 import torch
 
-from flowrepro.compose import compose
-from flowrepro.config import Config, run_name, to_tree
+from flowrepro.config.compose import compose
+from flowrepro.config.identity import run_name
+from flowrepro.config.reading import to_tree
+from flowrepro.config.schema import Config
+from flowrepro.device import choose_device
 from flowrepro.errors import DataError, Diverged, UsageError
-from flowrepro.training import pool
 from flowrepro.training.loop import backward, train
+from flowrepro.verbs import pool
 
 TRIAL_SAMPLES = 1024
 
@@ -68,9 +71,8 @@ def dry_run(config: Config) -> None:
     from omegaconf import OmegaConf
 
     from flowrepro.data import check, to_fetch
-    from flowrepro.training.session import choose_device
 
-    device = choose_device(config)
+    device = choose_device(config.device, config.threads)
     print(OmegaConf.to_yaml(OmegaConf.create(to_tree(config))), end="")
     print(f"run        {run_name(config)}")
     try:

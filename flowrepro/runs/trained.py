@@ -5,10 +5,11 @@ from typing import NamedTuple
 
 import torch
 
-from flowrepro.config import Config, resolved_dtype
+from flowrepro.config.identity import resolved_dtype
+from flowrepro.config.schema import Config
 from flowrepro.errors import CheckpointError
 from flowrepro.flows.core import Flow
-from flowrepro.flows.models import build_for
+from flowrepro.flows.models.vectors import build_for
 from flowrepro.runs import checkpoints
 from flowrepro.runs.folder import Run, find
 

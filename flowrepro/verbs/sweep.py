@@ -6,10 +6,12 @@ import traceback
 from pathlib import Path
 from typing import Any
 
-from flowrepro.compose import check_words, compose, expand, hydra_at, search_path
-from flowrepro.config import Config, from_tree, identity, takes_images
+from flowrepro.config.compose import check_words, compose, expand, hydra_at, search_path
+from flowrepro.config.identity import identity, takes_images
+from flowrepro.config.reading import from_tree
+from flowrepro.config.schema import Config
 from flowrepro.errors import FlowreproError, Stopped, SweepFailed
-from flowrepro.runs.files import write_text
+from flowrepro.writing import write_text
 
 COLUMNS = [
     "train_log_prob",
@@ -108,8 +110,8 @@ def _report(rows: list[dict[str, Any]], folder: Path, swept: list[str], bits: bo
     """Write and print the table, draw the plot over the first swept key, in bits/dim where that is wanted."""
     import pandas as pd
 
-    from flowrepro.figures import runs as pictures
-    from flowrepro.figures.style import save
+    from flowrepro.pictures import runs as pictures
+    from flowrepro.pictures.style import save
 
     table = pd.DataFrame(rows)
     table = table.reindex(columns=[c for c in ["overrides", "state", *COLUMNS, "run", "error"] if c in table])

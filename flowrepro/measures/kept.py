@@ -4,13 +4,15 @@ from typing import Any
 
 import numpy as np
 
-from flowrepro.config import Config, flatten, run_name, to_tree
+from flowrepro.config.identity import flatten, run_name
+from flowrepro.config.reading import to_tree
+from flowrepro.config.schema import Config
 from flowrepro.data import load_data
 from flowrepro.figures.catalogue import FigureSpec, PlannedRun
-from flowrepro.loading import load_flow
 from flowrepro.runs.checkpoints import verify
-from flowrepro.runs.files import replacing
 from flowrepro.runs.folder import Run, runs_folder
+from flowrepro.runs.trained import load_flow
+from flowrepro.writing import replacing
 
 # a flow that diverged has been trained as far as it goes, and its last good checkpoint is measured
 ENDED = ("completed", "diverged")

@@ -3,10 +3,31 @@
 from collections.abc import Iterable
 from pathlib import Path
 
-from flowrepro.cli import VERBS
-from flowrepro.compose import keys, options
-from flowrepro.config import GROUPS
+from flowrepro.config.compose import keys, options
+from flowrepro.config.schema import GROUPS
 from flowrepro.errors import UsageError
+
+VERBS = {
+    "train": "train a flow (or go on with it); with -m a sweep of them; figure=KEY trains a figure's runs",
+    "evaluate": "likelihood tables, samples, components of a run; tables and claims of a figure",
+    "plot": "pictures from what evaluate stored; figure=all draws every figure and writes the report",
+}
+
+HELP = """flowrepro: reproduce the figures of four papers on normalizing flows, and judge their claims.
+
+  flowrepro train     {train}
+  flowrepro evaluate  {evaluate}
+  flowrepro plot      {plot}
+
+Examples
+  flowrepro train dataset=sine regularizer.alpha=5e-5 scale=smoke
+  flowrepro train -m dataset=sine regularizer.alpha=0,1e-5,5e-5
+  flowrepro evaluate figure=linear_systems/fig2
+
+Runs, sweeps, figures and the report go to ./outputs (output_dir=...).
+Every verb has its own --help with all data sets, models and keys.
+Completion: eval "$(flowrepro --completion bash)"   Version: flowrepro --version
+""".format(**VERBS)
 
 GROUP_WORDS = (*GROUPS, "figure")
 EXAMPLES = {

@@ -6,8 +6,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from flowrepro.config import GROUPS, SCHEMAS, Config, conf_dir, from_tree, nearest
-from flowrepro.errors import UsageError
+from flowrepro.config.reading import conf_dir, from_tree
+from flowrepro.config.schema import GROUPS, SCHEMAS, Config
+from flowrepro.errors import UsageError, nearest
 
 
 def options(group: str, config_dirs: Iterable[Path] = ()) -> dict[str, str]:

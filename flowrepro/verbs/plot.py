@@ -8,15 +8,15 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from flowrepro.config import Config
+from flowrepro.config.schema import Config
 from flowrepro.errors import UsageError
-from flowrepro.evaluation import measures_folder, what_to_measure
-from flowrepro.figures import runs as pictures
-from flowrepro.figures.style import save
+from flowrepro.pictures import runs as pictures
+from flowrepro.pictures.style import save
 from flowrepro.runs.folder import Run, find, runs_folder
+from flowrepro.verbs.evaluate import measures_folder, what_to_measure
 
 
-def plot(config: Config, overrides: list[str]) -> None:
+def run(config: Config, overrides: list[str]) -> None:
     """Do what a `plot` command line asks for."""
     if config.figure:
         from flowrepro.figures.build import plot_figure

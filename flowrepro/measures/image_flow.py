@@ -10,13 +10,13 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from flowrepro.config import Config
+from flowrepro.config.schema import Config
 from flowrepro.data import ImageData
 from flowrepro.data.dequantised import Images
 from flowrepro.flows.core import Flow
 from flowrepro.metrics.likelihood import bits_per_dim, layer_trace, log_probs, summary
 from flowrepro.randomness import generator
-from flowrepro.runs.files import save_arrays, write_text
+from flowrepro.writing import save_arrays, write_text
 
 GRID, PAIRS, PATH = 64, 8, 8
 RECONSTRUCTED = 32

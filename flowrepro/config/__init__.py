@@ -1,0 +1,1 @@
+"""The typed config: keys, reading, checks, and the identity of a run."""

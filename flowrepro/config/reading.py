@@ -1,0 +1,47 @@
+"""Plain trees -> Config and back; the folder of YAML files; the nearest known word."""
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+from flowrepro.config.checks import problems
+from flowrepro.config.schema import SCHEMAS, Config
+from flowrepro.errors import UsageError, nearest
+
+
+def conf_dir() -> Path:
+    """The folder of YAML files: inside the installed package, or beside it in a checkout."""
+    here = Path(__file__).resolve().parents[1]
+    packaged = here / "conf"
+    return packaged if packaged.is_dir() else here.parent / "conf"
+
+
+def from_tree(tree: dict[str, Any]) -> Config:
+    """A Config from a plain nested dict; unknown keys and wrong types raise UsageError, all problems at once."""
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+
+    groups = {group: dict(tree.get(group) or {}) for group in SCHEMAS}
+    for group, node in groups.items():
+        if node.get("name") not in SCHEMAS[group]:
+            raise UsageError(
+                f"{group}.name={node.get('name')} is unknown{nearest(node.get('name'), SCHEMAS[group])}"
+            )
+    try:
+        schema = OmegaConf.structured(
+            Config(**{g: SCHEMAS[g][n["name"]](name=n["name"]) for g, n in groups.items()})
+        )
+        config = OmegaConf.to_object(OmegaConf.merge(schema, tree))
+    except OmegaConfBaseException as error:
+        raise UsageError(f"config key {error.full_key or '?'}: {str(error).splitlines()[0]}") from error
+    assert isinstance(config, Config)
+    if config.training.steps_per_layer:
+        config.training.steps = config.training.steps_per_layer * getattr(config.model, "layers", 1)
+    if found := problems(config):
+        raise UsageError("; ".join(found))
+    return config
+
+
+def to_tree(config: Config) -> dict[str, Any]:
+    """The plain nested dict of a Config: the inverse of `from_tree`."""
+    return dataclasses.asdict(config)

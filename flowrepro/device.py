@@ -1,0 +1,44 @@
+"""The device that numbers are computed on: choosing it, and setting it up."""
+
+import ctypes
+import functools
+
+import torch
+
+from flowrepro.errors import UsageError
+
+# of <malloc.h>
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
+KEPT_BYTES = 2**30
+
+
+@functools.cache
+def keep_freed_memory() -> bool:
+    """Stop glibc from returning every large block to the kernel; False where there is no glibc.
+
+    By default a freed tensor above 128 kB is unmapped, and the next of its kind is mapped and zeroed page by page.
+    A training step makes the same tensors again and again: at D = 784 that was a third of its time.
+    """
+    try:
+        mallopt = ctypes.CDLL(None).mallopt
+    except (AttributeError, OSError, TypeError):
+        return False
+    return bool(mallopt(M_MMAP_THRESHOLD, KEPT_BYTES) and mallopt(M_TRIM_THRESHOLD, KEPT_BYTES))
+
+
+def choose_device(device: str = "auto", threads: int = 0) -> str:
+    """cpu or cuda; sets the number of CPU threads (0: as torch chooses) and how memory is kept too.
+
+    Raises:
+        UsageError: cuda is wanted, and torch sees no GPU.
+    """
+    keep_freed_memory()
+    # convolutions of ten bits would break exact inversion; bfloat16 is an option of its own
+    torch.backends.cudnn.allow_tf32 = False
+    if threads:
+        torch.set_num_threads(threads)
+    if device == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    if device == "cuda" and not torch.cuda.is_available():
+        raise UsageError("device=cuda, but torch sees no GPU; use device=cpu")
+    return device

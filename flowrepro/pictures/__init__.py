@@ -1,0 +1,1 @@
+"""The look of all pictures, and the pictures of single runs and sweeps."""

@@ -1,0 +1,1 @@
+"""What the command line does: train, evaluate, plot, and sweeps of train."""
