@@ -1,11 +1,14 @@
 """The typed config: everything composes, unknown words are refused helpfully, identity is stable."""
 
+import dataclasses
 import itertools
 
 import pytest
 
-from flowrepro.config.compose import check_words, compose, expand, keys, options
-from flowrepro.config.identity import identity, run_name, takes_images
+from flowrepro.config import schema
+from flowrepro.config.compose import check_words, compose, expand, options
+from flowrepro.config.identity import takes_images
+from flowrepro.config.options import allowed, default_of, faults
 from flowrepro.config.reading import from_tree, to_tree
 from flowrepro.config.schema import SCHEMAS
 from flowrepro.errors import UsageError
@@ -41,8 +44,64 @@ def test_every_registered_name_has_a_file_and_every_file_a_schema():
         assert all(options(group).values()), f"a {group} file has no comment for the help"
 
 
-def test_every_key_has_a_line_of_help():
-    assert all(keys().values())
+def all_dataclasses():
+    """Every dataclass that a config may hold."""
+    own = [schema.Config, schema.Phase, schema.PhasesConfig, schema.ScaleConfig]
+    own += [schema.TrainingConfig, schema.EvaluationConfig]
+    return list(dict.fromkeys([*own, *(node for group in SCHEMAS.values() for node in group.values())]))
+
+
+def instance(node, **values):
+    """A config dataclass with its defaults but for these values."""
+    required = [f.name for f in dataclasses.fields(node) if f.name != "sequence" and default_of(f) is None]
+    return node(**{**{name: None for name in required if name not in values}, **values})
+
+
+FREE_TEXT = {"name", "path", "key", "output_dir", "run", "figure"}
+
+
+@pytest.mark.parametrize("node", all_dataclasses(), ids=lambda node: node.__name__)
+def test_every_key_has_help_and_allows_its_default_and_nothing_beyond_its_bounds(node):
+    for field in dataclasses.fields(node):
+        if field.name in ("name", *schema.GROUPS, "training", "evaluation"):
+            continue
+        assert field.metadata["help"], field.name
+        if field.type == "str":
+            assert field.metadata["choices"] or field.name in FREE_TEXT, field.name
+        assert not list(faults(instance(node)))
+        wrong = ["unknown"] if field.metadata["choices"] else []
+        for kind, bound in field.metadata["bounds"].items():
+            wrong.append({"low": bound - 1, "above": bound, "high": bound + 1, "below": bound}[kind])
+        for value in wrong:
+            value = [value] if isinstance(default_of(field), list) else value
+            (told,) = faults(instance(node, **{field.name: value}), "a.")
+            assert told == f"a.{field.name}={value} must be {allowed(field)}"
+
+
+def test_numbers_have_bounds_but_where_any_will_do():
+    """Seeds, angles and lists of indices may be anything; all other numbers say what they may be."""
+    free = {"seed", "angle", "train_layers", "rotate"}
+    for node in all_dataclasses():
+        for field in dataclasses.fields(node):
+            number = any(word in str(field.type) for word in ("int", "float"))
+            if number and field.name not in free:
+                assert field.metadata["bounds"], f"{node.__name__}.{field.name}"
+
+
+def test_choices_are_what_is_implemented():
+    from flowrepro.data.celeba import CROPS
+    from flowrepro.training.gradients import BACKWARDS
+    from flowrepro.training.regularizers import ESTIMATORS
+    from flowrepro.training.session import OPTIMIZERS
+
+    for node, name, implemented in (
+        (schema.TrainingConfig, "optimizer", OPTIMIZERS),
+        (schema.TrainingConfig, "backward", BACKWARDS),
+        (schema.CelebAConfig, "crop", CROPS),
+        (schema.TikhonovConfig, "estimator", ESTIMATORS),
+    ):
+        (field,) = (f for f in dataclasses.fields(node) if f.name == name)
+        assert set(field.metadata["choices"]) == set(implemented)
 
 
 @pytest.mark.parametrize(
@@ -55,17 +114,19 @@ def test_every_key_has_a_line_of_help():
         ("~training.steps", "not key=value"),
         ("~training.steps=4", "cannot be deleted"),
         ("training.steps=abc", "training.steps"),
-        ("training.steps=0", "must be positive"),
-        ("model=glow model.hidden=0", "model.hidden=0 must be positive"),
-        ("model=realnvp model.hidden=[8,-1]", "model.hidden=.* must be positive"),
-        ("model=glow model.levels=0", "model.levels=0 must be positive"),
+        ("training.steps=0", "training.steps=0 must be at least 1"),
+        ("model=glow model.hidden=0", "model.hidden=0 must be at least 1"),
+        ("model=realnvp model.hidden=[8,-1]", "model.hidden=.* must be at least 1"),
+        ("model=glow model.levels=0", "model.levels=0 must be at least 1"),
         ("model=realnvp model.levels=2 model.hidden=[8]", "two hidden layers of one width"),
-        ("model=nf model.margin=0.5", "must lie between 0 and 0.5"),
+        ("model=nf model.margin=0.5", "must be above 0 and below 0.5"),
         ("model=realnvp model.levels=2 model.passive=3", "is for vectors"),
-        ("regularizer.alpha=-1", "must not be negative"),
+        ("regularizer.alpha=-1", "must be at least 0"),
         ("training.optimizer=sgdd", "adam, adamw, adamax"),
         ("training.lr=[1", "cannot be read"),
         ("phases.sequence=[{share:0.5}]", "add up to 1"),
+        ("phases.sequence=[{share:1,lr:0}]", "phases.sequence.0..lr=0.* must be above 0"),
+        ("evaluation.temperatures=[1,-1]", "temperatures=.1.0, -1.0. must be at least 0"),
     ],
 )
 def test_a_wrong_word_gets_one_helpful_line(word, hint):
@@ -108,7 +169,7 @@ def test_a_model_chooses_its_default_regularizer_and_the_command_line_still_wins
 
 
 def test_identity_ignores_where_and_how_and_sees_what():
-    name = run_name(compose(["dataset=moons"]))
+    name = compose(["dataset=moons"]).run_name
     for word in (
         "device=cpu",
         "threads=1",
@@ -119,7 +180,7 @@ def test_identity_ignores_where_and_how_and_sees_what():
         "training.steps=5000",
         "evaluation.n_samples=3",
     ):
-        assert run_name(compose(["dataset=moons", word])) == name, word
+        assert compose(["dataset=moons", word]).run_name == name, word
     others = [
         "seed=1",
         "dtype=float32",
@@ -131,23 +192,23 @@ def test_identity_ignores_where_and_how_and_sees_what():
         "phases=annealed",
         "dataset.noise=.1",
     ]
-    names = {run_name(compose([word] if "dataset=" in word else ["dataset=moons", word])) for word in others}
+    names = {compose([word] if "dataset=" in word else ["dataset=moons", word]).run_name for word in others}
     assert len(names) == len(others)
     assert name not in names
 
 
 def test_a_new_key_with_its_default_orphans_no_run():
     # the hash is over what differs from the defaults, and nothing differs here but the names
-    assert identity(compose(["dataset=moons"]))["training"] == {}
-    assert identity(compose(["dataset=moons"]))["model"] == {"name": "dense_asinh"}
+    assert compose(["dataset=moons"]).identity["training"] == {}
+    assert compose(["dataset=moons"]).identity["model"] == {"name": "dense_asinh"}
 
 
 def test_identity_of_an_array_is_its_content(tmp_path):
     (tmp_path / "a.npy").write_bytes(b"1")
     (tmp_path / "b.npy").write_bytes(b"1")
-    names = [run_name(compose(["dataset=array", f"dataset.path={tmp_path}/{f}.npy"])) for f in "ab"]
+    names = [compose(["dataset=array", f"dataset.path={tmp_path}/{f}.npy"]).run_name for f in "ab"]
     (tmp_path / "b.npy").write_bytes(b"2")
-    assert names[0] == names[1] != run_name(compose(["dataset=array", f"dataset.path={tmp_path}/b.npy"]))
+    assert names[0] == names[1] != compose(["dataset=array", f"dataset.path={tmp_path}/b.npy"]).run_name
 
 
 def test_tree_round_trip():

@@ -1,11 +1,11 @@
-"""Plain trees -> Config and back; the folder of YAML files; the nearest known word."""
+"""Plain trees -> Config and back; the folder of YAML files."""
 
 import dataclasses
 from pathlib import Path
 from typing import Any
 
 from flowrepro.config.checks import problems
-from flowrepro.config.schema import SCHEMAS, Config
+from flowrepro.config.schema import SCHEMAS, Config, ImageConfig
 from flowrepro.errors import UsageError, nearest
 
 
@@ -35,11 +35,18 @@ def from_tree(tree: dict[str, Any]) -> Config:
     except OmegaConfBaseException as error:
         raise UsageError(f"config key {error.full_key or '?'}: {str(error).splitlines()[0]}") from error
     assert isinstance(config, Config)
-    if config.training.steps_per_layer:
-        config.training.steps = config.training.steps_per_layer * getattr(config.model, "layers", 1)
+    _settle(config)
     if found := problems(config):
         raise UsageError("; ".join(found))
     return config
+
+
+def _settle(config: Config) -> None:
+    """Replace the values that only say how to work others out by these."""
+    if config.training.steps_per_layer:
+        config.training.steps = config.training.steps_per_layer * getattr(config.model, "layers", 1)
+    if config.dtype == "auto":
+        config.dtype = "float32" if isinstance(config.dataset, ImageConfig) else "float64"
 
 
 def to_tree(config: Config) -> dict[str, Any]:

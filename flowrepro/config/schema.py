@@ -1,19 +1,17 @@
-"""The typed config: every key, its default and its meaning; and the identity of a run.
+"""The typed config: every key, its default, its meaning and its allowed values; and the identity of a run.
 
 A config key is a constructor argument: the dataclasses below are handed as they are to the builders of data sets,
 models, regularizers and to the training loop. This module imports neither torch nor Hydra, so that help is instant.
 """
 
+import hashlib
+import json
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
-
-def option(default: Any, help: str, identity: bool = True) -> Any:
-    """A config key with its default and a line of help; `identity=False` keeps it out of the run's hash."""
-    metadata = {"help": help, "identity": identity}
-    if isinstance(default, (list, dict)):
-        return field(default_factory=lambda: type(default)(default), metadata=metadata)
-    return field(default=default, metadata=metadata)
+from flowrepro.config.identity import content, differences
+from flowrepro.config.options import option
 
 
 @dataclass
@@ -21,9 +19,9 @@ class ToyConfig:
     """A sampled data set with known latents or density."""
 
     name: str
-    n_train: int = option(10_000, "training points drawn")
-    n_val: int = option(2_000, "held-out points drawn")
-    noise: float = option(0.0, "std of isotropic noise added to every point")
+    n_train: int = option(10_000, "training points drawn", low=1)
+    n_val: int = option(2_000, "held-out points drawn", low=1)
+    noise: float = option(0.0, "std of isotropic noise added to every point", low=0)
     seed: int = option(0, "seed of the points (the run's own seed is `seed`)")
     fresh: bool = option(
         False, "draw new points at every step; the n_train ones initialise the flow and choose its rotations"
@@ -38,16 +36,20 @@ class ImageConfig:
     download: bool = option(
         False, "fetch and verify the official files if they are not there", identity=False
     )
-    n_train: int | None = option(None, "use the first n training images only")
-    n_val: int | None = option(None, "use the first n held-out images only")
-    bits: int = option(8, "image flows: grey levels are cut to 2^bits")
+    n_train: int | None = option(None, "use the first n training images only", low=1)
+    n_val: int | None = option(None, "use the first n held-out images only", low=1)
+    bits: int = option(8, "image flows: bits per pixel value", low=1, high=8)
 
 
 @dataclass
 class CelebAConfig(ImageConfig):
     """CelebA's aligned faces, cut to 64x64."""
 
-    crop: str = option("stride2", "stride2 (every second pixel, as NIF's authors) or center (148x148 scaled)")
+    crop: str = option(
+        "stride2",
+        "stride2 takes every second pixel, as NIF's authors; center scales the middle 148x148",
+        choices=("stride2", "center"),
+    )
 
 
 @dataclass
@@ -59,8 +61,8 @@ class ArrayConfig:
         "", "the file; its content, not its place, is part of the run's identity", identity=False
     )
     key: str = option("", "the array's name inside an .npz file")
-    val_fraction: float = option(0.1, "share of the rows held out")
-    seed: int = option(0, "seed of the split")
+    val_fraction: float = option(0.1, "share of the rows held out", above=0, below=1)
+    seed: int = option(0, "seed of the split", low=0)
 
 
 @dataclass
@@ -68,7 +70,7 @@ class LinearConfig:
     """One dense affine layer."""
 
     name: str
-    init: str = option("glorot", "glorot, orthogonal or whitening")
+    init: str = option("glorot", "initial matrix", choices=("glorot", "orthogonal", "whitening"))
 
 
 @dataclass
@@ -76,11 +78,19 @@ class DenseConfig:
     """[dense affine, activation] x layers, and a dense affine layer at the end."""
 
     name: str
-    layers: int = option(8, "hidden layers")
-    init: str = option("orthogonal", "glorot, orthogonal or whitening (the first layer whitens the data)")
-    gain: float = option(1.0, "whitening: the first layer is multiplied by it, the last divided")
-    shrinkage: float = option(5e-5, "whitening: added to the data covariance")
-    log_det: str = option("slogdet", "slogdet (exact), or cholesky: the authors' own, with a jitter of 1e-5")
+    layers: int = option(8, "hidden layers", low=1)
+    init: str = option(
+        "orthogonal",
+        "initial matrices; with whitening the first layer whitens the data",
+        choices=("glorot", "orthogonal", "whitening"),
+    )
+    gain: float = option(1.0, "whitening: the first layer is multiplied by it, the last divided", above=0)
+    shrinkage: float = option(5e-5, "whitening: added to the data covariance", low=0)
+    log_det: str = option(
+        "slogdet",
+        "slogdet is exact; cholesky is the authors' own, with a jitter of 1e-5",
+        choices=("slogdet", "cholesky"),
+    )
 
 
 @dataclass
@@ -88,13 +98,23 @@ class RealNVPConfig:
     """[batch norm, affine coupling, permutation] x layers; on images at several scales."""
 
     name: str
-    layers: int = option(6, "coupling layers; with model.levels, in every level")
-    passive: int = option(1, "dimensions that a coupling leaves unchanged (0: half of them)")
-    hidden: list[int] = option([512, 512], "widths of the hidden layers of a coupling's network")
-    scale: str = option("exponential", "exponential (no bound) or soft_clamp (within e^-2 to e^2)")
+    layers: int = option(6, "coupling layers; with model.levels, in every level", low=1)
+    passive: int = option(1, "dimensions that a coupling leaves unchanged (0: half of them)", low=0)
+    hidden: list[int] = option([512, 512], "widths of the hidden layers of a coupling's network", low=1)
+    scale: str = option(
+        "exponential",
+        "exponential has no bound; soft_clamp stays within e^-2 to e^2",
+        choices=("exponential", "soft_clamp"),
+    )
     batch_norm: bool = option(True, "batch norm before every coupling (ActNorm with model.levels)")
-    rotation: str = option("permutation", "permutation (behind a coupling), or as model=coupling has it")
-    levels: int = option(0, "0 takes vectors; more take images, and make so many scales of convolutions")
+    rotation: str = option(
+        "permutation",
+        "a permutation behind every coupling, or before it a rotation as in model=coupling",
+        choices=("permutation", "random", "oas", "axis"),
+    )
+    levels: int = option(
+        0, "0 takes vectors; more take images, and make so many scales of convolutions", low=0
+    )
 
 
 @dataclass
@@ -102,13 +122,19 @@ class CouplingConfig:
     """[rotation, affine coupling] x layers (single_coupling Eq. 4 and 5)."""
 
     name: str
-    layers: int = option(12, "coupling layers")
-    passive: int = option(1, "dimensions that a coupling leaves unchanged (0: half of them)")
-    hidden: list[int] = option([64], "widths of the hidden layers of a coupling's network")
-    scale: str = option("soft_clamp", "exponential (no bound) or soft_clamp (within e^-2 to e^2)")
-    output_scale: float = option(0.1, "factor of the networks' output: makes large learning rates bearable")
+    layers: int = option(12, "coupling layers", low=1)
+    passive: int = option(1, "dimensions that a coupling leaves unchanged (0: half of them)", low=0)
+    hidden: list[int] = option([64], "widths of the hidden layers of a coupling's network", low=1)
+    scale: str = option(
+        "soft_clamp",
+        "exponential has no bound; soft_clamp stays within e^-2 to e^2",
+        choices=("exponential", "soft_clamp"),
+    )
+    output_scale: float = option(0.1, "factor of the networks' output: permits large learning rates", above=0)
     rotation: str = option(
-        "random", "random, oas (the optimal subspace of the data that arrive) or axis (one after the other)"
+        "random",
+        "random; oas: the optimal subspace of the data that arrive; axis: one dimension after the other",
+        choices=("random", "oas", "axis"),
     )
     angle: float = option(0.0, "rotation=axis: degrees that the first rotation turns in the first two axes")
     standardize: bool = option(False, "divide each dimension by its std first")
@@ -119,11 +145,15 @@ class GlowConfig:
     """[ActNorm, 1x1 convolution, coupling] x steps at every level (Kingma & Dhariwal 2018)."""
 
     name: str
-    levels: int = option(3, "scales; each begins with a squeeze")
-    steps: int = option(32, "steps of flow in every level")
-    hidden: int = option(512, "channels inside a coupling's network")
-    coupling: str = option("affine", "affine or additive")
-    conv: str = option("lu", "1x1 convolution: plain, lu, or normalised (columns of length 1)")
+    levels: int = option(3, "scales; each begins with a squeeze", low=1)
+    steps: int = option(32, "steps of flow in every level", low=1)
+    hidden: int = option(512, "channels inside a coupling's network", low=1)
+    coupling: str = option("affine", "kind of coupling", choices=("affine", "additive"))
+    conv: str = option(
+        "lu",
+        "parametrisation of the 1x1 convolutions; normalised has columns of length 1",
+        choices=("plain", "lu", "normalised"),
+    )
     split_prior: bool = option(True, "what leaves a level is whitened given what stays")
 
 
@@ -132,11 +162,17 @@ class NFConfig:
     """The square flow that across_dimensions compares with (App. A.10 and the authors' code)."""
 
     name: str
-    levels: int = option(5, "scales; each begins with a squeeze")
-    steps: int = option(16, "steps of flow in every level")
-    hidden: int = option(256, "channels inside a coupling's network")
-    conv: str = option("normalised", "1x1 convolution: plain, lu, or normalised (columns of length 1)")
-    margin: float = option(0.05, "pixels in [0, 1] are moved this far inside before their logit is taken")
+    levels: int = option(5, "scales; each begins with a squeeze", low=1)
+    steps: int = option(16, "steps of flow in every level", low=1)
+    hidden: int = option(256, "channels inside a coupling's network", low=1)
+    conv: str = option(
+        "normalised",
+        "parametrisation of the 1x1 convolutions; normalised has columns of length 1",
+        choices=("plain", "lu", "normalised"),
+    )
+    margin: float = option(
+        0.05, "pixels in [0, 1] are moved this far inside before their logit is taken", above=0, below=0.5
+    )
 
 
 @dataclass
@@ -151,30 +187,40 @@ class TikhonovConfig:
     """alpha/2 times the squared Frobenius norm of the Jacobian, the papers' alpha."""
 
     name: str
-    alpha: float = option(5e-5, "weight, in the convention of linear_systems Sec. 5")
-    estimator: str = option("auto", "exact, hutchinson, or auto (exact up to 16 dimensions)")
-    probes: int = option(1, "random probes a sample of the hutchinson estimator")
+    alpha: float = option(5e-5, "weight, in the convention of linear_systems Sec. 5", low=0)
+    estimator: str = option(
+        "auto",
+        "of the squared norm; auto is exact up to 16 dimensions",
+        choices=("auto", "exact", "hutchinson"),
+    )
+    probes: int = option(1, "Hutchinson probes per sample", low=1)
+
+
+SCHEDULES = ("constant", "cosine", "exponential")
 
 
 @dataclass
 class Phase:
     """What is trained when; unset values are those of `training`."""
 
-    share: float = option(1.0, "share of training.steps")
-    lr: float | None = option(None, "learning rate")
-    schedule: str | None = option(None, "constant, cosine or exponential")
-    warmup: int | None = option(None, "steps of linear warm-up")
-    alpha_from: float | None = option(None, "anneal alpha geometrically from here down to regularizer.alpha")
+    share: float = option(1.0, "share of training.steps", above=0)
+    lr: float | None = option(None, "learning rate", above=0)
+    schedule: str | None = option(None, "course of the learning rate", choices=SCHEDULES)
+    warmup: int | None = option(None, "steps of linear warm-up", low=0)
+    alpha_from: float | None = option(
+        None, "anneal alpha geometrically from here down to regularizer.alpha", above=0
+    )
     train_layers: list[int] | None = option(None, "indices of the layers that are trained (all)")
-    active_layers: int | None = option(None, "only the first layers of the chain are applied (all)")
+    active_layers: int | None = option(None, "only the first layers of the chain are applied (all)", low=1)
     reset_optimizer: bool = option(False, "forget the optimizer's moments at the start")
     rotate: list[int] | None = option(
         None, "indices of layers initialised again at the start, from what reaches them"
     )
     each_layer: str | None = option(
         None,
-        "this phase is one for each coupling in turn, optimal rotations chosen at its start: "
-        "alone (only it is trained) or together (with those before it)",
+        "this phase is one for each coupling in turn, optimal rotations chosen at its start; "
+        "alone: only it is trained, together: with those before it",
+        choices=("alone", "together"),
     )
 
 
@@ -188,7 +234,7 @@ class PhasesConfig:
 
 @dataclass
 class ScaleConfig:
-    """smoke (seconds), cpu (two cores, honestly), paper (the paper's settings)."""
+    """smoke (seconds), demo (minutes, shortened), cpu (realistic on two CPU cores), paper (the paper's settings)."""
 
     name: str = "cpu"
 
@@ -197,60 +243,67 @@ class ScaleConfig:
 class TrainingConfig:
     """The one training loop."""
 
-    steps: int = option(5_000, "optimizer steps in all")
-    steps_per_layer: int = option(0, "steps for each of model.layers; training.steps follows (0: off)")
-    batch_size: int = option(200, "samples a step")
-    optimizer: str = option("adam", "adam, adamw or adamax")
-    lr: float = option(1e-3, "learning rate")
-    beta1: float = option(0.9, "first-moment decay of the optimizer")
-    beta2: float = option(0.999, "second-moment decay of the optimizer")
-    weight_decay: float = option(0.0, "weight decay (adamw: decoupled)")
-    schedule: str = option("constant", "constant, cosine or exponential")
-    final_lr: float = option(0.01, "learning rate at the end of a schedule, as a share of lr")
-    decay_every: int = option(0, "exponential: steps between the drops of the learning rate (0: smooth)")
-    warmup: int = option(0, "steps of linear warm-up")
-    clip: float = option(0.0, "clip the gradient norm (0: off)")
-    ema: float = option(0.0, "decay of averaged weights used for evaluation (0: off)")
+    steps: int = option(5_000, "total optimizer steps", low=1)
+    steps_per_layer: int = option(0, "steps for each of model.layers; training.steps follows (0: off)", low=0)
+    batch_size: int = option(200, "samples per step", low=1)
+    optimizer: str = option("adam", "optimizer", choices=("adam", "adamw", "adamax"))
+    lr: float = option(1e-3, "learning rate", above=0)
+    beta1: float = option(0.9, "first-moment decay of the optimizer", low=0, below=1)
+    beta2: float = option(0.999, "second-moment decay of the optimizer", low=0, below=1)
+    weight_decay: float = option(0.0, "weight decay (adamw: decoupled)", low=0)
+    schedule: str = option("constant", "course of the learning rate", choices=SCHEDULES)
+    final_lr: float = option(0.01, "learning rate at the end of a schedule, as a share of lr", above=0)
+    decay_every: int = option(
+        0, "exponential: steps between the drops of the learning rate (0: smooth)", low=0
+    )
+    warmup: int = option(0, "steps of linear warm-up", low=0)
+    clip: float = option(0.0, "clip the gradient norm (0: off)", low=0)
+    ema: float = option(0.0, "decay of averaged weights used for evaluation (0: off)", low=0, below=1)
     bf16: bool = option(False, "image flows: the networks in couplings multiply in bfloat16 while training")
     backward: str = option(
         "plain",
-        "image flows: plain, checkpoint (activations computed again) or invert (from outputs; not with bf16)",
+        "image flows: checkpoint computes activations again, invert from the outputs (not with bf16)",
         identity=False,
+        choices=("plain", "checkpoint", "invert"),
     )
     compile: bool = option(
         False,
         "compile the likelihood in phases of 2,000 steps and more (without a regularizer; needs a C++ compiler)",
         identity=False,
     )
-    validate_every: int = option(500, "steps between validations over the held-out set")
-    validate_samples: int | None = option(None, "validate on the first n held-out samples (the end: on all)")
-    eval_batch_size: int = option(1_000, "samples a batch of validation", identity=False)
-    max_minutes: float | None = option(
-        None, "pause after this time; the same command goes on", identity=False
+    validate_every: int = option(500, "steps between validations over the held-out set", low=1)
+    validate_samples: int | None = option(
+        None, "validate on the first n held-out samples (the end: on all)", low=1
     )
-    checkpoint_seconds: float = option(30.0, "time between saves of the last checkpoint", identity=False)
-    log_seconds: float = option(20.0, "time between log lines off a terminal", identity=False)
+    eval_batch_size: int = option(1_000, "samples per batch of validation", identity=False, low=1)
+    max_minutes: float | None = option(
+        None, "pause after this time; rerun the same command to resume", identity=False, low=0
+    )
+    checkpoint_seconds: float = option(
+        30.0, "time between saves of the last checkpoint", identity=False, low=0
+    )
+    log_seconds: float = option(20.0, "time between log lines when not on a terminal", identity=False, low=0)
 
 
 @dataclass
 class EvaluationConfig:
     """What `evaluate` computes beside the likelihoods."""
 
-    checkpoint: str = option("best", "best or last", identity=False)
-    n_samples: int = option(1_000, "samples drawn", identity=False)
-    n_components: int = option(1_000, "points whose components are extracted", identity=False)
-    temperature: float = option(1.0, "scales the prior's std in sampling", identity=False)
+    checkpoint: str = option("best", "which checkpoint", identity=False, choices=("best", "last"))
+    n_samples: int = option(1_000, "samples drawn", identity=False, low=1)
+    n_components: int = option(1_000, "points whose components are extracted", identity=False, low=1)
+    temperature: float = option(1.0, "scales the prior's std in sampling", identity=False, low=0)
     temperatures: list[float] = option(
-        [0.5, 0.7, 0.85, 1.0], "image flows: those of the sample sheets", identity=False
+        [0.5, 0.7, 0.85, 1.0], "image flows: those of the sample sheets", identity=False, low=0
     )
     draws: int = option(
-        3, "image flows: draws of the dequantisation noise for held-out bits/dim", identity=False
+        3, "image flows: draws of the dequantisation noise for held-out bits/dim", identity=False, low=1
     )
 
 
 @dataclass
 class Config:
-    """Everything a command knows."""
+    """Everything a command knows. Once it has been read (`config.reading`) nothing in it changes."""
 
     dataset: Any
     model: Any
@@ -260,18 +313,42 @@ class Config:
     training: TrainingConfig = field(default_factory=TrainingConfig)
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
     seed: int = option(0, "seed of initialisation, order and probes")
-    dtype: str = option("auto", "float32, float64, or auto (images float32, vectors float64)")
-    device: str = option("auto", "cpu, cuda or auto", identity=False)
-    threads: int = option(0, "CPU threads (0: as torch chooses)", identity=False)
+    dtype: str = option(
+        "auto",
+        "of the weights; auto: images float32, vectors float64",
+        choices=("auto", "float32", "float64"),
+    )
+    device: str = option(
+        "auto",
+        "where to compute; auto: a GPU if there is one",
+        identity=False,
+        choices=("auto", "cpu", "cuda"),
+    )
+    threads: int = option(0, "CPU threads (0: as torch chooses)", identity=False, low=0)
     jobs: int = option(
-        1, "runs of a figure trained at once, each with its share of the cores", identity=False
+        1, "runs of a figure trained at once, each with its share of the cores", identity=False, low=1
     )
     output_dir: str = option("outputs", "where runs, sweeps and figures go", identity=False)
-    run: str = option("", "evaluate, plot: a run folder, its name, or latest", identity=False)
+    run: str = option("", "a run: its folder, its name, or latest", identity=False)
     figure: str = option("", "a figure's key such as linear_systems/fig2", identity=False)
-    overwrite: bool = option(False, "start a run again from nothing", identity=False)
+    overwrite: bool = option(False, "retrain from scratch", identity=False)
     dry_run: bool = option(False, "say what would be done and leave nothing behind", identity=False)
     debug: bool = option(False, "show the traceback of an error", identity=False)
+
+    @cached_property
+    def identity(self) -> dict[str, Any]:
+        """What makes a run this run: group names, seed, dtype and every value that differs from its typed default."""
+        groups = {group: getattr(self, group) for group in GROUPS}
+        tree: dict[str, Any] = {g: {"name": node.name, **differences(node)} for g, node in groups.items()}
+        if isinstance(self.dataset, ArrayConfig):
+            tree["dataset"]["content"] = content(self.dataset.path)
+        return {**tree, "training": differences(self.training), "seed": self.seed, "dtype": self.dtype}
+
+    @cached_property
+    def run_name(self) -> str:
+        """`<dataset>-<model>-<regularizer>-<hash>`: the same config always gives the same name."""
+        digest = hashlib.sha256(json.dumps(self.identity, sort_keys=True).encode()).hexdigest()[:8]
+        return f"{self.dataset.name}-{self.model.name}-{self.regularizer.name}-{digest}"
 
 
 TOYS = (
@@ -299,32 +376,3 @@ SCHEMAS: dict[str, dict[str, type]] = {
     "regularizer": {"none": NoRegularizerConfig, "tikhonov": TikhonovConfig},
 }
 GROUPS = ("dataset", "model", "regularizer", "phases", "scale")
-
-CHOICES = {
-    "dtype": ("auto", "float32", "float64"),
-    "device": ("auto", "cpu", "cuda"),
-    "training.optimizer": ("adam", "adamw", "adamax"),
-    "training.schedule": ("constant", "cosine", "exponential"),
-    "training.backward": ("plain", "checkpoint", "invert"),
-    "evaluation.checkpoint": ("best", "last"),
-    "dataset.crop": ("stride2", "center"),
-    "model.init": ("glorot", "orthogonal", "whitening"),
-    "model.log_det": ("slogdet", "cholesky"),
-    "model.scale": ("exponential", "soft_clamp"),
-    "model.rotation": ("permutation", "random", "oas", "axis"),
-    "model.coupling": ("affine", "additive"),
-    "model.conv": ("plain", "lu", "normalised"),
-    "regularizer.estimator": ("auto", "exact", "hutchinson"),
-}
-EACH_LAYER = ("alone", "together")
-POSITIVE = (
-    "training.steps training.batch_size training.lr training.validate_every training.validate_samples "
-    "training.eval_batch_size training.final_lr jobs "
-    "model.layers model.steps model.gain model.output_scale dataset.n_train dataset.n_val regularizer.probes "
-    "evaluation.n_samples evaluation.n_components evaluation.draws"
-).split()
-NOT_NEGATIVE = (
-    "regularizer.alpha training.weight_decay training.warmup training.clip dataset.noise model.shrinkage threads "
-    "model.passive model.levels training.steps_per_layer training.decay_every "
-    "evaluation.temperature"
-).split()

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 from flowrepro.config.compose import compose, expand
-from flowrepro.config.identity import identity
 from flowrepro.config.reading import conf_dir
 from flowrepro.config.schema import Config
 from flowrepro.errors import UsageError, nearest
@@ -94,7 +93,7 @@ class FigureSpec:
         cases = self._cases(self.words.get(scale, []))
         same_cases = cases.keys() == self._cases(self.words.get("paper", [])).keys()
         first = [p for p in self.planned(scale) if p.seed == self.seeds[scale][0]] if same_cases else []
-        runs = [identity(p.config) | {"scale": None} for p in first]
+        runs = [p.config.identity | {"scale": None} for p in first]
         return self.seeds[scale], self.options.get(scale), list(cases), runs
 
 

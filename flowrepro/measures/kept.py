@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from flowrepro.config.identity import flatten, run_name
+from flowrepro.config.identity import flatten
 from flowrepro.config.reading import to_tree
 from flowrepro.config.schema import Config
 from flowrepro.data import load_data
@@ -20,7 +20,7 @@ ENDED = ("completed", "diverged")
 
 def run_of(planned: PlannedRun, config: Config) -> Run:
     """The run that a figure's words name, below the command's output_dir."""
-    return Run(runs_folder(config) / run_name(planned.config))
+    return Run(runs_folder(config) / planned.config.run_name)
 
 
 def missing_runs(spec: FigureSpec, config: Config) -> list[PlannedRun]:

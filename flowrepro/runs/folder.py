@@ -11,9 +11,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from flowrepro.config.identity import identity, run_name
+from flowrepro.config.identity import counting, flatten
 from flowrepro.config.reading import from_tree, to_tree
-from flowrepro.config.schema import Config
+from flowrepro.config.schema import GROUPS, Config
 from flowrepro.errors import FlowreproError, UsageError
 from flowrepro.writing import remove_leftovers, write_json, write_text
 
@@ -102,7 +102,7 @@ def claimed(config: Config) -> Iterator[Run]:
     Raises:
         UsageError: another process holds it, or it was started with other values of the same name.
     """
-    run = Run(runs_folder(config) / run_name(config))
+    run = Run(runs_folder(config) / config.run_name)
     try:
         run.path.mkdir(parents=True, exist_ok=True)
         lock = open(run.path / ".lock", "w")
@@ -150,19 +150,9 @@ def _check_same(run: Run, config: Config) -> None:
 
 def _values(config: Config) -> dict[str, Any]:
     """All values that a run's numbers depend on, defaults included."""
-    import dataclasses
-
-    from flowrepro.config.identity import flatten, resolved_dtype
-    from flowrepro.config.schema import GROUPS
-
-    values: dict[str, Any] = {"seed": config.seed, "dtype": resolved_dtype(config)}
-    for group in (*GROUPS, "training"):
-        node = getattr(config, group)
-        for field in dataclasses.fields(node):
-            if field.metadata.get("identity", True):
-                values[f"{group}.{field.name}"] = getattr(node, field.name)
-    values["content"] = identity(config)["dataset"].get("content")
-    return flatten(values)
+    values: dict[str, Any] = {"seed": config.seed, "dtype": config.dtype}
+    values |= {group: counting(getattr(config, group)) for group in (*GROUPS, "training")}
+    return flatten({**values, "content": config.identity["dataset"].get("content")})
 
 
 def runs_folder(config: Config) -> Path:

@@ -5,7 +5,6 @@ from typing import NamedTuple
 
 import torch
 
-from flowrepro.config.identity import resolved_dtype
 from flowrepro.config.schema import Config
 from flowrepro.errors import CheckpointError
 from flowrepro.flows.core import Flow
@@ -49,7 +48,7 @@ def load_flow(run: Run, checkpoint: str) -> Flow:
     if not isinstance(weights, dict) or not weights:
         raise CheckpointError(f"{path} holds no flow; train again with overwrite=true")
     shape = tuple(state.get("shape") or (state.get("dim", 0),))
-    dtype = getattr(torch, resolved_dtype(config))
+    dtype = getattr(torch, config.dtype)
     flow = build_for(config.model, shape, state.get("levels"), torch.Generator(), dtype)
     try:
         flow.load_state_dict(weights)

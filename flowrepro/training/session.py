@@ -9,7 +9,6 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from flowrepro.config.identity import resolved_dtype
 from flowrepro.config.schema import Config
 from flowrepro.data import Data, ImageData
 from flowrepro.errors import CheckpointError, UsageError
@@ -220,7 +219,7 @@ class Session:
 
 def initial_flow(config: Config, data: Data | ImageData) -> Flow:
     """The untrained flow of a config, initialised by its seed and, where layers want it, by the training data."""
-    dtype = getattr(torch, resolved_dtype(config))
+    dtype = getattr(torch, config.dtype)
     flow = build_for(config.model, data.shape, data.levels, generator(config.seed, "init"), dtype)
     flow.init_from(data.initial)
     to_channels_last(flow)

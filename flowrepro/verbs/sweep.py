@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from flowrepro.config.compose import check_words, compose, expand, hydra_at, search_path
-from flowrepro.config.identity import identity, takes_images
+from flowrepro.config.identity import takes_images
 from flowrepro.config.reading import from_tree
 from flowrepro.config.schema import Config
 from flowrepro.errors import FlowreproError, Stopped, SweepFailed
@@ -91,7 +91,7 @@ def job(tree: Any) -> dict[str, Any]:
 
 
 def _name(configs: list[Config]) -> str:
-    tree = json.dumps([identity(c) for c in configs], sort_keys=True)
+    tree = json.dumps([c.identity for c in configs], sort_keys=True)
     return (
         f"{configs[0].dataset.name}-{configs[0].model.name}-{hashlib.sha256(tree.encode()).hexdigest()[:8]}"
     )

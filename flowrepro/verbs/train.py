@@ -6,7 +6,6 @@ from typing import Any
 import torch
 
 from flowrepro.config.compose import compose
-from flowrepro.config.identity import run_name
 from flowrepro.config.reading import to_tree
 from flowrepro.config.schema import Config
 from flowrepro.device import choose_device
@@ -74,7 +73,7 @@ def dry_run(config: Config) -> None:
 
     device = choose_device(config.device, config.threads)
     print(OmegaConf.to_yaml(OmegaConf.create(to_tree(config))), end="")
-    print(f"run        {run_name(config)}")
+    print(f"run        {config.run_name}")
     try:
         print(f"data       {check(config.dataset)}")
     except DataError as error:
