@@ -40,9 +40,12 @@ def flowrepro(workdir: Path, capsys: pytest.CaptureFixture[str]) -> Callable[...
 
 
 @pytest.fixture
-def real_data() -> Path:
-    """The folder of real data; the test is skipped where there is none."""
+def real_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The real data sets, in a folder where a test may prepare images; it is skipped where there are none."""
     folder = os.environ.get("FLOWREPRO_DATA")
     if not folder or not (Path(folder) / "MNIST").is_dir():
         pytest.skip("FLOWREPRO_DATA does not hold MNIST")
-    return Path(folder)
+    (tmp_path / "data").mkdir()
+    for name in ("MNIST", "FashionMNIST", "CIFAR10", "faces64"):
+        (tmp_path / "data" / name).symlink_to(Path(folder).resolve() / name)
+    monkeypatch.setenv("FLOWREPRO_DATA", str(tmp_path / "data"))

@@ -15,7 +15,7 @@ import pytest
 import torch
 
 from flowrepro.config.compose import compose
-from flowrepro.data import load_data
+from flowrepro.data import load_images, vectors
 from flowrepro.errors import UsageError
 from flowrepro.runs.checkpoints import load
 from flowrepro.runs.folder import find
@@ -80,7 +80,7 @@ def test_two_processes_are_one_with_the_same_batch(workdir):
     for name, value in one.items():
         torch.testing.assert_close(two[name], value, rtol=1e-3, atol=1e-5, msg=name)
     config = compose(WORDS)
-    start = initial_flow(config, load_data(config)).state_dict()
+    start = initial_flow(config, load_images(config.dataset, torch.float32, config.seed)).state_dict()
     assert max(float((one[name] - value).abs().max()) for name, value in start.items()) > 1e-3
     runs = [p for p in (workdir / "two" / "runs").iterdir() if p.is_dir() and not p.is_symlink()]
     histories = [find("latest", workdir / o / "runs").history() for o in ("one", "two")]
@@ -134,7 +134,7 @@ def test_shares_are_the_batch_and_their_weights_one():
 @pytest.mark.parametrize("fresh", [False, True])
 def test_processes_share_the_batch_of_one(fresh):
     config = compose(["dataset=sine", "model=coupling", f"dataset.fresh={fresh}", "training.batch_size=7"])
-    session = Session(config, load_data(config), "cpu")
+    session = Session(config, vectors.load(config.dataset, torch.float64), "cpu")
     whole, parts = session.batch(3), []
     for rank in range(2):
         session.together = World(rank, 2)
@@ -147,7 +147,7 @@ def test_processes_share_the_batch_of_one(fresh):
 def test_batch_norm_is_refused_by_several_processes():
     config = compose(["dataset=sine", "model=realnvp"])
     with pytest.raises(UsageError, match="model.batch_norm=false"):
-        Session(config, load_data(config), "cpu", World(0, 2))
+        Session(config, vectors.load(config.dataset, torch.float64), "cpu", World(0, 2))
 
 
 def test_glow_goes_on_bit_for_bit(workdir):

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from flowrepro.config.schema import GlowConfig, NFConfig, RealNVPConfig
+from flowrepro.data import ImageData
 from flowrepro.data.dequantised import Images
-from flowrepro.data.image_sets import ImageData
 from flowrepro.errors import UsageError
 from flowrepro.flows.bases import Base, StandardNormal
 from flowrepro.flows.conv_nets import ConvNet, glow_net, zero_conv

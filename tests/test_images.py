@@ -38,7 +38,7 @@ def test_the_official_layout_is_read(lookalike):
     assert len(mnist("dataset.n_train=7").train) == 7
     twos = load(compose(["dataset=mnist2"]).dataset, torch.float32)
     assert torch.equal(twos.train, data.train[2::10]) and torch.equal(twos.val, data.val[2::10])
-    assert "all files are there" in check(compose(["dataset=mnist"]).dataset)
+    assert "the official files" in check(compose(["dataset=mnist"]).dataset)
 
 
 def test_a_missing_file_is_named_with_the_places_and_the_way(lookalike):

@@ -19,6 +19,7 @@ TRAIN, TEST = "0", "2"
 WAY = "bring the official files (mmlab.ie.cuhk.edu.hk/projects/CelebA.html: Img/img_align_celeba.zip, Eval/)"
 COUNTS = (162_770, 19_962)
 CENTER_SIDE, SIDE = 148, 64
+SHAPE = (SIDE, SIDE, 3)
 HQ_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
 HQ_IMAGES = 30_000
 HQ_WAY = "bring the 30,000 images of 1024x1024 or 256x256 pixels as files there"
@@ -38,7 +39,7 @@ def celeba(config: CelebAConfig) -> Source:
     return Source(
         [partition, place],
         f"CelebA, aligned faces, crop {config.crop}",
-        (SIDE, SIDE, 3),
+        SHAPE,
         lambda: reader(listed(partition, TRAIN)),
         lambda: reader(listed(partition, TEST)),
         COUNTS,

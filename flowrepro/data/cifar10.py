@@ -16,6 +16,7 @@ from flowrepro.data.source import Chunks, Source
 from flowrepro.data.strips import cifar10_part
 from flowrepro.errors import DataError
 
+SHAPE = (32, 32, 3)
 FOLDERS = ("CIFAR10/cifar-10-batches-py", "cifar-10-batches-py")
 ARCHIVE = "CIFAR10/cifar-10-python.tar.gz"
 TRAIN = [f"data_batch_{i}" for i in range(1, 6)]
@@ -38,14 +39,14 @@ def cifar10(config: ImageConfig) -> Source:
     Raises:
         DataError: nothing is there, or a batch or a strip is missing.
     """
-    note, shape = "CIFAR-10, the official batches", (32, 32, 3)
+    note = "CIFAR-10, the official batches"
     if folder := files.find_folder(*FOLDERS):
         paths = [folder / name for name in [*TRAIN, *VAL]]
         for path in paths:
             if not path.is_file():
                 raise DataError(f"missing: {path.name} in {folder}; bring all official batches")
         reader: Callable[[list[str]], Chunks] = partial(from_folder, folder)
-        return Source(paths, note, shape, partial(reader, TRAIN), partial(reader, VAL))
+        return Source(paths, note, SHAPE, partial(reader, TRAIN), partial(reader, VAL))
     strips = files.find_folder("CIFAR10/strips")
     archive = files.find(ARCHIVE)
     if archive is None and strips and not config.download and (part := cifar10_part(strips)):
@@ -53,7 +54,7 @@ def cifar10(config: ImageConfig) -> Source:
     if archive is None and not config.download:
         raise DataError(files.missing(ARCHIVE))
     archive = archive or files.fetch(ARCHIVE)
-    return Source([archive], note, shape, partial(from_archive, TRAIN), partial(from_archive, VAL))
+    return Source([archive], note, SHAPE, partial(from_archive, TRAIN), partial(from_archive, VAL))
 
 
 def absent() -> list[str]:

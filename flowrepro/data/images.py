@@ -1,102 +1,100 @@
-"""Grey images: scikit-learn's bundled digits, MNIST and Fashion-MNIST, as vectors in [0, 1] and as bytes."""
+"""What an image flow is trained on: training and held-out images, dequantised."""
 
-import struct
-from functools import partial
+import hashlib
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import numpy as np
+import torch
+from torch import Tensor
 
 from flowrepro.config.schema import ImageConfig
-from flowrepro.data import files
-from flowrepro.data.source import Chunks, Source
-from flowrepro.errors import DataError
+from flowrepro.data.dequantised import Images
+from flowrepro.data.pixels import pixels
+from flowrepro.errors import UsageError
 
-OFFICIAL = {"mnist": "MNIST", "mnist2": "MNIST", "fashion_mnist": "FashionMNIST"}
-DIGITS = ("digits", "digits2")
-IMAGES_MAGIC, LABELS_MAGIC = 2051, 2049
-TWO = 2
-PARTS = ("train", "t10k")
-
-Split = tuple[np.ndarray, np.ndarray]
-
-
-def load_digits(name: str) -> Split:
-    """Training and held-out images of scikit-learn's digits (n, 64)."""
-    train, val = read_digits(name)
-    return train.reshape(-1, 64) / 16, val.reshape(-1, 64) / 16
+GREY_LEVELS = 256
+INITIAL_IMAGES = 256
+# pixel values in all: they pass through networks of hundreds of channels at once
+INITIAL_VALUES = 2**22
+# 28 is no multiple of 2^3; two black pixels on every side make 32
+BORDERS = {28: 2}
 
 
-def read_digits(name: str) -> Split:
-    """The same images as grey levels from 0 to 16 (n, 8, 8); `digits2` are the 177 images of the 2s.
+@dataclass(frozen=True)
+class ImageData:
+    """Training and held-out images, dequantised, with what is known about them."""
 
-    The set has no official split: the last fifth, in the order of the file, is held out.
-    """
-    from sklearn.datasets import load_digits as bundled
+    name: str
+    train: Images
+    val: Images
+    source: str
+    fingerprint: str
+    # the images stay the same, their noise is new in every epoch
+    fresh: ClassVar[None] = None
 
-    found = bundled()
-    images = found.images if name == "digits" else found.images[found.target == TWO]
-    cut = len(images) - len(images) // 5
-    return images[:cut], images[cut:]
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(C, H, W) of an image as the flow sees it, with its border."""
+        return self.train.shape[1:]
+
+    @property
+    def levels(self) -> int:
+        """The number of grey levels."""
+        return self.train.levels
+
+    @property
+    def dim(self) -> int:
+        """The number of pixel values without the border: what bits/dim divides by."""
+        return self.train.pixels[0].numel()
+
+    @property
+    def padded_dim(self) -> int:
+        """The number of pixel values with the border: the dimension of the flow."""
+        return int(np.prod(self.shape))
+
+    @property
+    def initial(self) -> Tensor:
+        """What layers are initialised by: as many training images (N, C, H, W) as in Glow's code, fewer large ones."""
+        return self.train[: max(2, min(INITIAL_IMAGES, INITIAL_VALUES // self.padded_dim))]
+
+    @property
+    def reported(self) -> dict[str, Images]:
+        """What the likelihood is reported on: the held-out images, and at most so many of the training images."""
+        return {"train": self.train.first(len(self.val)), "val": self.val}
+
+    def validation(self, n: int | None) -> Images:
+        """The first n held-out images (all of them for None)."""
+        return self.val.first(n)
+
+    def training_batch(self, indices: Tensor, epoch: int) -> Tensor:
+        """The training images of these indices (B, C, H, W), with new noise in every epoch."""
+        return self.train.take(indices, draw=1 + epoch)
 
 
-def load_official(config: ImageConfig) -> Split:
-    """Training and held-out images (n, 784) from the official idx files; `mnist2` are the 2s.
+def load_images(config: Any, dtype: torch.dtype, seed: int, trial: int = 0) -> ImageData:
+    """The dequantised images of an ImageConfig; their noise comes from `seed`.
+
+    With `trial` they are so many random ones of the same shape, but for bundled sets: no cache is read or written.
 
     Raises:
-        DataError: a file is missing, damaged, or not what its header says.
+        DataError: missing or damaged, in one line with the way to get them.
+        UsageError: the data set has no images, or not in so many bits.
     """
-    train, val = (read_part(config, part) for part in PARTS)
-    return train.reshape(len(train), -1) / 255, val.reshape(len(val), -1) / 255
-
-
-def read_part(config: ImageConfig, part: str) -> np.ndarray:
-    """The images (n, 28, 28) uint8 of `train` or `t10k`; of `mnist2` the 2s alone."""
-    folder = OFFICIAL[config.name]
-    images = read_idx(f"{folder}/raw/{part}-images-idx3-ubyte.gz", IMAGES_MAGIC, config.download)
-    labels = read_idx(f"{folder}/raw/{part}-labels-idx1-ubyte.gz", LABELS_MAGIC, config.download)
-    if len(images) != len(labels):
-        raise DataError(
-            f"{folder}/raw/{part}: {len(images)} images but {len(labels)} labels; bring the official files"
+    if not isinstance(config, ImageConfig):
+        raise UsageError(f"dataset={config.name} has no images, which this model needs; try dataset=digits")
+    found = pixels(config, trial)
+    if config.bits != 8 and found.levels != GREY_LEVELS:
+        raise UsageError(
+            f"dataset.bits={config.bits}: {config.name} has {found.levels} grey levels of its own"
         )
-    return images[labels == TWO] if config.name == "mnist2" else images
+    step = 2 ** (8 - config.bits)
+    levels, border = found.levels // step, BORDERS.get(found.shape[0], 0)
 
+    def split(name: str, part: np.ndarray, n: int | None) -> Images:
+        return Images(torch.from_numpy(part), levels, step, border, seed, name, dtype).first(n)
 
-def official_source(config: ImageConfig) -> Source:
-    """The same images as bytes, found and fetched but not read. Raises DataError where a file is missing."""
-    names = official_names(config)
-    paths = [files.find(name) or (files.fetch(name) if config.download else None) for name in names]
-    for name, path in zip(names, paths, strict=True):
-        if path is None:
-            raise DataError(files.missing(name))
-
-    def read(part: str) -> Chunks:
-        yield read_part(config, part)[..., None]
-
-    train, val = (partial(read, part) for part in PARTS)
-    return Source([p for p in paths if p], f"{config.name}, the official files", (28, 28, 1), train, val)
-
-
-def absent(config: ImageConfig) -> list[str]:
-    """Those of the official files of a set that are not there."""
-    return [name for name in official_names(config) if files.find(name) is None]
-
-
-def official_names(config: ImageConfig) -> list[str]:
-    """The official files of a set, as they are called in the data folder."""
-    return [name for name in files.DIGESTS if name.startswith(OFFICIAL[config.name] + "/")]
-
-
-def read_idx(name: str, magic: int, download: bool) -> np.ndarray:
-    """The array of an idx file of bytes. Raises DataError where the header does not fit."""
-    content = files.read(name, download)
-    dimensions = 3 if magic == IMAGES_MAGIC else 1
-    header = 4 * (1 + dimensions)
-    if len(content) < header or struct.unpack(">i", content[:4])[0] != magic:
-        raise DataError(
-            f"{name} is not an idx file of {'images' if dimensions == 3 else 'labels'}; bring the official file"
-        )
-    shape = struct.unpack(f">{dimensions}i", content[4:header])
-    if len(content) - header != int(np.prod(shape)):
-        raise DataError(
-            f"{name} is cut short: {len(content) - header} bytes for shape {shape}; bring the official file"
-        )
-    return np.frombuffer(content, np.uint8, offset=header).reshape(shape)
+    train, val = split("train", found.train, config.n_train), split("val", found.val, config.n_val)
+    kept = hashlib.sha256(f"{found.digest} {len(train)} {len(val)} {levels}".encode()).hexdigest()[:16]
+    source = f"{len(train)} + {len(val)} images ({found.note}), {levels} grey levels"
+    return ImageData(config.name, train, val, source, kept)

@@ -17,11 +17,13 @@ class Source:
     """Where the images of a data set come from.
 
     Args:
-        files: what they are read from; names, sizes and times tell whether a cache of them is up to date.
+        files: what they are read from; names, sizes and times tell whether a cache of them is up to date. None for
+            bundled images.
         note: what they are, in words.
         shape: (H, W, C) of an image.
         train, val: read the two splits, in chunks (n, H, W, C) of uint8.
         counts: how many images they have, where that is known.
+        levels: the number of grey levels.
     """
 
     files: list[Path]
@@ -30,6 +32,7 @@ class Source:
     train: Callable[[], Chunks]
     val: Callable[[], Chunks]
     counts: tuple[int, int] | None = None
+    levels: int = 256
 
 
 def decode(content: bytes | Path, name: str) -> np.ndarray:

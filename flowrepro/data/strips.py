@@ -6,6 +6,7 @@ from flowrepro.data import files
 from flowrepro.data.source import Chunks, Source, decode
 from flowrepro.errors import DataError
 
+FACES = (64, 64, 3)
 # training and held-out images
 COUNTS = {"faces64": (700, 119), "cifar10": (8000, 2000)}
 
@@ -20,7 +21,7 @@ def faces64() -> Source:
     return Source(
         strips,
         "portraits 64x64, a stand-in for CelebA and not CelebA",
-        (64, 64, 3),
+        FACES,
         lambda: in_order(strips, 64, stop=n_train),
         lambda: in_order(strips, 64, start=n_train),
         COUNTS["faces64"],

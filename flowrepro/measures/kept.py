@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from flowrepro.config.identity import flatten
+from flowrepro.config.identity import flatten, takes_images
 from flowrepro.config.reading import to_tree
 from flowrepro.config.schema import Config
 from flowrepro.data import load_data
@@ -38,7 +38,8 @@ def measure_run(spec: FigureSpec, planned: PlannedRun, config: Config) -> dict[s
     path = run.path / "measures" / name
     if not path.exists():
         flow = load_flow(run, which)
-        data = load_data(run.config)
+        own = run.config
+        data = load_data(own.dataset, own.dtype, own.seed, takes_images(own.model))
         found = spec.module.measure(flow=flow, data=data, **spec.options.get(config.scale.name, {}))
         with replacing(path) as file:
             np.savez_compressed(file, **found)

@@ -62,7 +62,7 @@ def train(config: Config) -> dict[str, Any]:
 
 def _train(config: Config, run: Run, device: str, together: World) -> None:
     with together.in_turn():
-        data = load_data(config)
+        data = load_data(config.dataset, config.dtype, config.seed, takes_images(config.model))
     check_data(run, data.fingerprint)
     session = Session(config, data, device, together)
     if run.checkpoint("last").exists():

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from flowrepro.analysis.bounds import linear_baseline
 from flowrepro.analysis.components import Components, neighbour_signs
+from flowrepro.config.identity import takes_images
 from flowrepro.config.schema import Config, EvaluationConfig
 from flowrepro.data import Data, ImageData, load_data
 from flowrepro.device import choose_device
@@ -58,7 +59,7 @@ def evaluate_run(run: Run, config: Config, overrides: list[str]) -> Path:
     wanted = what_to_measure(run, config, overrides)
     which = wanted.checkpoint
     flow = load_flow(run, which)
-    data = load_data(run.config)
+    data = load_data(run.config.dataset, run.config.dtype, run.config.seed, takes_images(run.config.model))
     check_data(run, data.fingerprint)
     flow = flow.to(device)
     folder = measures_folder(run, which)

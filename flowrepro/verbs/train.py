@@ -6,6 +6,7 @@ from typing import Any
 import torch
 
 from flowrepro.config.compose import compose
+from flowrepro.config.identity import takes_images
 from flowrepro.config.reading import to_tree
 from flowrepro.config.schema import Config
 from flowrepro.device import choose_device
@@ -91,7 +92,8 @@ def _costs(config: Config, device: str, trial_steps: int = 3) -> list[str]:
     from flowrepro.data import load_data
     from flowrepro.training.session import Session
 
-    session = Session(config, load_data(config, trial=max(TRIAL_SAMPLES, config.training.batch_size)), device)
+    trial, images = max(TRIAL_SAMPLES, config.training.batch_size), takes_images(config.model)
+    session = Session(config, load_data(config.dataset, config.dtype, config.seed, images, trial), device)
     # of layers that are added one by one, half are there on average
     stage = session.plan[len(session.plan) // 2]
     session.enter(stage)
