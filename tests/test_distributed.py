@@ -80,7 +80,8 @@ def test_two_processes_are_one_with_the_same_batch(workdir):
     for name, value in one.items():
         torch.testing.assert_close(two[name], value, rtol=1e-3, atol=1e-5, msg=name)
     config = compose(WORDS)
-    start = initial_flow(config, load_images(config.dataset, torch.float32, config.seed)).state_dict()
+    data = load_images(config.dataset, torch.float32, config.seed)
+    start = initial_flow(config.model, data, config.dtype, config.seed).state_dict()
     assert max(float((one[name] - value).abs().max()) for name, value in start.items()) > 1e-3
     runs = [p for p in (workdir / "two" / "runs").iterdir() if p.is_dir() and not p.is_symlink()]
     histories = [find("latest", workdir / o / "runs").history() for o in ("one", "two")]

@@ -21,10 +21,10 @@ from flowrepro.randomness import generator, stream
 from flowrepro.runs.checkpoints import load
 from flowrepro.runs.folder import Run, claimed, find
 from flowrepro.runs.trained import load_flow
-from flowrepro.training import compiling, loop, session
+from flowrepro.training import compiling, loop, phases, session
 from flowrepro.training.loop import train
 from flowrepro.training.order import Batches
-from flowrepro.training.phases import stage_at, stages
+from flowrepro.training.phases import stage_at
 
 QUICK = [
     "dataset=sine",
@@ -38,6 +38,11 @@ QUICK = [
     "training.checkpoint_seconds=0",
     "training.ema=0.9",
 ]
+
+
+def stages(config, chain=None):
+    alpha = getattr(config.regularizer, "alpha", 0.0)
+    return phases.stages(config.phases.sequence, config.training, alpha, chain)
 
 
 LAYERS = [
@@ -364,7 +369,7 @@ def test_fresh_points_are_new_at_every_step_and_a_function_of_seed_and_step(work
     seen, take_step = {}, loop._take_step
 
     def record(run, session, *rest):
-        seen[session.config.seed, session.counters.step] = session.batch(session.counters.step).x
+        seen[session.seed, session.counters.step] = session.batch(session.counters.step).x
         take_step(run, session, *rest)
 
     monkeypatch.setattr(loop, "_take_step", record)

@@ -20,7 +20,7 @@ ENDED = ("completed", "diverged")
 
 def run_of(planned: PlannedRun, config: Config) -> Run:
     """The run that a figure's words name, below the command's output_dir."""
-    return Run(runs_folder(config) / planned.config.run_name)
+    return Run(runs_folder(config.output_dir) / planned.config.run_name)
 
 
 def missing_runs(spec: FigureSpec, config: Config) -> list[PlannedRun]:

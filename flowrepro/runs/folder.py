@@ -102,7 +102,7 @@ def claimed(config: Config) -> Iterator[Run]:
     Raises:
         UsageError: another process holds it, or it was started with other values of the same name.
     """
-    run = Run(runs_folder(config) / config.run_name)
+    run = Run(runs_folder(config.output_dir) / config.run_name)
     try:
         run.path.mkdir(parents=True, exist_ok=True)
         lock = open(run.path / ".lock", "w")
@@ -155,9 +155,9 @@ def _values(config: Config) -> dict[str, Any]:
     return flatten({**values, "content": config.identity["dataset"].get("content")})
 
 
-def runs_folder(config: Config) -> Path:
+def runs_folder(output_dir: str | Path) -> Path:
     """Where runs are kept."""
-    return Path(config.output_dir) / "runs"
+    return Path(output_dir) / "runs"
 
 
 def mark_latest(run: Run) -> None:

@@ -1,6 +1,5 @@
 """A trained flow from its run folder, in one line."""
 
-from pathlib import Path
 from typing import NamedTuple
 
 import torch
@@ -10,7 +9,7 @@ from flowrepro.errors import CheckpointError
 from flowrepro.flows.core import Flow
 from flowrepro.flows.models.vectors import build_for
 from flowrepro.runs import checkpoints
-from flowrepro.runs.folder import Run, find
+from flowrepro.runs.folder import Run, find, runs_folder
 
 
 class Loaded(NamedTuple):
@@ -32,7 +31,7 @@ def load(run: str = "latest", checkpoint: str = "best", output_dir: str = "outpu
         UsageError: no such run.
         CheckpointError: the checkpoint is missing or damaged.
     """
-    found = find(run, Path(output_dir) / "runs")
+    found = find(run, runs_folder(output_dir))
     return Loaded(load_flow(found, checkpoint), found.config)
 
 

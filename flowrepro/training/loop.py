@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from flowrepro.config.identity import takes_images
 from flowrepro.config.schema import Config
-from flowrepro.data import load_data
+from flowrepro.data import ImageData, load_data
 from flowrepro.device import choose_device
 from flowrepro.errors import Diverged, FlowreproError, Stopped
 from flowrepro.metrics.likelihood import bits_per_dim, layer_trace, log_probs, summary
@@ -70,7 +70,7 @@ def _train(config: Config, run: Run, device: str, together: World) -> None:
     run.cut_history(session.counters.step if run.checkpoint("last").exists() else -1)
     mark_latest(run)
     begin_session(run, device, data.fingerprint, sum(p.numel() for p in session.flow.parameters()))
-    _introduce(run, session)
+    _introduce(run, config, session)
     with stop_request(patient=together.size > 1) as request:
         _steps(run, session, request)
     _finish(run, session)
@@ -78,34 +78,34 @@ def _train(config: Config, run: Run, device: str, together: World) -> None:
 
 def _steps(run: Run, session: Session, request: StopRequest) -> None:
     """From the present step to the last, with validation, saving, heartbeat, time budget and signals."""
-    config, counters, plan = session.config, session.counters, session.plan
-    progress = Progress(counters.step, config.training.steps, config.training.log_seconds)
+    training, counters, plan = session.training, session.counters, session.plan
+    progress = Progress(counters.step, training.steps, training.log_seconds)
     began = saved = beaten = time.monotonic()
-    run.set_status("running", step=counters.step, steps=config.training.steps)
+    run.set_status("running", step=counters.step, steps=training.steps)
     session.flow.train()
     if not run.checkpoint("last").exists():
         _validate(run, session, progress, plan[0])
         session.save(run, "last")
     try:
-        while counters.step < config.training.steps:
+        while counters.step < training.steps:
             before = time.monotonic()
             stage = stage_at(plan, counters.step)
             _take_step(run, session, stage)
             counters.seconds += time.monotonic() - before
-            if counters.step % config.training.validate_every == 0 or counters.step == stage.end:
+            if counters.step % training.validate_every == 0 or counters.step == stage.end:
                 _validate(run, session, progress, stage)
             progress.update(counters.step)
             now = time.monotonic()
             if now - beaten > HEARTBEAT_SECONDS:
                 beaten = now
-                run.set_status("running", step=counters.step, steps=config.training.steps)
-            if now - saved > config.training.checkpoint_seconds:
+                run.set_status("running", step=counters.step, steps=training.steps)
+            if now - saved > training.checkpoint_seconds:
                 session.save(run, "last")
                 saved = time.monotonic()
             if stop := session.together.agree(request.signal):
                 _stop(run, session, "interrupted")
                 raise Stopped(f"stopped at step {counters.step}; saved in {run.path}: {_go_on()}", 128 + stop)
-            if _over(session, now - began) and counters.step < config.training.steps:
+            if _over(session, now - began) and counters.step < training.steps:
                 return _stop(run, session, "paused")
     finally:
         progress.close()
@@ -114,20 +114,19 @@ def _steps(run: Run, session: Session, request: StopRequest) -> None:
 
 def _over(session: Session, seconds: float) -> bool:
     """Whether the time budget of this session is used up, by the clock of any process."""
-    budget = session.config.training.max_minutes
+    budget = session.training.max_minutes
     return budget is not None and bool(session.together.agree(seconds > 60 * budget))
 
 
 def _take_step(run: Run, session: Session, stage: Stage) -> None:
     """One optimizer step; raises Diverged before anything is changed if the loss or a gradient is not finite."""
-    config, counters = session.config, session.counters
-    step = counters.step
+    counters, step = session.counters, session.counters.step
     if stage is not session.stage:
         session.enter(stage)
     for group in session.optimizer.param_groups:
         group["lr"] = stage.lr_at(step)
     found = backward(session, stage, step)
-    norm = gradient_norm(session.parameters, config.training.clip)
+    norm = gradient_norm(session.parameters, session.training.clip)
     if not (math.isfinite(found.loss) and norm.isfinite()):
         _diverge(run, session, f"loss {found.loss:.4g}, gradient norm {norm.item():.4g}")
     session.optimizer.step()
@@ -173,8 +172,7 @@ def gradient_norm(parameters: list[nn.Parameter], clip: float) -> Tensor:
 
 def _validate(run: Run, session: Session, progress: Progress, stage: Stage) -> None:
     """One record of the history; keeps the best checkpoint by held-out log-likelihood."""
-    config, counters, flow = session.config, session.counters, session.settle()
-    training = config.training
+    training, counters, flow = session.training, session.counters, session.settle()
     held_out, batch_size = session.data.validation(training.validate_samples), training.eval_batch_size
     val = summary(log_probs(flow.log_prob, held_out, batch_size, session.device))
     record = {
@@ -192,7 +190,7 @@ def _validate(run: Run, session: Session, progress: Progress, stage: Stage) -> N
     session.flow.train()
     run.append_history(record)
     bits = f" ({bits_per_dim(val['log_prob'], session.data.dim):.3f} bits/dim)"
-    told = f"{val['log_prob']:.4g} nats{bits if takes_images(config.model) else ''}"
+    told = f"{val['log_prob']:.4g} nats{bits if isinstance(session.data, ImageData) else ''}"
     progress.record(f"validation {told}, best {max(counters.best, val['log_prob']):.4g}")
     # at step 0 even a flow that is not finite is the best so far: there is always a best checkpoint
     if val["log_prob"] > counters.best or counters.step == 0:
@@ -219,34 +217,32 @@ def _diverge(run: Run, session: Session, what: str) -> None:
 def _stop(run: Run, session: Session, state: str) -> None:
     session.settle()
     session.save(run, "last")
-    run.set_status(state, step=session.counters.step, steps=session.config.training.steps)
+    run.set_status(state, step=session.counters.step, steps=session.training.steps)
     end_session(run, state, session.counters.step)
 
 
 def _finish(run: Run, session: Session) -> None:
     """The result over the training and held-out sets, if all steps are done."""
-    config, counters = session.config, session.counters
-    if counters.step < config.training.steps:
+    training, counters = session.training, session.counters
+    if counters.step < training.steps:
         return
     result: dict[str, Any] = {
         "best_val_log_prob": counters.best,
         "best_step": counters.best_step,
-        "best_of": len(session.data.validation(config.training.validate_samples)),
+        "best_of": len(session.data.validation(training.validate_samples)),
     }
     for split, x in session.data.reported.items():
-        values = log_probs(
-            session.applied().eval().log_prob, x, config.training.eval_batch_size, session.device
-        )
+        values = log_probs(session.applied().eval().log_prob, x, training.eval_batch_size, session.device)
         found = summary(values)
         result |= {f"{split}_{name}": found[name] for name in ("n", "log_prob", "se")}
         result[f"{split}_bits_per_dim"] = bits_per_dim(found["log_prob"], session.data.dim)
     result["minutes"] = round(counters.seconds / 60, 2)
-    run.set_status("completed", step=counters.step, steps=config.training.steps, result=result)
+    run.set_status("completed", step=counters.step, steps=training.steps, result=result)
     end_session(run, "completed", counters.step)
 
 
-def _introduce(run: Run, session: Session) -> None:
-    config, counters = session.config, session.counters
+def _introduce(run: Run, config: Config, session: Session) -> None:
+    counters = session.counters
     parameters = sum(p.numel() for p in session.flow.parameters())
     begin = f"goes on at step {counters.step} of" if counters.step else "steps"
     lines = [

@@ -3,7 +3,7 @@
 import math
 from dataclasses import dataclass, replace
 
-from flowrepro.config.schema import Config, Phase
+from flowrepro.config.schema import Phase, TrainingConfig
 from flowrepro.errors import UsageError
 from flowrepro.flows.core import Chain
 from flowrepro.flows.coupling import AffineCoupling
@@ -47,8 +47,10 @@ class Stage:
         return self.alpha_from ** (1 - progress) * self.alpha**progress if self.alpha > 0 else 0.0
 
 
-def stages(config: Config, chain: Chain | None = None) -> list[Stage]:
-    """The phases of a config laid out over `training.steps`, for the layers of a chain.
+def stages(
+    phases: list[Phase], training: TrainingConfig, alpha: float, chain: Chain | None = None
+) -> list[Stage]:
+    """The phases laid out over `training.steps`, for the layers of a chain.
 
     With alpha 0 there is nothing to anneal to: `alpha_from` is ignored and the steps stay the same.
 
@@ -56,14 +58,12 @@ def stages(config: Config, chain: Chain | None = None) -> list[Stage]:
         UsageError: a phase is for each coupling, and the chain has none; or it rotates a layer that is not there.
     """
     chain = Chain() if chain is None else chain
-    alpha = getattr(config.regularizer, "alpha", 0.0)
-    total = config.training.steps
-    phases = [p for phase in config.phases.sequence for p in one_for_each_layer(phase, chain)]
+    phases = [p for phase in phases for p in one_for_each_layer(phase, chain)]
     if wrong := [i for phase in phases for i in phase.rotate or () if not 0 <= i < len(chain)]:
         raise UsageError(f"phases.sequence: rotate={wrong}, but the model has {len(chain)} layers, from 0")
-    ends = [round(total * sum(p.share for p in phases[: i + 1])) for i in range(len(phases))]
+    ends = [round(training.steps * sum(p.share for p in phases[: i + 1])) for i in range(len(phases))]
     starts = [0, *ends[:-1]]
-    return [_stage(config, p, alpha, a, b) for p, a, b in zip(phases, starts, ends, strict=True)]
+    return [_stage(training, p, alpha, a, b) for p, a, b in zip(phases, starts, ends, strict=True)]
 
 
 def one_for_each_layer(phase: Phase, chain: Chain) -> list[Phase]:
@@ -89,8 +89,7 @@ def one_for_each_layer(phase: Phase, chain: Chain) -> list[Phase]:
     ]
 
 
-def _stage(config: Config, phase: Phase, alpha: float, start: int, end: int) -> Stage:
-    training = config.training
+def _stage(training: TrainingConfig, phase: Phase, alpha: float, start: int, end: int) -> Stage:
     return Stage(
         start=start,
         end=end,

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from flowrepro.config.schema import Config
+from flowrepro.config.schema import Config, TrainingConfig
 from flowrepro.data import Data, ImageData
 from flowrepro.errors import CheckpointError, UsageError
 from flowrepro.flows.conv_nets import set_bf16, to_channels_last
@@ -72,23 +72,24 @@ class Session:
     def __init__(
         self, config: Config, data: Data | ImageData, device: str, together: World | None = None
     ) -> None:
-        self.config, self.data, self.device = config, data, device
+        self.training, self.seed = config.training, config.seed
+        self.data, self.device = data, device
         self.together = together or World()
-        self.flow = initial_flow(config, data).to(device)
+        self.flow = initial_flow(config.model, data, config.dtype, config.seed).to(device)
         if self.together.size > 1 and self.flow.chain.keeps_statistics:
             raise UsageError(
                 "batch norm needs the whole batch in one process: model.batch_norm=false, or no torchrun"
             )
         self.together.align(self.flow)
-        set_bf16(self.flow, config.training.bf16)
-        set_backward(self.flow, config.training.backward)
-        self.averaged = copy.deepcopy(self.flow) if config.training.ema else None
+        set_bf16(self.flow, self.training.bf16)
+        set_backward(self.flow, self.training.backward)
+        self.averaged = copy.deepcopy(self.flow) if self.training.ema else None
         self.regularizer = regularizers.build(config.regularizer)
         self.plain = regularizers.NoRegularizer()
-        self.optimizer = make_optimizer(self.flow, config)
+        self.optimizer = make_optimizer(self.flow, self.training)
         self.counters = Counters()
-        self.plan = stages(config, self.flow.chain)
-        self.batches = Batches(len(data.train), config.training.batch_size, config.seed)
+        self.plan = stages(config.phases.sequence, self.training, self.regularizer.alpha, self.flow.chain)
+        self.batches = Batches(len(data.train), self.training.batch_size, self.seed)
         self.stage: Stage | None = None
         # of the present stage: walking through all modules at every step would take a quarter of a small step
         self.trained, self.parameters = self.flow, list(self.flow.parameters())
@@ -102,13 +103,13 @@ class Session:
         first = self._first_trained(stage)
         self.frozen, self.block = self.flow.slice(first).chain, {}
         self.trained = self.flow.slice(stage.active_layers, first)
-        if self.config.training.compile:
+        if self.training.compile:
             self.trained = compiled(self.trained, stage.end - stage.start)
         self.parameters = [p for p in self.flow.parameters() if p.requires_grad]
         if self.counters.step != stage.start:
             return
         if stage.reset_optimizer:
-            self.optimizer = make_optimizer(self.flow, self.config)
+            self.optimizer = make_optimizer(self.flow, self.training)
         for i in stage.rotate:
             self.rotate(i)
 
@@ -150,8 +151,8 @@ class Session:
             own, weight = self.together.share(indices)
             x = self.data.training_batch(own, self.batches.epoch(step))
             return Batch(x.to(self.device), weight, len(indices))
-        n = self.config.training.batch_size
-        x, weight = self.together.share(self.data.fresh(n, generator(self.config.seed, "points", step)))
+        n = self.training.batch_size
+        x, weight = self.together.share(self.data.fresh(n, generator(self.seed, "points", step)))
         return Batch(x.to(self.device), weight, n)
 
     @property
@@ -166,7 +167,7 @@ class Session:
     def probes(self, step: int) -> torch.Generator:
         """The source of a step's random probes; every process has its own."""
         rank = (self.together.rank,) if self.together.rank else ()
-        return generator(self.config.seed, "probes", step, *rank, device=self.device)
+        return generator(self.seed, "probes", step, *rank, device=self.device)
 
     @property
     def evaluated(self) -> Flow:
@@ -185,7 +186,7 @@ class Session:
         if self.averaged is not None:
             step = self.counters.step
             # young averages forget faster, or the start would weigh in for long
-            weight = 1 - min(self.config.training.ema, (1 + step) / (10 + step))
+            weight = 1 - min(self.training.ema, (1 + step) / (10 + step))
             for mean, now in zip(self.averaged.parameters(), self.flow.parameters(), strict=True):
                 mean.data.lerp_(now.data, weight)
 
@@ -217,17 +218,15 @@ class Session:
             raise CheckpointError(f"{path} does not fit this model; use overwrite=true") from error
 
 
-def initial_flow(config: Config, data: Data | ImageData) -> Flow:
-    """The untrained flow of a config, initialised by its seed and, where layers want it, by the training data."""
-    dtype = getattr(torch, config.dtype)
-    flow = build_for(config.model, data.shape, data.levels, generator(config.seed, "init"), dtype)
+def initial_flow(model: Any, data: Data | ImageData, dtype: str, seed: int) -> Flow:
+    """The untrained flow of a model config, initialised by the seed and, where layers want it, by the training data."""
+    flow = build_for(model, data.shape, data.levels, generator(seed, "init"), getattr(torch, dtype))
     flow.init_from(data.initial)
     to_channels_last(flow)
     return flow
 
 
-def make_optimizer(flow: nn.Module, config: Config) -> torch.optim.Optimizer:
+def make_optimizer(flow: nn.Module, training: TrainingConfig) -> torch.optim.Optimizer:
     """The optimizer of `training.optimizer` over all parameters."""
-    t = config.training
-    betas = (t.beta1, t.beta2)
-    return OPTIMIZERS[t.optimizer](flow.parameters(), lr=t.lr, betas=betas, weight_decay=t.weight_decay)
+    betas, decay = (training.beta1, training.beta2), training.weight_decay
+    return OPTIMIZERS[training.optimizer](flow.parameters(), lr=training.lr, betas=betas, weight_decay=decay)

@@ -38,7 +38,7 @@ def run(config: Config, overrides: list[str]) -> None:
 
         evaluate_figure(config)
     elif config.run:
-        evaluate_run(find(config.run, runs_folder(config)), config, overrides)
+        evaluate_run(find(config.run, runs_folder(config.output_dir)), config, overrides)
     else:
         raise UsageError("evaluate needs run=latest, run=<folder> or figure=KEY")
 

@@ -23,7 +23,7 @@ def run(config: Config, overrides: list[str]) -> None:
 
         plot_figure(config)
     elif config.run:
-        run = find(config.run, runs_folder(config))
+        run = find(config.run, runs_folder(config.output_dir))
         plot_run(run, what_to_measure(run, config, overrides).checkpoint)
     else:
         raise UsageError("plot needs run=latest, run=<folder>, figure=KEY or figure=all")
