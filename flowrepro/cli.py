@@ -61,18 +61,18 @@ def _dispatch(words: list[str]) -> int:
         print(__version__)
         return 0
     if words[0] in ("--completion", "--complete"):
-        from flowrepro import help
+        from flowrepro import completion
 
-        print(help.answer(words), end="")
+        print(completion.answer(words), end="")
         return 0
     verb, rest = words[0], words[1:]
     if verb not in VERBS:
-        raise UsageError(f"'{verb}' is not a verb{nearest(verb, VERBS)}")
+        raise UsageError(f"unknown command '{verb}'{nearest(verb, VERBS)}")
     overrides, config_dirs, multirun, wants_help = _split(rest)
     if wants_help:
         from flowrepro import help
 
-        print(help.verb_help(verb, VERBS[verb], config_dirs), end="")
+        print(help.verb_help(verb, overrides, config_dirs), end="")
         return 0
     return _run_verb(verb, overrides, config_dirs, multirun)
 
@@ -98,11 +98,11 @@ def _split(words: list[str]) -> tuple[list[str], list[Path], bool, bool]:
 
 
 def _run_verb(verb: str, overrides: list[str], config_dirs: list[Path], multirun: bool) -> int:
+    from flowrepro.config.commands import check_effect
     from flowrepro.config.compose import compose
 
+    check_effect(verb, overrides, multirun)
     if multirun:
-        if verb != "train" or any(word.startswith("figure=") for word in overrides):
-            raise UsageError("-m is for train without figure=: a figure knows its runs")
         from flowrepro.verbs.sweep import sweep
 
         return sweep(overrides, config_dirs)

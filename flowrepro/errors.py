@@ -1,5 +1,8 @@
 """The errors a user can meet, each with the exit code that `main()` returns for it."""
 
+import difflib
+import re
+from collections.abc import Iterable
 from typing import Any
 
 
@@ -47,10 +50,22 @@ class Stopped(FlowreproError):
         self.code = code
 
 
-def nearest(word: Any, known: Any) -> str:
-    """`. Did you mean 'x'?` or the list of known words, for the end of an error line."""
-    import difflib
+def nearest(word: Any, known: Iterable[Any]) -> str:
+    """`. Did you mean 'x'?` or the list of known words, for the end of an error line.
 
+    A word of one part is compared with the last parts of the known ones: `alpha` is found in `regularizer.alpha`.
+    """
     words = sorted(str(k) for k in known)
-    match = difflib.get_close_matches(str(word), words, n=1, cutoff=0.5)
-    return f". Did you mean '{match[0]}'?" if match else f". Known: {', '.join(words)}"
+    by_end: dict[str, list[str]] = {}
+    for one in words:
+        by_end.setdefault(re.split(r"[./]", one)[-1], []).append(one)
+    of_one_part = not re.search(r"[./]", str(word))
+    match = difflib.get_close_matches(str(word), by_end, n=1, cutoff=0.6) if of_one_part else []
+    found = by_end[match[0]] if match else difflib.get_close_matches(str(word), words, n=1, cutoff=0.5)
+    return f". Did you mean {either(found)}?" if found else f". Known: {', '.join(words)}"
+
+
+def either(words: list[str]) -> str:
+    """`'a', 'b' or 'c'`."""
+    quoted = [f"'{word}'" for word in words]
+    return " or ".join(filter(None, [", ".join(quoted[:-1]), quoted[-1]]))

@@ -1,14 +1,31 @@
-"""Help of the verbs and completion behind them: both read the conf folders and the typed config, nothing heavy."""
+"""The help of the command line and of its verbs, from the conf folders and the typed config, nothing heavy."""
 
+import json
+import textwrap
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
-from flowrepro.config.compose import keys, options
-from flowrepro.config.schema import GROUPS
-from flowrepro.errors import UsageError
+from flowrepro.config.commands import COMMANDS, counts
+from flowrepro.config.identity import differences
+from flowrepro.config.keys import (
+    Fields,
+    chosen,
+    files,
+    general_keys,
+    keys_of,
+    options,
+    schema_of,
+    schemas,
+    tree,
+    values,
+)
+from flowrepro.config.options import allowed, default_of
+from flowrepro.config.schema import GROUPS, Phase, PhasesConfig
+from flowrepro.errors import UsageError, nearest
 
 VERBS = {
-    "train": "train a flow (or go on with it); with -m a sweep of them; figure=KEY trains a figure's runs",
+    "train": "train a flow, or resume one; -m runs a sweep; figure=KEY trains a figure's runs",
     "evaluate": "likelihood tables, samples, components of a run; tables and claims of a figure",
     "plot": "pictures from what evaluate stored; figure=all draws every figure and writes the report",
 }
@@ -25,84 +42,130 @@ Examples
   flowrepro evaluate figure=linear_systems/fig2
 
 Runs, sweeps, figures and the report go to ./outputs (output_dir=...).
-Every verb has its own --help with all data sets, models and keys.
-Completion: eval "$(flowrepro --completion bash)"   Version: flowrepro --version
+Every verb has its own --help: all data sets, models and keys; `flowrepro train model=nf --help` has those of one model.
+Completion: eval "$(flowrepro --completion bash)", also zsh and fish   Version: flowrepro --version
 """.format(**VERBS)
 
-GROUP_WORDS = (*GROUPS, "figure")
 EXAMPLES = {
     "train": [
         "train dataset=sine model=dense_asinh regularizer=tikhonov scale=cpu",
         "train -m dataset=sine regularizer.alpha=0,1e-5,5e-5 scale=smoke",
         "train dataset=array dataset.path=points.npy training.max_minutes=10",
+        "train model=nf dataset=celeba --help",
     ],
     "evaluate": ["evaluate run=latest", "evaluate figure=linear_systems/fig2 scale=cpu"],
     "plot": ["plot run=latest", "plot figure=linear_systems/fig2", "plot figure=all"],
 }
 
-BASH = r"""_flowrepro() {
-  local line="${COMP_LINE:0:COMP_POINT}" cur reply
-  cur="${line##* }"
-  mapfile -t reply < <(flowrepro --complete "$line" 2>/dev/null)
-  local cut="${cur%"${cur##*[=:]}"}"
-  COMPREPLY=("${reply[@]#"$cut"}")
-  [[ ${#COMPREPLY[@]} -eq 1 && ${COMPREPLY[0]} == *= ]] && compopt -o nospace
-}
-complete -F _flowrepro flowrepro
-"""
-ZSH = "autoload -U +X bashcompinit && bashcompinit\n" + BASH
 
-
-def answer(words: list[str]) -> str:
-    """`--completion SHELL` prints the shell's function; `--complete LINE` the candidates for its last word."""
-    if words[0] == "--complete":
-        return "".join(f"{c}\n" for c in candidates(words[1] if len(words) > 1 else ""))
-    shell = words[1] if len(words) > 1 else "bash"
-    if shell not in ("bash", "zsh"):
-        raise UsageError(f"no completion for '{shell}'; there is bash and zsh")
-    return ZSH if shell == "zsh" else BASH
-
-
-def candidates(line: str) -> list[str]:
-    """What the last word of a command line can become: a verb, a group and its options, a key, a run."""
-    words = line.split(" ")[1:]
-    current = words[-1] if words else ""
-    before = [w for w in words[:-1] if w]
-    if not before:
-        return [v for v in VERBS if v.startswith(current)]
-    name, is_value, _ = current.partition("=")
-    if is_value:
-        found = [f"{name}={value}" for value in _values(name, before[0])]
-    else:
-        found = [f"{k}=" for k in (*GROUP_WORDS, *keys())]
-        found += ["--help", "--config-dir", "-m"] if current.startswith("-") else []
-    return sorted({c for c in found if c.startswith(current)})
-
-
-def _values(name: str, verb: str) -> list[str]:
-    if name in GROUP_WORDS:
-        return [*options(name), *(["all"] if name == "figure" and verb == "plot" else [])]
-    if name == "run":
-        return ["latest", *sorted(p.parent.name for p in Path("outputs/runs").glob("*/config.yaml"))]
-    return ["true", "false"] if name in ("overwrite", "dry_run", "debug", "dataset.download") else []
-
-
-def verb_help(verb: str, what: str, config_dirs: Iterable[Path]) -> str:
-    """The help of one verb: examples, every group with its options, every key with its meaning."""
+def verb_help(verb: str, words: list[str], config_dirs: Iterable[Path]) -> str:
+    """The help of a verb: of the options that its words choose, else of all of them."""
     dirs = list(config_dirs)
-    lines = [f"flowrepro {verb}: {what}", "", "Examples", *(f"  flowrepro {e}" for e in EXAMPLES[verb])]
-    groups = GROUP_WORDS if verb == "train" else ("figure", "scale")
-    for group in groups:
-        lines += ["", f"{group}="] + [f"  {name:<22} {text}" for name, text in options(group, dirs).items()]
-    lines += ["", "keys"]
-    for key, text in keys().items():
-        if verb == "train" or not key.startswith(
-            ("training.", "dataset.", "model.", "regularizer.", "phases.")
-        ):
-            lines.append(f"  {key + '=':<32} {text}")
-    if verb == "train":
-        lines += [
-            "",
-            "-m sweeps over comma-separated values; hydra/launcher=joblib or submitit_slurm runs jobs in parallel",
-        ]
-    return "\n".join([*lines, "--config-dir DIR adds a folder of your own dataset/, model/, ... files", ""])
+    named = [word.lstrip("+").split("=", 1) for word in words if "=" in word]
+    picked = {group: option for group, option in named if group in (*GROUPS, "figure")}
+    if picked:
+        lines = [line for group, option in picked.items() for line in _option_help(group, option, dirs)]
+        return "\n".join([*lines, *_next_steps(verb, picked, dirs), ""])
+    lines = [
+        f"flowrepro {verb}: {VERBS[verb]}",
+        "",
+        "Examples",
+        *(f"  flowrepro {e}" for e in EXAMPLES[verb]),
+    ]
+    for group in (*GROUPS, "figure") if verb == "train" else ("figure", "scale"):
+        lines += ["", f"{group}="] + [f"  {name:<30} {text}" for name, text in options(group, dirs).items()]
+    lines += _train_keys() if verb == "train" else _other_keys(verb)
+    return "\n".join(
+        [*lines, "", "--config-dir DIR adds a folder of your own dataset/, model/, ... files", ""]
+    )
+
+
+def _option_help(group: str, option: str, dirs: list[Path]) -> list[str]:
+    """What an option is, and its keys with the defaults that its file gives them.
+
+    Raises:
+        UsageError: there is no such option.
+    """
+    known = files(group, dirs)
+    if option not in known:
+        raise UsageError(f"{group} '{option}' is unknown{nearest(option, known)}")
+    lines = [f"{group}={option}: {options(group, dirs)[option]}"]
+    if group == "figure":
+        minutes = tree(known[option]).get("minutes", {})
+        return [*lines, *(f"  scale={scale:<8} about {m:g} minutes" for scale, m in minutes.items()), ""]
+    schema, own = schema_of(group, option, dirs), values(group, known[option])
+    fields = keys_of(schema, group) if schema else {}
+    lines += _lines(fields, own)
+    lines += [f"  sets {key}={_text(value)}" for key, value in own.items() if key not in fields]
+    if schema is PhasesConfig:
+        lines += ["each phase of phases.sequence", *_lines(keys_of(Phase), {})]
+    return [*lines, ""]
+
+
+def _next_steps(verb: str, picked: dict[str, str], dirs: list[Path]) -> list[str]:
+    """Where the values come from that are not the defaults, and how to see them all."""
+    words = " ".join(f"{group}={option}" for group, option in {"dataset": "NAME", **picked}.items())
+    if "figure" in picked:
+        return [f"what would be done: flowrepro {verb} figure={picked['figure']} dry_run=true"]
+    own = chosen([f"{g}={o}" for g, o in picked.items()], dirs)
+    sizes = [name for name in options("sizes") if name.rpartition("-")[0] == own["model"]]
+    tuned = [
+        name for name in options("tuned") if name.rpartition("-")[0] == f"{own['dataset']}-{own['model']}"
+    ]
+    found = [f"conf/sizes/{name}.yaml" for name in sizes] + [f"conf/tuned/{name}.yaml" for name in tuned]
+    lines = [f"other values at a scale: {', '.join(found)}"] if found else []
+    return [*lines, f"all values of a run: flowrepro train {words} dry_run=true debug=true"]
+
+
+def _train_keys() -> list[str]:
+    """The keys of every group, each under the options that it holds for, and the general ones."""
+    lines = ["", "keys, with their defaults"]
+    for group in GROUPS:
+        for schema, names in schemas(group).items():
+            if fields := keys_of(schema, group):
+                lines += [*textwrap.wrap(f"{group}={', '.join(names)}", 100), *_lines(fields, {})]
+    lines += ["each phase of phases.sequence", *_lines(keys_of(Phase), {})]
+    every, others = _general("train"), _general("train figure=KEY")
+    lines += ["every run", *_lines(every, {}), "figure=KEY"]
+    lines += _lines({key: field for key, field in others.items() if key not in every}, {})
+    sweeps = (
+        "-m sweeps over comma-separated values; hydra/launcher=joblib or submitit_slurm runs jobs in parallel"
+    )
+    return [*lines, "", sweeps]
+
+
+def _other_keys(verb: str) -> list[str]:
+    """The keys that count with run= and those that count with figure=."""
+    lines = ["", "keys, with their defaults"]
+    for command in COMMANDS:
+        if command.startswith(verb):
+            lines += [command, *_lines(_general(command), {})]
+    return lines
+
+
+def _general(command: str) -> Fields:
+    """The keys of no group that count in a command."""
+    return {key: field for key, field in general_keys().items() if counts(key, command)}
+
+
+def _lines(fields: Fields, own: dict[str, Any]) -> list[str]:
+    """A line for each key: its value in `own`, else its default; its meaning; its allowed values."""
+    lines = []
+    for key, field in fields.items():
+        value = own.get(key, default_of(field))
+        bounds = f" [{allowed(field)}]" if allowed(field) else ""
+        lines.append(f"  {f'{key}={_text(value)}':<34} {field.metadata['help']}{bounds}")
+    return lines
+
+
+def _text(value: Any) -> str:
+    """A value as the command line takes it."""
+    if isinstance(value, list):
+        return f"[{','.join(map(_text, value))}]"
+    if isinstance(value, Phase):
+        value = differences(value)
+    if isinstance(value, dict):
+        return "{" + ",".join(f"{k}:{_text(v)}" for k, v in value.items()) + "}"
+    return (
+        value if isinstance(value, str) else f"{value:g}" if isinstance(value, float) else json.dumps(value)
+    )

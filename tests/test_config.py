@@ -66,7 +66,7 @@ def test_every_key_has_help_and_allows_its_default_and_nothing_beyond_its_bounds
         if field.name in ("name", *schema.GROUPS, "training", "evaluation"):
             continue
         assert field.metadata["help"], field.name
-        if field.type == "str":
+        if field.type in (str, str | None):
             assert field.metadata["choices"] or field.name in FREE_TEXT, field.name
         assert not list(faults(instance(node)))
         wrong = ["unknown"] if field.metadata["choices"] else []

@@ -1,50 +1,14 @@
 """Words of the command line -> Config: Hydra composes, this module checks the words first and answers in one line."""
 
-import dataclasses
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from flowrepro.config.keys import all_keys, chosen, keys, options
 from flowrepro.config.reading import conf_dir, from_tree
-from flowrepro.config.schema import GROUPS, SCHEMAS, Config
+from flowrepro.config.schema import GROUPS, Config
 from flowrepro.errors import UsageError, nearest
-
-
-def options(group: str, config_dirs: Iterable[Path] = ()) -> dict[str, str]:
-    """The options of a config group with the first comment of each file, shipped ones and the user's."""
-    found = {}
-    for folder in (conf_dir(), *config_dirs):
-        for file in sorted((folder / group).rglob("*.yaml")):
-            comments = [
-                line for line in file.read_text().splitlines() if line.startswith("#") and "@" not in line
-            ]
-            name = file.relative_to(folder / group).with_suffix("").as_posix()
-            found[name] = comments[0].removeprefix("#").strip() if comments else ""
-    return found
-
-
-def keys() -> dict[str, str]:
-    """Every key a command line may set, with its line of help."""
-    found: dict[str, str] = {}
-    for field in dataclasses.fields(Config):
-        if field.name in GROUPS:
-            schemas = SCHEMAS.get(field.name, {}).values() or [type(_default(field))]
-        elif field.name in ("training", "evaluation"):
-            schemas = [type(_default(field))]
-        else:
-            found[field.name] = field.metadata.get("help", "")
-            continue
-        for schema in dict.fromkeys(schemas):
-            for inner in dataclasses.fields(schema):
-                if inner.name != "name":
-                    found[f"{field.name}.{inner.name}"] = inner.metadata.get("help", "")
-    return found
-
-
-def _default(field: dataclasses.Field[Any]) -> Any:
-    assert field.default_factory is not dataclasses.MISSING
-    return field.default_factory()
 
 
 @contextmanager
@@ -75,11 +39,11 @@ def check_words(words: list[str], config_dirs: Iterable[Path] = ()) -> list[str]
     from hydra.core.override_parser.overrides_parser import OverridesParser
     from hydra.errors import HydraException
 
-    known = keys()
+    known = all_keys()
     checked = []
     for word in words:
         if "=" not in word:
-            raise UsageError(f"'{word}' is not key=value{nearest(word, [*GROUPS, *known])}")
+            raise UsageError(f"'{word}' is not key=value{_nearest_key(word, words, config_dirs)}")
         try:
             override = OverridesParser.create().parse_override(word)
         except HydraException as error:
@@ -95,8 +59,13 @@ def check_words(words: list[str], config_dirs: Iterable[Path] = ()) -> list[str]
         elif key.startswith("hydra"):
             checked.append(word)
         else:
-            raise UsageError(f"unknown key '{key}'{nearest(key, [*GROUPS, *known])}")
+            raise UsageError(f"unknown key '{key}'{_nearest_key(key, words, config_dirs)}")
     return checked
+
+
+def _nearest_key(key: str, words: list[str], config_dirs: Iterable[Path]) -> str:
+    """The end of the error line of an unknown key: what it may mean with the options that these words choose."""
+    return nearest(key, [*GROUPS, *keys(chosen(words, config_dirs), config_dirs)])
 
 
 def _check_options(group: str, override: Any, config_dirs: Iterable[Path]) -> None:

@@ -27,6 +27,7 @@ def from_tree(tree: dict[str, Any]) -> Config:
             raise UsageError(
                 f"{group}.name={node.get('name')} is unknown{nearest(node.get('name'), SCHEMAS[group])}"
             )
+        check_keys(group, node)
     try:
         schema = OmegaConf.structured(
             Config(**{g: SCHEMAS[g][n["name"]](name=n["name"]) for g, n in groups.items()})
@@ -39,6 +40,15 @@ def from_tree(tree: dict[str, Any]) -> Config:
     if found := problems(config):
         raise UsageError("; ".join(found))
     return config
+
+
+def check_keys(group: str, node: dict[str, Any]) -> None:
+    """Raises UsageError where the option of a group has no such key."""
+    known = [f.name for f in dataclasses.fields(SCHEMAS[group][node["name"]])]
+    if unknown := [key for key in node if key not in known]:
+        raise UsageError(
+            f"{group}={node['name']} has no key '{unknown[0]}'{nearest(unknown[0], set(known) - {'name'})}"
+        )
 
 
 def _settle(config: Config) -> None:

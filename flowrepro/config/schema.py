@@ -229,7 +229,9 @@ class PhasesConfig:
     """A list of phases, in order."""
 
     name: str = "end_to_end"
-    sequence: list[Phase] = option([Phase()], "the phases")
+    sequence: list[Phase] = option(
+        [Phase()], "one phase after the other, such as [{share:0.5,lr:0.01},{share:0.5}]"
+    )
 
 
 @dataclass

@@ -1,0 +1,81 @@
+"""Which keys have an effect in which command. Any other is refused, so that none is ignored in silence."""
+
+from collections.abc import Iterable
+
+from flowrepro.config.keys import all_keys
+from flowrepro.config.schema import GROUPS
+from flowrepro.errors import UsageError
+
+ALL = ("output_dir", "dry_run", "debug")
+RUN = ("dataset", "model", "regularizer", "phases", "scale", "training", "evaluation", "seed", "dtype")
+DEVICE = ("device", "threads")
+
+# command -> the keys that count (a group or a prefix stands for all of its keys), and why others do not
+COMMANDS: dict[str, tuple[tuple[str, ...], str]] = {
+    "train": (
+        (*RUN, "overwrite", *DEVICE, *ALL),
+        "jobs is for figure=KEY, and hydra for sweeps with -m",
+    ),
+    "train -m": (
+        (*RUN, "overwrite", *DEVICE, *ALL, "hydra"),
+        "hydra/launcher=joblib runs jobs of a sweep at once",
+    ),
+    "train figure=KEY": (
+        ("figure", "scale", "jobs", "overwrite", "dataset.download", *DEVICE, *ALL),
+        "conf/figure/KEY.yaml says which runs the figure has",
+    ),
+    "evaluate run=R": (
+        ("run", "evaluation", "seed", *DEVICE, *ALL),
+        "the run keeps the data, model and training that it was started with",
+    ),
+    "evaluate figure=KEY": (
+        ("figure", "scale", *DEVICE, *ALL),
+        "conf/figure/KEY.yaml says what is measured",
+    ),
+    "plot run=R": (("run", "evaluation.checkpoint", *ALL), "it draws what evaluate run=R stored"),
+    "plot figure=KEY": (("figure", "scale", *ALL), "it draws what evaluate figure=KEY stored"),
+    "plot figure=all": (("figure", *ALL), "it draws every figure at every scale that was evaluated"),
+}
+
+
+def command(verb: str, words: Iterable[str], multirun: bool = False) -> str:
+    """The command of `COMMANDS` that a verb and its words name.
+
+    Raises:
+        UsageError: they name none, or two.
+    """
+    given = {key: value for key, _, value in (word.lstrip("+").partition("=") for word in words)}
+    figure, run = given.get("figure"), given.get("run")
+    if multirun and (verb != "train" or figure):
+        raise UsageError(
+            "-m is for train alone, and cannot be combined with figure=, which defines its own runs"
+        )
+    if figure and run:
+        raise UsageError(f"run={run} and figure={figure} name two different things; leave one out")
+    if verb == "train" and run:
+        raise UsageError("train takes no run=: the same arguments select the same run")
+    if figure:
+        return f"{verb} figure={'all' if (verb, figure) == ('plot', 'all') else 'KEY'}"
+    if run:
+        return f"{verb} run=R"
+    if verb != "train":
+        raise UsageError(f"{verb} needs run=latest, run=NAME or figure=KEY")
+    return "train -m" if multirun else "train"
+
+
+def counts(key: str, command: str) -> bool:
+    """Whether a key has an effect in a command."""
+    wanted = COMMANDS[command][0]
+    return key in wanted or key.replace("/", ".").split(".")[0] in wanted
+
+
+def check_effect(verb: str, words: Iterable[str], multirun: bool = False) -> None:
+    """Raises UsageError where a word has no effect in its command; unknown words are told elsewhere."""
+    words = list(words)
+    named = command(verb, words, multirun)
+    known = {*GROUPS, *all_keys()}
+    keys = [word.lstrip("+").partition("=")[0] for word in words]
+    if idle := [k for k in keys if (k in known or k.startswith("hydra")) and not counts(k, named)]:
+        verb_phrase = "have" if len(idle) > 1 else "has"
+        told = ", ".join(f"{key}=" for key in dict.fromkeys(idle))
+        raise UsageError(f"{told} {verb_phrase} no effect in `{named}`: {COMMANDS[named][1]}; leave it out")
