@@ -13,6 +13,9 @@ import pandas as pd
 import pytest
 
 from flowrepro.cli import main
+from flowrepro.config.compose import compose
+from flowrepro.figures.catalogue import load_spec
+from flowrepro.verbs.train import kept
 
 ROOT = Path(__file__).resolve().parents[1]
 TINY = [
@@ -87,14 +90,30 @@ def test_from_python(flowrepro, workdir):
 @pytest.mark.parametrize(
     ("words", "code", "hint"),
     [
-        (["trian"], 2, "Did you mean 'train'"),
+        (["trian"], 2, "unknown command 'trian'. Did you mean 'train'"),
         (["train", "model=dense_asinhh"], 2, "Did you mean 'dense_asinh'"),
         (["train", "--mutlirun"], 2, "Did you mean '--multirun'"),
         (["train", "dataset=mnist2", "scale=smoke"], 3, "dataset.download=true"),
         (["train", "dataset=array"], 3, "dataset.path"),
         (["train", "--config-dir", "nowhere"], 2, "no such folder"),
         (["train", "run=latest"], 2, "train takes no run="),
-        (["evaluate"], 2, "run=latest"),
+        (["evaluate"], 2, "evaluate needs run=latest"),
+        (["plot"], 2, "plot needs run=latest"),
+        (["evaluate", "run=latest", "dataset=sine"], 2, "dataset= has no effect in `evaluate run=R`"),
+        (["evaluate", "run=latest", "training.steps=4", "seed=1"], 2, "training.steps= has no effect"),
+        (["evaluate", "run=latest", "figure=linear_systems/fig2"], 2, "two different things"),
+        (["evaluate", "figure=linear_systems/fig2", "model=glow"], 2, "model= has no effect"),
+        (
+            ["train", "figure=linear_systems/fig3", "model.layers=2", "seed=1"],
+            2,
+            "model.layers=, seed= have no",
+        ),
+        (["train", "dataset=sine", "jobs=2"], 2, "jobs= has no effect in `train`"),
+        (["train", "hydra/launcher=joblib"], 2, "for sweeps with -m"),
+        (["train", "-m", "dataset=sine", "jobs=2"], 2, "hydra/launcher=joblib"),
+        (["plot", "run=latest", "training.lr=1"], 2, "it draws what evaluate run=R stored"),
+        (["plot", "figure=all", "scale=cpu"], 2, "every figure at every scale"),
+        (["plot", "figure=fig2"], 2, "'linear_systems/fig2' or 'single_coupling/fig2'"),
         (["evaluate", "run=latest"], 2, "train one first"),
         (["evaluate", "figure=linear_systems/fig22"], 2, "linear_systems/fig2"),
         (
@@ -103,7 +122,7 @@ def test_from_python(flowrepro, workdir):
             "flowrepro evaluate figure=linear_systems/fig2",
         ),
         (["train", "-m", "figure=linear_systems/fig2"], 2, "defines its own runs"),
-        (["evaluate", "-m", "run=latest"], 2, "-m is for train"),
+        (["evaluate", "-m", "run=latest"], 2, "-m is for train alone"),
         (["train", "device=tpu"], 2, "auto, cpu, cuda"),
     ],
 )
@@ -138,13 +157,57 @@ def test_plot_says_what_is_missing(flowrepro):
     assert answer.code == 2 and "flowrepro evaluate run=" in answer.err
 
 
-def test_dry_run_tells_all_and_leaves_nothing(flowrepro, workdir):
+def test_a_dry_run_is_six_lines_and_leaves_nothing(flowrepro, workdir):
     answer = flowrepro("train", "dataset=sine", *TINY, "dry_run=true")
     assert answer.code == 0
-    assert all(
-        word in answer.out for word in ("parameters", "steps", "time", "memory", "data ", "n_train: 300")
-    )
+    labels = [line.split()[0] for line in answer.out.splitlines()]
+    assert labels == ["run", "data", "parameters", "steps", "time", "memory"]
+    whole = flowrepro("train", "dataset=sine", *TINY, "dry_run=true", "debug=true").out
+    assert "n_train: 300" in whole and "dtype: float64" in whole and "n_train" not in answer.out
     assert not list(workdir.iterdir())
+
+
+def test_a_dry_run_of_a_figure_is_one_line_a_run_and_the_total(flowrepro, workdir):
+    answer = flowrepro("train", "figure=linear_systems/fig6", "scale=smoke", "dry_run=true", "threads=1")
+    assert answer.code == 0, answer.err
+    runs = load_spec("linear_systems/fig6").planned("smoke")
+    title, *lines = answer.out.splitlines()
+    assert str(len(runs)) in title and lines[-1].startswith("total")
+    for planned, line in zip(runs, lines, strict=False):
+        assert line.split(",")[0].strip() == planned.case and planned.config.run_name in line
+        assert "new, under a minute" in line
+    assert not list(workdir.iterdir())
+
+
+def test_dry_runs_of_evaluate_and_plot_write_nothing(flowrepro, workdir):
+    flowrepro("train", "dataset=sine", *TINY)
+    before = sorted(workdir.rglob("*"))
+    answer = flowrepro("evaluate", "run=latest", "dry_run=true", "evaluation.n_samples=23")
+    assert answer.code == 0 and "23 samples" in answer.out and "likelihood.csv" in answer.out
+    assert flowrepro("plot", "run=latest", "dry_run=true").code == 2, "there is nothing to draw yet"
+    assert sorted(workdir.rglob("*")) == before
+    flowrepro("evaluate", "run=latest")
+    before = sorted(workdir.rglob("*"))
+    answer = flowrepro("plot", "run=latest", "dry_run=true")
+    assert answer.code == 0 and answer.out.count("would draw") == 4 and "components.png" in answer.out
+    assert sorted(workdir.rglob("*")) == before
+
+
+def test_dry_runs_of_figures_write_nothing(flowrepro, workdir):
+    words = ("figure=linear_systems/fig2", "scale=smoke", "dry_run=true")
+    answer = flowrepro("evaluate", *words)
+    assert answer.code == 0 and "outputs/figures/linear_systems/fig2/smoke" in answer.out
+    answer = flowrepro("evaluate", "figure=linear_systems/fig6", *words[1:])
+    assert "0 of" in answer.out and "flowrepro train figure=linear_systems/fig6 scale=smoke" in answer.out
+    assert flowrepro("plot", *words).code == 2
+    assert flowrepro("plot", "figure=all", "dry_run=true").code == 0
+    assert not list(workdir.iterdir())
+    flowrepro("evaluate", *words[:2])
+    before = sorted(workdir.rglob("*"))
+    for figure in ("figure=linear_systems/fig2 scale=smoke", "figure=all"):
+        answer = flowrepro("plot", *figure.split(), "dry_run=true")
+        assert "would draw outputs/figures/linear_systems/fig2/smoke/figure.png" in answer.out
+    assert sorted(workdir.rglob("*")) == before
 
 
 @pytest.mark.parametrize("words", [["model=glow"], ["model=realnvp", "dataset.bits=5", "regularizer=none"]])
@@ -153,25 +216,33 @@ def test_a_dry_run_on_images_prepares_nothing(flowrepro, workdir, monkeypatch, w
     monkeypatch.setenv("FLOWREPRO_DATA", str(workdir / "data"))
     before = {p.name for p in (workdir / "data").rglob("*")}
     answer = flowrepro("train", "dataset=celeba_hq", *words, "scale=smoke", "dry_run=true")
-    assert answer.code == 0 and "ms a step" in answer.out, answer.err
+    assert answer.code == 0 and "ms per step" in answer.out, answer.err
     assert {p.name for p in (workdir / "data").rglob("*")} == before
     assert [p.name for p in workdir.iterdir()] == ["data"]
 
 
-def test_a_dry_run_fetches_nothing(flowrepro, workdir, monkeypatch):
+def test_a_dry_run_fetches_nothing_and_tells_what_it_can(flowrepro, workdir, monkeypatch):
     lookalikes.strips(workdir / "data", monkeypatch, "CIFAR10/strips", {"test_000": 2, "train_000": 4}, 32)
     monkeypatch.setenv("FLOWREPRO_DATA", str(workdir / "data"))
     monkeypatch.setattr("flowrepro.data.files.fetch", lambda name: pytest.fail(f"fetched {name}"))
-    for dataset, told in (
-        ("mnist", "to be fetched: MNIST"),
-        ("cifar10", "to be fetched: CIFAR10/cifar-10-python.tar.gz"),
-        ("celeba", "NOT THERE"),
+    for dataset, told, known in (
+        ("mnist", "to be fetched: MNIST", True),
+        ("cifar10", "to be fetched: CIFAR10/cifar-10-python.tar.gz", True),
+        ("celeba", "not found: celeba/", True),
+        ("celeba_hq", "not found: celeba_hq/", False),
     ):
-        answer = flowrepro(
-            "train", f"dataset={dataset}", "model=glow", "dataset.download=true", "dry_run=true"
-        )
-        assert answer.code == 0 and told in answer.out and "ms a step" not in answer.out
+        words = [f"dataset={dataset}", "model=glow", "scale=smoke", "dataset.download=true", "dry_run=true"]
+        answer = flowrepro("train", *words)
+        assert answer.code == 0 and told in answer.out and "steps      20" in answer.out
+        assert ("ms per step" in answer.out) == known == ("no estimate until" not in answer.out)
     assert [p.name for p in workdir.iterdir()] == ["data"]
+
+
+def test_a_figure_fetches_the_data_of_those_of_its_runs_that_have_any_to_fetch():
+    fetching = [
+        kept(["dataset.download=true", "device=cpu"], compose([d])) for d in ("dataset=mnist2", "seed=0")
+    ]
+    assert fetching == [["dataset.download=true", "device=cpu"], ["device=cpu"]]
 
 
 def test_evaluate_takes_the_runs_own_keys_and_those_of_the_command(flowrepro, workdir):

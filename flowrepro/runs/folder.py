@@ -102,7 +102,7 @@ def claimed(config: Config) -> Iterator[Run]:
     Raises:
         UsageError: another process holds it, or it was started with other values of the same name.
     """
-    run = Run(runs_folder(config.output_dir) / config.run_name)
+    run = run_of(config)
     try:
         run.path.mkdir(parents=True, exist_ok=True)
         lock = open(run.path / ".lock", "w")
@@ -153,6 +153,11 @@ def _values(config: Config) -> dict[str, Any]:
     values: dict[str, Any] = {"seed": config.seed, "dtype": config.dtype}
     values |= {group: counting(getattr(config, group)) for group in (*GROUPS, "training")}
     return flatten({**values, "content": config.identity["dataset"].get("content")})
+
+
+def run_of(config: Config, output_dir: str | None = None) -> Run:
+    """The run of a config below its own `output_dir` or another one, whether or not it is there."""
+    return Run(runs_folder(config.output_dir if output_dir is None else output_dir) / config.run_name)
 
 
 def runs_folder(output_dir: str | Path) -> Path:

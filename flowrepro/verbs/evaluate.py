@@ -16,7 +16,6 @@ from flowrepro.config.identity import takes_images
 from flowrepro.config.schema import Config, EvaluationConfig
 from flowrepro.data import Data, ImageData, load_data
 from flowrepro.device import choose_device
-from flowrepro.errors import UsageError
 from flowrepro.flows.core import Flow
 from flowrepro.measures.image_flow import measure_images
 from flowrepro.metrics.correlation import rank_correlations
@@ -26,6 +25,7 @@ from flowrepro.runs.checkpoints import verify
 from flowrepro.runs.folder import Run, find, runs_folder
 from flowrepro.runs.manifest import check_data, versions
 from flowrepro.runs.trained import load_flow
+from flowrepro.verbs import dry_run
 from flowrepro.writing import save_arrays, write_json, write_text
 
 BASELINE_ALPHA = 5e-5  # of linear_systems, where a run has no alpha of its own
@@ -33,20 +33,23 @@ BASELINE_ALPHA = 5e-5  # of linear_systems, where a run has no alpha of its own
 
 def run(config: Config, overrides: list[str]) -> None:
     """Do what an `evaluate` command line asks for."""
-    if config.figure:
+    if config.figure and config.dry_run:
+        dry_run.evaluate_figure(config)
+    elif config.figure:
         from flowrepro.figures.build import evaluate_figure
 
         evaluate_figure(config)
-    elif config.run:
-        evaluate_run(find(config.run, runs_folder(config.output_dir)), config, overrides)
     else:
-        raise UsageError("evaluate needs run=latest, run=<folder> or figure=KEY")
+        run = find(config.run, runs_folder(config.output_dir))
+        wanted = what_to_measure(run, config, overrides)
+        if config.dry_run:
+            dry_run.evaluate(run, wanted, measures_folder(run, wanted.checkpoint))
+        else:
+            evaluate_run(run, config, wanted)
 
 
-def evaluate_run(run: Run, config: Config, overrides: list[str]) -> Path:
-    """Measure one run; the folder of its measures is named by the checkpoint's digest.
-
-    What to measure is said by the run's own `evaluation` keys, and over them by those of the command line.
+def evaluate_run(run: Run, config: Config, wanted: EvaluationConfig) -> Path:
+    """Measure one run as `wanted` says; the folder of its measures is named by the checkpoint's digest.
 
     Writes likelihood.csv (nats and bits/dim with standard errors), samples.npz, measures.json, and components.npz of
     vectors or layers.csv of images.
@@ -56,7 +59,6 @@ def evaluate_run(run: Run, config: Config, overrides: list[str]) -> Path:
         DataError: the data are not those of the training.
     """
     device = choose_device(config.device, config.threads)
-    wanted = what_to_measure(run, config, overrides)
     which = wanted.checkpoint
     flow = load_flow(run, which)
     data = load_data(run.config.dataset, run.config.dtype, run.config.seed, takes_images(run.config.model))

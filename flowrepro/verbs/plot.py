@@ -13,24 +13,27 @@ from flowrepro.errors import UsageError
 from flowrepro.pictures import runs as pictures
 from flowrepro.pictures.style import save
 from flowrepro.runs.folder import Run, find, runs_folder
+from flowrepro.verbs import dry_run
 from flowrepro.verbs.evaluate import measures_folder, what_to_measure
 
 
 def run(config: Config, overrides: list[str]) -> None:
     """Do what a `plot` command line asks for."""
-    if config.figure:
+    if config.figure and config.dry_run:
+        dry_run.plot_figure(config)
+    elif config.figure:
         from flowrepro.figures.build import plot_figure
 
         plot_figure(config)
-    elif config.run:
-        run = find(config.run, runs_folder(config.output_dir))
-        plot_run(run, what_to_measure(run, config, overrides).checkpoint)
     else:
-        raise UsageError("plot needs run=latest, run=<folder>, figure=KEY or figure=all")
+        run = find(config.run, runs_folder(config.output_dir))
+        plot_run(run, what_to_measure(run, config, overrides).checkpoint, config.dry_run)
 
 
-def plot_run(run: Run, checkpoint: str) -> None:
+def plot_run(run: Run, checkpoint: str, dry: bool = False) -> None:
     """Training curves, layers, samples and components of a run, in its `plots/` folder; of its best or last checkpoint.
+
+    A `dry` one says which pictures there would be.
 
     Raises:
         UsageError: the run was not evaluated; the message has the command.
@@ -44,8 +47,9 @@ def plot_run(run: Run, checkpoint: str) -> None:
     figures = _image_figures if "padded_dim" in measures else _vector_figures
     for name, figure in figures(folder, measures, run).items():
         path = run.path / "plots" / f"{name}.png"
-        save(figure, path)
-        print(f"picture  {path}")
+        if not dry:
+            save(figure, path)
+        print(f"{'would draw' if dry else 'picture'}  {path}")
 
 
 def label(run: Run) -> str:

@@ -1,30 +1,18 @@
 """`flowrepro train`: one run, a figure's runs, or a dry run."""
 
-import time
-from typing import Any
-
-import torch
-
 from flowrepro.config.compose import compose
-from flowrepro.config.identity import takes_images
-from flowrepro.config.reading import to_tree
 from flowrepro.config.schema import Config
-from flowrepro.device import choose_device
-from flowrepro.errors import DataError, Diverged, UsageError
-from flowrepro.training.loop import backward, train
-from flowrepro.verbs import pool
-
-TRIAL_SAMPLES = 1024
+from flowrepro.errors import Diverged
+from flowrepro.training.loop import train
+from flowrepro.verbs import dry_run, pool
 
 
 def run(config: Config, overrides: list[str]) -> None:
     """Do what a `train` command line asks for."""
-    if config.run:
-        raise UsageError("train takes no run=: the same words find the same run again")
     if config.figure:
         train_figure(config, overrides)
     elif config.dry_run:
-        dry_run(config)
+        dry_run.train(config)
     else:
         train(config)
 
@@ -37,88 +25,28 @@ def train_figure(config: Config, overrides: list[str]) -> None:
     """
     from flowrepro.figures.catalogue import load_spec
 
-    runs = [
-        [*planned.words, *kept(overrides)] for planned in load_spec(config.figure).planned(config.scale.name)
-    ]
+    planned = load_spec(config.figure).planned(config.scale.name)
+    runs = [[*one.words, *kept(overrides, one.config)] for one in planned]
     if not runs:
         print(f"{config.figure} needs no trained runs; next: flowrepro evaluate figure={config.figure}")
-    elif config.jobs > 1 and not config.dry_run:
+    elif config.dry_run:
+        labels = [f"{one.case}, seed {one.seed}" for one in planned]
+        title = f"{config.figure} at scale {config.scale.name}"
+        dry_run.train_figure(title, dict(zip(labels, map(compose, runs), strict=True)))
+    elif config.jobs > 1:
         pool.train_all(runs, config.jobs)
     else:
         for number, words in enumerate(runs, 1):
             print(f"--- {config.figure}: run {number} of {len(runs)}")
-            _train_one(compose(words))
+            try:
+                train(compose(words))
+            except Diverged as error:
+                print(error)
 
 
-def _train_one(config: Config) -> None:
-    if config.dry_run:
-        return dry_run(config)
-    try:
-        train(config)
-    except Diverged as error:
-        print(error)
-
-
-def kept(overrides: list[str]) -> list[str]:
-    """Of a command's words, those that a figure leaves to it: where and how, not what."""
-    return [
-        w for w in overrides if w.split("=")[0] in ("output_dir", "device", "threads", "overwrite", "dry_run")
-    ]
-
-
-def dry_run(config: Config) -> None:
-    """Print what a run would be and cost; leaves nothing behind."""
-    from omegaconf import OmegaConf
-
-    from flowrepro.data import check, to_fetch
-
-    device = choose_device(config.device, config.threads)
-    print(OmegaConf.to_yaml(OmegaConf.create(to_tree(config))), end="")
-    print(f"run        {config.run_name}")
-    try:
-        print(f"data       {check(config.dataset)}")
-    except DataError as error:
-        print(f"data       NOT THERE: {error}")
-        return
-    if to_fetch(config.dataset):
-        print("time       can be told when they are there")
-        return
-    for line in _costs(config, device):
-        print(line)
-
-
-def _costs(config: Config, device: str, trial_steps: int = 3) -> list[str]:
-    """Parameters, steps, and time and memory from a few steps."""
-    from flowrepro.data import load_data
-    from flowrepro.training.session import Session
-
-    trial, images = max(TRIAL_SAMPLES, config.training.batch_size), takes_images(config.model)
-    session = Session(config, load_data(config.dataset, config.dtype, config.seed, images, trial), device)
-    # of layers that are added one by one, half are there on average
-    stage = session.plan[len(session.plan) // 2]
-    session.enter(stage)
-    seconds: list[float] = []
-    for step in range(trial_steps + 1):
-        began = time.monotonic()
-        backward(session, stage, stage.start + step)
-        seconds.append(time.monotonic() - began)
-    step_seconds = min(seconds[1:])
-    parameters = sum(p.numel() for p in session.flow.parameters())
-    size = next(session.flow.parameters()).element_size()
-    minutes = step_seconds * config.training.steps / 60
-    return [
-        f"parameters {parameters:,}",
-        f"steps      {config.training.steps} of {config.training.batch_size} samples",
-        f"time       about {minutes:.1f} minutes ({1000 * step_seconds:.1f} ms a step, {trial_steps} tried here)",
-        f"memory     about {_memory(device, 4 * parameters * size):.0f} MB (weights, gradients, moments, activations)",
-    ]
-
-
-def _memory(device: str, weights: int) -> float:
-    """Peak memory in MB: of the GPU, or of this process after the trial steps."""
-    if device == "cuda":
-        return torch.cuda.max_memory_allocated() / 1e6
-    import resource
-
-    peak: Any = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return max(weights / 1e6, peak / 1e3)
+def kept(overrides: list[str], planned: Config) -> list[str]:
+    """Of a command's words, those that a figure leaves to it: where and how its runs are trained, not what they are."""
+    keys = ["output_dir", "device", "threads", "overwrite"]
+    # of the sets that can be fetched
+    keys += ["dataset.download"] if hasattr(planned.dataset, "download") else []
+    return [word for word in overrides if word.lstrip("+").partition("=")[0] in keys]

@@ -1,0 +1,173 @@
+"""`dry_run=true`: what a command would do and cost. It reads what is there, and leaves nothing behind."""
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from flowrepro.config.identity import takes_images
+from flowrepro.config.reading import to_tree
+from flowrepro.config.schema import Config, EvaluationConfig
+from flowrepro.data import check, load_data
+from flowrepro.device import choose_device
+from flowrepro.errors import DataError
+from flowrepro.runs.folder import Run, run_of
+from flowrepro.training.loop import backward
+from flowrepro.training.session import Session
+
+TRIAL_SAMPLES, TRIAL_STEPS = 1024, 3
+ENDED = ("completed", "diverged")
+NO_ESTIMATE = "no estimate until the data are there"
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a few steps of a run have shown: seconds per step, and peak memory in bytes."""
+
+    parameters: int
+    step_seconds: float
+    memory: float
+
+
+def train(config: Config) -> None:
+    """Print what a run would be and cost, in six lines; with `debug=true` the resolved config before them."""
+    if config.debug:
+        print(resolved(config), end="")
+    run, training = run_of(config), config.training
+    print(f"run        {run.path} ({_progress(run)})", flush=True)
+    print(f"data       {_data(config)}", flush=True)
+    cost = estimate(config)
+    if cost:
+        print(f"parameters {cost.parameters:,}")
+    print(f"steps      {training.steps:,} of {training.batch_size:,} samples")
+    if cost:
+        each = f"{1000 * cost.step_seconds:.1f} ms per step, from {TRIAL_STEPS} tried here"
+        print(f"time       {_minutes(cost.step_seconds * training.steps)} ({each})")
+        print(f"memory     about {cost.memory / 1e6:.0f} MB (weights, gradients, moments, activations)")
+    else:
+        print(f"time       {NO_ESTIMATE}")
+
+
+def train_figure(title: str, runs: dict[str, Config]) -> None:
+    """Print one line for each run of a figure, by its label, and the total of those that have not ended."""
+    print(f"{title}: {len(runs)} runs", flush=True)
+    costs: dict[str, Cost | None] = {}
+    left: list[float | None] = []
+    for label, config in runs.items():
+        run = run_of(config)
+        told = _progress(run)
+        if run.state not in ENDED or config.overwrite:
+            seedless = repr(config.identity | {"seed": None})
+            if seedless not in costs:
+                costs[seedless] = estimate(config)
+            cost = costs[seedless]
+            left.append(cost.step_seconds * config.training.steps if cost else None)
+            told += f", {_minutes(left[-1])}" if left[-1] is not None else f", {NO_ESTIMATE}"
+        print(f"  {label:<28} {config.training.steps:>7,} steps  {run.name}  {told}", flush=True)
+    for line in dict.fromkeys(map(_data, runs.values())):
+        print(f"data   {line}")
+    unknown = f" and {left.count(None)} runs without an estimate" if None in left else ""
+    known = _minutes(sum(seconds for seconds in left if seconds is not None))
+    print(f"total  {known}{unknown} for {len(left)} of {len(runs)} runs, one after the other")
+
+
+def evaluate(run: Run, wanted: EvaluationConfig, folder: Path) -> None:
+    """Print what `evaluate` would measure on a run, and where it would be written."""
+    images = takes_images(run.config.model)
+    more = f"{wanted.draws} draws of the noise" if images else f"components of {wanted.n_components:,} points"
+    files = ("likelihood.csv", "samples.npz", "layers.csv" if images else "components.npz", "measures.json")
+    print(f"run        {run.path} ({_progress(run)}, {wanted.checkpoint} checkpoint)")
+    print(f"data       {_data(run.config)}")
+    print(f"measures   likelihood, {wanted.n_samples:,} samples, {more}")
+    print(f"writes     {', '.join(files)} in {folder}{' again' if (folder / files[-1]).exists() else ''}")
+
+
+def evaluate_figure(config: Config) -> None:
+    """Print which runs a figure has to measure, and where its table and claims would be written."""
+    from flowrepro.figures import store
+    from flowrepro.figures.catalogue import load_spec
+
+    spec, scale = load_spec(config.figure), config.scale.name
+    spec.check(scale)
+    states = [run_of(planned.config, config.output_dir).state for planned in spec.planned(scale)]
+    trained = sum(state in ENDED for state in states)
+    print(f"{spec.key} at scale {scale}: {trained} of {len(states)} runs are trained")
+    if trained < len(states):
+        print(f"first      flowrepro train figure={spec.key} scale={scale}")
+    folder = store.folder_of(Path(config.output_dir), spec.key, scale)
+    print(f"writes     table.csv, claims.csv, arrays.npz, provenance.json in {folder}")
+
+
+def plot_figure(config: Config) -> None:
+    """Print which pictures would be drawn. Raises UsageError where the figure was not evaluated."""
+    from flowrepro.figures import store
+    from flowrepro.figures.catalogue import keys
+
+    outputs, whole = Path(config.output_dir), config.figure == "all"
+    there = [(key, scale) for key in keys() for scale in store.scales_there(outputs, key)]
+    for key, scale in there if whole else [(config.figure, config.scale.name)]:
+        folder = store.folder_of(outputs, key, scale)
+        if whole and not (folder / "arrays.npz").exists():
+            continue
+        store.load_arrays(folder, key, scale)
+        print(f"would draw {folder / 'figure.png'}")
+    if whole:
+        print(f"would write {outputs / 'report' / 'index.html'} and the README's index of figures")
+
+
+def resolved(config: Config) -> str:
+    """All values of a config, as YAML."""
+    from omegaconf import OmegaConf
+
+    return OmegaConf.to_yaml(OmegaConf.create(to_tree(config)))
+
+
+def estimate(config: Config) -> Cost | None:
+    """What a few steps of a run cost here; None where its data are not there and their shape is not known."""
+    device = choose_device(config.device, config.threads)
+    trial = max(TRIAL_SAMPLES, config.training.batch_size)
+    try:
+        data = load_data(config.dataset, config.dtype, config.seed, takes_images(config.model), trial)
+    except DataError:
+        return None
+    session = Session(config, data, device)
+    # of layers that are added one by one, half are there on average
+    stage = session.plan[len(session.plan) // 2]
+    session.enter(stage)
+    seconds: list[float] = []
+    for step in range(TRIAL_STEPS + 1):
+        began = time.monotonic()
+        backward(session, stage, stage.start + step)
+        seconds.append(time.monotonic() - began)
+    weights = list(session.flow.parameters())
+    return Cost(sum(p.numel() for p in weights), min(seconds[1:]), _memory(device, weights))
+
+
+def _memory(device: str, weights: list[torch.nn.Parameter]) -> float:
+    """Peak memory in bytes: of the GPU, or of this process; at least weights, gradients and two moments."""
+    if device == "cuda":
+        return float(torch.cuda.max_memory_allocated())
+    import resource
+
+    peak: Any = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return float(max(4 * sum(p.numel() * p.element_size() for p in weights), 1024 * peak))
+
+
+def _data(config: Config) -> str:
+    try:
+        return check(config.dataset)
+    except DataError as error:
+        return f"{config.dataset.name} not found: {str(error).removeprefix('missing: ')}"
+
+
+def _progress(run: Run) -> str:
+    state = run.state
+    return state if state in ("new", "completed") else f"{state} at step {run.status.get('step') or 0:,}"
+
+
+def _minutes(seconds: float) -> str:
+    if seconds < 60:
+        return "under a minute"
+    return f"about {seconds / 60:,.0f} minutes" if seconds < 7200 else f"about {seconds / 3600:,.1f} hours"
