@@ -263,7 +263,7 @@ def test_a_sweep_gives_a_table_and_a_plot_and_skips_finished_runs(flowrepro, wor
     assert len(list(workdir.glob("outputs/sweeps/*/sweep.png"))) == 1
     assert len([p for p in workdir.glob("outputs/runs/*/config.yaml") if not p.parent.is_symlink()]) == 3
     again = flowrepro(*words)
-    assert again.out.count("finished already") == 3
+    assert again.out.count("already finished") == 3
     pd.testing.assert_frame_equal(pd.read_csv(next(workdir.glob("outputs/sweeps/*/sweep.csv"))), table)
 
 
@@ -318,7 +318,7 @@ def test_signals_save_and_have_their_exit_codes(workdir, number, code):
     process.send_signal(number)
     out, err = process.communicate(timeout=60)
     assert process.returncode == code
-    assert "the same command goes on" in err and "Traceback" not in err
+    assert "rerun the same command to resume" in err and "Traceback" not in err
     assert '"interrupted"' in next(workdir.glob("outputs/runs/*/status.json")).read_text()
 
 

@@ -90,6 +90,8 @@ def test_numbers_have_bounds_but_where_any_will_do():
 
 def test_choices_are_what_is_implemented():
     from flowrepro.data.celeba import CROPS
+    from flowrepro.data.pixels import SETS
+    from flowrepro.data.toy import TOYS
     from flowrepro.training.gradients import BACKWARDS
     from flowrepro.training.regularizers import ESTIMATORS
     from flowrepro.training.session import OPTIMIZERS
@@ -102,6 +104,8 @@ def test_choices_are_what_is_implemented():
     ):
         (field,) = (f for f in dataclasses.fields(node) if f.name == name)
         assert set(field.metadata["choices"]) == set(implemented)
+    images = {name for name, node in SCHEMAS["dataset"].items() if issubclass(node, schema.ImageConfig)}
+    assert images == set(SETS) and set(schema.TOYS) == set(TOYS)
 
 
 @pytest.mark.parametrize(

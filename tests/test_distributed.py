@@ -73,7 +73,7 @@ def test_two_processes_are_one_with_the_same_batch(workdir):
     with torchrun(*WORDS, "output_dir=two") as process:
         out, err = process.communicate(timeout=250)
     assert process.returncode == 0, err
-    assert "goes on at step 1" in out and out.count("log-likelihood") == 1, "one process speaks"
+    assert "resumes at step 1" in out and out.count("log-likelihood") == 1, "one process speaks"
     train(compose([*WORDS, "output_dir=one"]))
     one, two = flow_of(workdir / "one"), flow_of(workdir / "two")
     assert one.keys() == two.keys()

@@ -140,7 +140,7 @@ def test_a_figure_knows_its_runs_and_keeps_its_measures(flowrepro, workdir, toy_
     assert list(table.seed) == [0, 1] and table.run.nunique() == 2
     spec = build.load_spec("")
     assert kept.missing_runs(spec, compose(["scale=smoke"])) == []
-    assert "finished already" in flowrepro("train", "figure=linear_systems/test", "scale=smoke").out
+    assert "already finished" in flowrepro("train", "figure=linear_systems/test", "scale=smoke").out
 
 
 def test_runs_of_a_figure_train_side_by_side(flowrepro, workdir, toy_figure):

@@ -132,7 +132,7 @@ def test_a_wrong_download_is_refused_and_leaves_nothing(server, tmp_path):
 
 def test_a_server_that_is_not_there_is_told(server, monkeypatch):
     monkeypatch.setenv("FLOWREPRO_MIRROR", "http://127.0.0.1:9/")
-    with pytest.raises(DataError, match=r"cannot fetch.*bring the file"):
+    with pytest.raises(DataError, match=r"cannot fetch.*download it manually"):
         mnist("dataset.download=true")
 
 

@@ -169,7 +169,7 @@ def test_a_finished_run_is_left_alone_and_overwrite_starts_again(workdir, capsys
     checkpoint = find("latest", workdir / "outputs" / "runs").checkpoint("last")
     stamp = checkpoint.stat().st_mtime_ns
     assert train(quick()) == first
-    assert "finished already" in capsys.readouterr().out
+    assert "already finished" in capsys.readouterr().out
     assert checkpoint.stat().st_mtime_ns == stamp
     train(quick("overwrite=true"))
     assert checkpoint.stat().st_mtime_ns != stamp
@@ -425,7 +425,7 @@ def test_a_run_does_not_go_on_with_other_data(workdir, monkeypatch):
         train(quick())
     manifest = find("latest", workdir / "outputs" / "runs").path / "manifest.json"
     manifest.write_text(json.dumps(json.loads(manifest.read_text()) | {"data": "0123456789abcdef"}))
-    with pytest.raises(DataError, match="begun on other data"):
+    with pytest.raises(DataError, match="trained on different data"):
         train(quick())
 
 

@@ -72,12 +72,12 @@ def _write(folder: Path, split: str, source: Source, expected: int | None) -> in
             n += len(chunk)
         if n == 0:
             raise DataError(
-                f"no image of the {split} split in {source.files[0]} ({source.note}); bring all of it"
+                f"no image of the {split} split in {source.files[0]} ({source.note}); restore the missing files"
             )
         if expected not in (None, n):
             raise DataError(
                 f"{n:,} of {expected:,} images of the {split} split in {source.files[0].parent} "
-                f"({source.note}); bring all files"
+                f"({source.note}); restore the missing files"
             )
     return n
 
@@ -88,7 +88,7 @@ def _read(chunks: Chunks, source: Source) -> Chunks:
         yield from chunks
     except (OSError, RuntimeError) as error:
         raise DataError(
-            f"cannot read {source.files[0]} ({error}); bring it again or check permissions"
+            f"cannot read {source.files[0]} ({error}); restore it or check permissions"
         ) from error
 
 

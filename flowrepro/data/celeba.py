@@ -16,13 +16,15 @@ from flowrepro.errors import DataError
 ALIGNED = (218, 178, 3)
 PARTITION = "celeba/list_eval_partition.txt"
 TRAIN, TEST = "0", "2"
-WAY = "bring the official files (mmlab.ie.cuhk.edu.hk/projects/CelebA.html: Img/img_align_celeba.zip, Eval/)"
+WAY = (
+    "download the official files (mmlab.ie.cuhk.edu.hk/projects/CelebA.html: Img/img_align_celeba.zip, Eval/)"
+)
 COUNTS = (162_770, 19_962)
 CENTER_SIDE, SIDE = 148, 64
 SHAPE = (SIDE, SIDE, 3)
 HQ_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
 HQ_IMAGES = 30_000
-HQ_WAY = "bring the 30,000 images of 1024x1024 or 256x256 pixels as files there"
+HQ_WAY = "put its 30,000 images of 1024x1024 or 256x256 pixels there as files"
 
 
 def celeba(config: CelebAConfig) -> Source:

@@ -44,7 +44,7 @@ def cifar10(config: ImageConfig) -> Source:
         paths = [folder / name for name in [*TRAIN, *VAL]]
         for path in paths:
             if not path.is_file():
-                raise DataError(f"missing: {path.name} in {folder}; bring all official batches")
+                raise DataError(f"missing: {path.name} in {folder}; restore all official batches")
         reader: Callable[[list[str]], Chunks] = partial(from_folder, folder)
         return Source(paths, note, SHAPE, partial(reader, TRAIN), partial(reader, VAL))
     strips = files.find_folder("CIFAR10/strips")
@@ -78,7 +78,7 @@ def from_archive(names: list[str]) -> Chunks:
                     raise KeyError(f"{name} is not a file")
                 yield batch(member.read(), Path(ARCHIVE) / name)
     except (tarfile.TarError, KeyError, EOFError) as error:
-        raise DataError(f"{ARCHIVE} is damaged ({error}); bring the official file") from error
+        raise DataError(f"{ARCHIVE} is damaged ({error}); download the official file again") from error
 
 
 def batch(content: bytes, path: Path) -> np.ndarray:
@@ -88,7 +88,9 @@ def batch(content: bytes, path: Path) -> np.ndarray:
         pixels = BatchUnpickler(io.BytesIO(content), encoding="latin1").load()["data"]
         return np.asarray(pixels, np.uint8).reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)
     except (pickle.UnpicklingError, EOFError, KeyError, TypeError, ValueError) as error:
-        raise DataError(f"{path} is not a batch of CIFAR-10 ({error}); bring the official file") from error
+        raise DataError(
+            f"{path} is not a batch of CIFAR-10 ({error}); download the official file again"
+        ) from error
 
 
 class BatchUnpickler(pickle.Unpickler):

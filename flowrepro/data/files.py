@@ -82,7 +82,7 @@ def find_folder(*names: str) -> Path | None:
     return next((path for path in candidates if path.is_dir()), None)
 
 
-def missing(name: str, way: str = "fetch it with dataset.download=true, or bring the official file") -> str:
+def missing(name: str, way: str = "fetch it with dataset.download=true, or download it manually") -> str:
     """The line that says what is missing, where it was looked for, and the way to get it."""
     places = ", ".join(str(folder / name) for folder in data_folders())
     return f"missing: {name}; looked at {places} (FLOWREPRO_DATA sets the folder); {way}"
@@ -117,7 +117,7 @@ def fetch(name: str) -> Path:
             ValueError,
         ) as error:  # requests' errors are OSErrors; a wrong digest is a ValueError
             failures.append(f"{url}: {' '.join(str(error).split())[:150]}")
-    raise DataError(f"cannot fetch {name}: {'; '.join(failures)}; bring the file to {target}")
+    raise DataError(f"cannot fetch {name}: {'; '.join(failures)}; download it manually to {target}")
 
 
 def verified(path: Path, content: bytes, algorithm: str, expected: str | None) -> bytes:
@@ -130,4 +130,4 @@ def verified(path: Path, content: bytes, algorithm: str, expected: str | None) -
 
 
 def _replace(path: Path) -> str:
-    return "delete it and use dataset.download=true, or bring the official file"
+    return "delete it and use dataset.download=true, or download it manually"

@@ -21,7 +21,7 @@ SHAPE = (32, 32, 3)
 VERSIONS = {49_999: ("oord", 1_281_149), 50_000: ("chrabaszcz", 1_281_167)}
 FOLDERS = ("train_32x32", "valid_32x32")
 WAY = (
-    "bring train_32x32/ and valid_32x32/ (images; van den Oord's version), or "
+    "put there train_32x32/ and valid_32x32/ (images; van den Oord's version), or "
     "train_data_batch_1.npz ... and val_data.npz (either version)"
 )
 

@@ -45,14 +45,14 @@ def decode(content: bytes | Path, name: str) -> np.ndarray:
     # Pillow reports some damage as a SyntaxError
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         told = str(error).splitlines()[0].replace(str(content), "it") if isinstance(content, Path) else error
-        raise DataError(f"{name} cannot be read as an image ({told}); bring the file again") from error
+        raise DataError(f"{name} cannot be read as an image ({told}); restore the file") from error
 
 
 def sized(image: np.ndarray, shape: tuple[int, int, int], name: str) -> np.ndarray:
     """The image itself. Raises DataError where its shape is another."""
     if image.shape != shape:
         raise DataError(
-            f"{name} has {image.shape[1]}x{image.shape[0]} pixels, not {shape[1]}x{shape[0]}; bring the official file"
+            f"{name} has {image.shape[1]}x{image.shape[0]} pixels, not {shape[1]}x{shape[0]}; download the official file"
         )
     return image
 

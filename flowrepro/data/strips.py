@@ -16,7 +16,7 @@ def faces64() -> Source:
     folder = files.find_folder("faces64")
     strips = numbered(folder, "faces64") if folder else []
     if not strips:
-        raise DataError(files.missing("faces64/faces64_000.webp", "bring the strips of 64x64 portraits"))
+        raise DataError(files.missing("faces64/faces64_000.webp", "put the strips of 64x64 portraits there"))
     n_train = COUNTS["faces64"][0]
     return Source(
         strips,
@@ -44,7 +44,7 @@ def numbered(folder: Path, prefix: str) -> list[Path]:
     for number, path in enumerate(found):
         expected = f"{prefix}_{number:03d}.webp"
         if path.name != expected:
-            raise DataError(f"missing: {expected} in {folder}; bring all strips")
+            raise DataError(f"missing: {expected} in {folder}; put all strips there")
     return found
 
 
@@ -54,7 +54,7 @@ def in_order(strips: list[Path], side: int, start: int = 0, stop: int | None = N
     for path in strips:
         pixels = decode(path, str(path))
         if pixels.shape[1] != side or len(pixels) % side:
-            raise DataError(f"{path} is no strip of images {side} pixels wide; bring the file again")
+            raise DataError(f"{path} is no strip of images {side} pixels wide; restore the file")
         images = pixels.reshape(-1, side, side, 3)
         yield images[max(0, start - seen) : None if stop is None else max(0, stop - seen)]
         seen += len(images)

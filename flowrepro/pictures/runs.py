@@ -34,7 +34,7 @@ def training_curves(history: pd.DataFrame, best_step: int | None, label: str) ->
     values = np.concatenate([later.train_log_prob.dropna(), later.val_log_prob.dropna()])
     if np.isfinite(values).any():
         axis.set_ylim(*robust_limits(values, margin=0.15))
-    axis.set(xlabel="step", ylabel="log-likelihood (nats a sample)")
+    axis.set(xlabel="step", ylabel="log-likelihood (nats per sample)")
     axis.legend()
     footer(figure, label)
     return figure
@@ -183,7 +183,7 @@ def sweep_curve(table: pd.DataFrame, key: str, bits: bool, label: str) -> Figure
         axis.errorbar(
             x, values, yerr=error, color=colour, marker=marker, ms=5, capsize=2, ls=line, label=name
         )
-    axis.set(xlabel=key, ylabel="bits per dimension" if bits else "log-likelihood (nats a sample)")
+    axis.set(xlabel=key, ylabel="bits per dimension" if bits else "log-likelihood (nats per sample)")
     axis.legend()
     footer(figure, f"{label} · bars: standard errors")
     return figure

@@ -36,7 +36,7 @@ def load(path: Path) -> dict[str, Any]:
     """
     if not path.is_file():
         raise CheckpointError(
-            f"no checkpoint at {path}; train the run first (the same train command goes on with it)"
+            f"no checkpoint at {path}; train the run first (the same train command resumes it)"
         )
     verify(path)
     try:

@@ -72,12 +72,12 @@ def _processor() -> str:
 
 
 def check_data(run: Run, fingerprint: str) -> None:
-    """Raises DataError where a run was begun on other data than these."""
+    """Raises DataError where a run was trained on other data than these."""
     begun = manifest(run).get("data", fingerprint)
     if begun != fingerprint:
         raise DataError(
-            f"{run.path} was begun on other data (fingerprint {begun}, now {fingerprint}); "
-            "bring those back, or train again with overwrite=true"
+            f"{run.path} was trained on different data (fingerprint {begun}, now {fingerprint}); "
+            "restore them, or retrain with overwrite=true"
         )
 
 

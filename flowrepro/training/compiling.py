@@ -43,7 +43,5 @@ def has_compiler() -> bool:
     name = os.environ.get("CXX", "clang++" if sys.platform == "darwin" else "g++")
     if shutil.which(name):
         return True
-    print(
-        f"training.compile=true needs the C++ compiler {name}, which is not there: training goes on without"
-    )
+    print(f"training.compile=true needs the C++ compiler {name}, which was not found; continuing uncompiled")
     return False

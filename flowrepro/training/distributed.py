@@ -123,7 +123,7 @@ def exchange() -> Iterator[None]:
     except RuntimeError as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise FlowreproError(
-            f"another process of this run has ended, and its own message says why, or cannot be reached ({reason})"
+            f"another process of this run has exited (see its message) or cannot be reached ({reason})"
         ) from error
 
 

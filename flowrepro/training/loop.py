@@ -27,9 +27,9 @@ TRACE_SAMPLES = 256
 
 
 def train(config: Config) -> dict[str, Any]:
-    """Train the run of a config, or go on with it, or leave it alone if it is finished.
+    """Train the run of a config, or resume it, or leave it alone if it is finished.
 
-    Returns the run's result: state, step, train_log_prob and val_log_prob in nats a sample, and their kin.
+    Returns the run's result: state, step, log-likelihoods in nats per sample with standard errors, and bits/dim.
 
     Raises:
         Diverged: a loss or gradient is not finite; the last good checkpoint is kept.
@@ -40,11 +40,11 @@ def train(config: Config) -> dict[str, Any]:
     with world(device) as together, claimed_together(config, together) as run:
         if run.state == "completed":
             mark_latest(run)
-            print(f"finished already: {run.path} (overwrite=true starts it again)")
+            print(f"already finished: {run.path} (overwrite=true retrains)")
             return _told(run, config)
         if run.state == "diverged":
             raise Diverged(
-                f"{run.path} diverged before: {run.status.get('error')}; or start it again: overwrite=true"
+                f"{run.path} diverged before: {run.status.get('error')}; overwrite=true retrains from scratch"
             )
         try:
             _train(config, run, device, together)
@@ -244,7 +244,7 @@ def _finish(run: Run, session: Session) -> None:
 def _introduce(run: Run, config: Config, session: Session) -> None:
     counters = session.counters
     parameters = sum(p.numel() for p in session.flow.parameters())
-    begin = f"goes on at step {counters.step} of" if counters.step else "steps"
+    begin = f"resumes at step {counters.step} of" if counters.step else "steps"
     lines = [
         f"run        {run.path}",
         f"data       {config.dataset.name}: {session.data.source}, fingerprint {session.data.fingerprint}",
@@ -284,4 +284,4 @@ def _told(run: Run, config: Config) -> dict[str, Any]:
 
 
 def _go_on() -> str:
-    return "the same command goes on from here"
+    return "rerun the same command to resume"

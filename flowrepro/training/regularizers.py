@@ -46,9 +46,9 @@ class Tikhonov:
 
     Args:
         alpha: weight, used by the loop.
-        estimator: "exact" carries D tangents a sample; "hutchinson" carries random signs v with
+        estimator: "exact" carries D tangents per sample; "hutchinson" carries random signs v with
             E ||J v||^2 = ||J||_F^2, unbiased in value and gradient; "auto" is exact up to 16 dimensions.
-        probes: random probes a sample.
+        probes: Hutchinson probes per sample.
 
     Raises:
         UsageError: unknown estimator or probes < 1.

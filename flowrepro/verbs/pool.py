@@ -30,7 +30,7 @@ def train_all(runs: list[list[str]], jobs: int) -> None:
             if not request.signal:
                 print(f"{number}/{len(runs)} {ended}: {' '.join(pending[done])}\n    {last_line}", flush=True)
     if request.signal:
-        raise Stopped("stopped; the runs under way are saved, the same command goes on", request.code)
+        raise Stopped("stopped; the runs under way are saved: rerun the same command to resume", request.code)
     if failed:
         raise SweepFailed(f"{failed} of {len(runs)} runs failed; the same command tries only those again")
 
