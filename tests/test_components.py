@@ -13,7 +13,7 @@ from flowrepro.analysis.jacobian import jacobian
 from flowrepro.config.schema import DenseConfig, LinearConfig
 from flowrepro.errors import Diverged, UsageError
 from flowrepro.flows.core import Flow
-from flowrepro.flows.models.vectors import build
+from flowrepro.flows.models import build
 
 
 def seeded(seed: int = 0) -> torch.Generator:
@@ -25,7 +25,7 @@ def points(*shape: int, seed: int = 0) -> Tensor:
 
 
 def made(config: DenseConfig | LinearConfig, data: Tensor, seed: int = 0) -> Flow:
-    flow = build(config, data.shape[1], seeded(seed), torch.float64)
+    flow = build(config, data.shape[1:], None, seeded(seed), torch.float64)
     flow.init_from(data)
     return flow
 
@@ -172,7 +172,7 @@ def test_chunks_do_not_change_the_result(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def test_keeps_the_dtype_and_no_graph() -> None:
-    flow = build(DenseConfig("dense_asinh", layers=1), 3, seeded(), torch.float32)
+    flow = build(DenseConfig("dense_asinh", layers=1), (3,), None, seeded(), torch.float32)
     found = flow.components(points(4, 3).float())
     assert found.values.dtype == found.std.dtype == found.directions.dtype == torch.float32
     assert not found.values.requires_grad

@@ -1,18 +1,20 @@
 """Flows as densities, and the registry of models."""
 
+import inspect
 import math
+from typing import get_type_hints
 
 import pytest
 import torch
 from torch import Tensor
 
-from flowrepro.config.schema import CouplingConfig, DenseConfig, LinearConfig, RealNVPConfig
+from flowrepro.config.schema import SCHEMAS, CouplingConfig, DenseConfig, LinearConfig, RealNVPConfig
 from flowrepro.errors import UsageError
 from flowrepro.flows.bases import StandardNormal
 from flowrepro.flows.core import Flow
 from flowrepro.flows.coupling import AffineCoupling
 from flowrepro.flows.linear import Permutation, Rotation
-from flowrepro.flows.models.vectors import MODELS, build
+from flowrepro.flows.models import MODELS, build
 from flowrepro.flows.optimal import OptimalRotation, layerwise_by_moments
 from flowrepro.metrics.correlation import rank_correlations
 from flowrepro.metrics.independence import dependence
@@ -37,7 +39,7 @@ def points(*shape: int, seed: int = 0) -> Tensor:
 
 def made(config: DenseConfig | LinearConfig, dim: int = 2, seed: int = 0) -> Flow:
     """The flow of a config, initialised on points around (1, 1, ...)."""
-    flow = build(config, dim, seeded(seed), torch.float64).eval()
+    flow = build(config, (dim,), None, seeded(seed), torch.float64).eval()
     flow.init_from(points(500, dim, seed=9) + 1)
     flow.update_statistics(points(500, dim, seed=9) + 1)
     return flow
@@ -57,8 +59,16 @@ def grid(low: float, high: float, n: int) -> tuple[Tensor, float]:
     return torch.cartesian_prod(axis, axis), float((axis[1] - axis[0]) ** 2)
 
 
+def test_a_registered_model_is_built_from_its_own_config_by_the_one_signature() -> None:
+    assert set(MODELS) == set(SCHEMAS["model"])
+    for name, builder in MODELS.items():
+        assert list(inspect.signature(builder).parameters) == list(inspect.signature(build).parameters)
+        assert get_type_hints(builder)["config"] is SCHEMAS["model"][name]
+        assert get_type_hints(builder)["return"] is Flow
+
+
 def test_every_model_is_tested() -> None:
-    assert set(CONFIGS) == set(MODELS)
+    assert set(CONFIGS) == {name for name, schema in SCHEMAS["model"].items() if not schema.takes_images}
 
 
 @each_model
@@ -128,7 +138,7 @@ def square(n: int, seed: int) -> Tensor:
 def test_optimal_rotations_anticipate_trained_couplings(config: CouplingConfig | RealNVPConfig) -> None:
     """On the square the first coupling passes the diagonal; the second must not pass it again."""
     config.rotation, config.layers = "oas", 3
-    flow = build(config, 2, seeded(), torch.float64)
+    flow = build(config, (2,), None, seeded(), torch.float64)
     flow.init_from(square(8192, 1))
     first, second, _ = (layer.matrix for layer in flow.chain if isinstance(layer, OptimalRotation))
     angle = math.degrees(math.atan2(float(first[0, 1]), float(first[0, 0])))
@@ -220,7 +230,7 @@ def test_temperature_scales_the_prior() -> None:
 
 def test_samples_are_in_the_units_of_the_data() -> None:
     data = points(2000, 2) * torch.tensor([3.0, 0.1]) + torch.tensor([100.0, -5.0])
-    flow = build(LinearConfig("linear", init="whitening"), 2, seeded(), torch.float64)
+    flow = build(LinearConfig("linear", init="whitening"), (2,), None, seeded(), torch.float64)
     flow.init_from(data)
     samples = flow.sample(20_000, generator=seeded(1))
     torch.testing.assert_close(samples.mean(0), data.mean(0), rtol=0, atol=0.1)
@@ -244,7 +254,7 @@ def test_slices_share_layers_and_are_flows() -> None:
 def test_whitening_starts_as_the_whitened_data_bent_by_gain() -> None:
     data = points(3000, 3) @ points(3, 3, seed=1)
     config = DenseConfig("dense_asinh", layers=2, init="whitening", gain=1e-3, shrinkage=0.0)
-    flow = build(config, 3, seeded(), torch.float64)
+    flow = build(config, (3,), None, seeded(), torch.float64)
     flow.init_from(data)
     # asinh is the identity for a small gain, so that the whole flow whitens
     covariance = torch.cov(flow.latents(data).mT, correction=0)
@@ -254,7 +264,7 @@ def test_whitening_starts_as_the_whitened_data_bent_by_gain() -> None:
 def test_state_dict_restores_a_whitened_flow_without_data() -> None:
     config = DenseConfig("dense_asinh", layers=1, init="whitening")
     flow, x = made(config), points(4, 2)
-    fresh = build(config, 2, torch.Generator(), torch.float64)
+    fresh = build(config, (2,), None, torch.Generator(), torch.float64)
     fresh.load_state_dict(flow.state_dict())
     assert torch.equal(fresh.log_prob(x), flow.log_prob(x))
 
@@ -274,7 +284,7 @@ def test_flows_stack_under_torch_func(name: str) -> None:
 
 @each_model
 def test_dtype(name: str) -> None:
-    flow = build(CONFIGS[name], 3, seeded(), torch.float32)
+    flow = build(CONFIGS[name], (3,), None, seeded(), torch.float32)
     assert flow.sample(4, generator=seeded()).dtype == torch.float32
     floating = [value for value in flow.state_dict().values() if value.is_floating_point()]
     assert {value.dtype for value in floating} == {torch.float32}
@@ -282,8 +292,8 @@ def test_dtype(name: str) -> None:
 
 def test_unknown_words_name_the_known_ones() -> None:
     with pytest.raises(UsageError, match="linear, dense_asinh, dense_softplus"):
-        build(LinearConfig("lineer"), 2, seeded(), torch.float64)
+        build(LinearConfig("lineer"), (2,), None, seeded(), torch.float64)
     with pytest.raises(UsageError, match="glorot, orthogonal, whitening"):
-        build(LinearConfig("linear", init="xavier"), 2, seeded(), torch.float64)
+        build(LinearConfig("linear", init="xavier"), (2,), None, seeded(), torch.float64)
     with pytest.raises(UsageError, match="dimension"):
-        build(LinearConfig("linear"), 0, seeded(), torch.float64)
+        build(LinearConfig("linear"), (0,), None, seeded(), torch.float64)

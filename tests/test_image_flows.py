@@ -7,18 +7,18 @@ import pytest
 import torch
 from torch import Tensor
 
-from flowrepro.config.schema import GlowConfig, NFConfig, RealNVPConfig
+from flowrepro.config.schema import SCHEMAS, GlowConfig, NFConfig, RealNVPConfig, RealNVPImagesConfig
 from flowrepro.data.dequantised import Images
 from flowrepro.data.image_sets import ImageData
 from flowrepro.errors import UsageError
 from flowrepro.flows.bases import Base, StandardNormal
 from flowrepro.flows.conv_nets import ConvNet, glow_net, zero_conv
 from flowrepro.flows.convolution import InvertibleConv, LUMatrix, NormalisedMatrix, NormedConv, PlainMatrix
-from flowrepro.flows.core import Chain, Flow
+from flowrepro.flows.core import Chain, Flow, Layer
 from flowrepro.flows.coupling import AffineCoupling, GlowCoupling, sigmoid
 from flowrepro.flows.linear import orthogonal
-from flowrepro.flows.models.images import IMAGE_MODELS, build_images
-from flowrepro.flows.models.vectors import build_for
+from flowrepro.flows.models import build
+from flowrepro.flows.models.images import multi_scale
 from flowrepro.flows.norm import ActNorm
 from flowrepro.flows.preprocess import Logit, Rescale
 from flowrepro.flows.reshape import MultiScale, SplitPrior, Squeeze, latent_shapes
@@ -28,7 +28,7 @@ from flowrepro.metrics.likelihood import bits_per_dim, log_probs, summary
 CONFIGS = {
     "glow": GlowConfig("glow", levels=2, steps=2, hidden=6),
     "nf": NFConfig("nf", levels=2, steps=2, hidden=6),
-    "realnvp": RealNVPConfig("realnvp", levels=2, layers=2, hidden=[6, 6], scale="soft_clamp"),
+    "realnvp_images": RealNVPImagesConfig("realnvp_images", levels=2, steps=2, hidden=6),
 }
 each_model = pytest.mark.parametrize("name", CONFIGS)
 
@@ -48,7 +48,7 @@ def grey(n: int, channels: int = 1, side: int = 4, seed: int = 0) -> Tensor:
 
 def made(name: str, channels: int = 1, side: int = 4) -> Flow:
     """An initialised flow whose networks no longer start at zero."""
-    flow = build_images(CONFIGS[name], (channels, side, side), 256, seeded(), torch.float64).eval()
+    flow = build(CONFIGS[name], (channels, side, side), 256, seeded(), torch.float64).eval()
     flow.init_from(grey(100, channels, side, seed=5))
     with torch.no_grad():
         for parameter in flow.parameters():
@@ -102,7 +102,7 @@ def test_the_density_of_a_logit_flow_integrates_to_one_but_for_its_tails() -> No
 @each_model
 def test_bits_per_dim_are_the_same_whatever_the_batch(name: str) -> None:
     pixels = torch.randint(0, 256, (23, 8, 8, 3), generator=seeded(), dtype=torch.uint8)
-    flow = build_images(CONFIGS[name], (3, 8, 8), 256, seeded(), torch.float32).eval()
+    flow = build(CONFIGS[name], (3, 8, 8), 256, seeded(), torch.float32).eval()
     flow.init_from(Images(pixels)[:])
     found = [
         bits_per_dim(summary(log_probs(flow.log_prob, Images(pixels), size))["log_prob"], 192)
@@ -143,7 +143,7 @@ def test_padding_is_left_out_of_the_denominator() -> None:
 
 
 def test_every_image_model_is_tested() -> None:
-    assert set(CONFIGS) == set(IMAGE_MODELS)
+    assert set(CONFIGS) == {name for name, schema in SCHEMAS["model"].items() if schema.takes_images}
 
 
 @each_model
@@ -159,7 +159,7 @@ def test_a_model_is_a_bijection_with_the_log_determinant_of_its_jacobian(name: s
 
 @each_model
 def test_a_model_can_start_at_the_data_with_unit_variance(name: str) -> None:
-    flow = build_images(CONFIGS[name], (3, 8, 8), 256, seeded(), torch.float64)
+    flow = build(CONFIGS[name], (3, 8, 8), 256, seeded(), torch.float64)
     x = grey(200, 3, 8)
     flow.init_from(x)
     assert 0.5 < flow.latents(x).var().item() < 2
@@ -207,7 +207,7 @@ def test_glow_has_as_many_parameters_as_the_formula_says(
     levels, steps, hidden, coupling, conv, prior
 ) -> None:
     config = GlowConfig("glow", levels, steps, hidden, coupling, conv, prior)
-    flow = build_images(config, (3, 16, 16), 256, seeded(), torch.float32)
+    flow = build(config, (3, 16, 16), 256, seeded(), torch.float32)
     assert sum(p.numel() for p in flow.parameters()) == glow_parameters(config, 3)
 
 
@@ -228,21 +228,23 @@ def nf_parameters(config: NFConfig, c: int) -> int:
 def test_nf_of_across_dimensions_has_26_7_million_parameters() -> None:
     assert nf_parameters(NFConfig("nf"), 3) == 26_657_472
     config = NFConfig("nf", 2, 3, 8)
-    flow = build_images(config, (3, 8, 8), 8, seeded(), torch.float32)
+    flow = build(config, (3, 8, 8), 8, seeded(), torch.float32)
     assert sum(p.numel() for p in flow.parameters()) == nf_parameters(config, 3)
 
 
 def test_images_that_cannot_be_halved_so_often_are_refused() -> None:
     with pytest.raises(UsageError, match="model.levels=3: 12x12 images"):
-        build_images(GlowConfig("glow"), (3, 12, 12), 256, seeded(), torch.float32)
-    with pytest.raises(UsageError, match="takes no images; known: glow, nf, realnvp"):
-        build_images(RealNVPConfig("linear", levels=1), (3, 8, 8), 256, seeded(), torch.float32)
+        build(GlowConfig("glow"), (3, 12, 12), 256, seeded(), torch.float32)
 
 
-def test_the_model_says_whether_data_are_images() -> None:
-    vectors = build_for(RealNVPConfig("realnvp", layers=1, hidden=[4]), (48,), None, seeded(), torch.float32)
-    images = build_for(CONFIGS["realnvp"], (3, 4, 4), 256, seeded(), torch.float32)
+def test_a_model_takes_either_vectors_or_images() -> None:
+    vectors = build(RealNVPConfig("realnvp", layers=1, hidden=[4]), (48,), None, seeded(), torch.float32)
+    images = build(CONFIGS["realnvp_images"], (3, 4, 4), 256, seeded(), torch.float32)
     assert vectors.sample(2).shape == (2, 48) and images.sample(2).shape == (2, 3, 4, 4)
+    with pytest.raises(UsageError, match=r"model=realnvp takes vectors .*, not samples of shape \(3, 4, 4\)"):
+        build(RealNVPConfig("realnvp"), (3, 4, 4), 256, seeded(), torch.float32)
+    with pytest.raises(UsageError, match=r"model=glow takes images .*, not samples of shape \(48,\)"):
+        build(CONFIGS["glow"], (48,), None, seeded(), torch.float32)
 
 
 # Multi-scale
@@ -285,11 +287,38 @@ def test_keeping_the_latents_of_some_levels_keeps_their_part_of_the_image() -> N
 
 
 def test_latent_shapes_keep_the_number_of_values() -> None:
-    for (levels, kept), side in itertools.product([(1, 2), (3, 2), (3, 4)], (16, 32)):
-        shapes = latent_shapes((3, side, side), levels, kept)
+    for (levels, share), side in itertools.product([(1, 1 / 2), (3, 1 / 2), (3, 3 / 4)], (16, 32)):
+        shapes = latent_shapes((3, side, side), levels, share)
         assert sum(c * h * w for c, h, w in shapes) == 3 * side * side
-    # three quarters leave: 12 channels at every level (jacobian_determinant)
-    assert latent_shapes((3, 64, 64), 3, kept=4) == [(9, 32, 32), (9, 16, 16), (12, 8, 8)]
+
+
+@pytest.mark.parametrize(("share", "entering"), [(1 / 2, [12, 24, 48]), (3 / 4, [12, 12, 12])])
+def test_a_share_of_the_channels_leaves_every_level(share: float, entering: list[int]) -> None:
+    """With three quarters there are 12 channels at every level (jacobian_determinant)."""
+    seen: list[int] = []
+    leaving: list[tuple[int, int]] = []
+
+    def level(channels: int) -> list[Layer]:
+        seen.append(channels)
+        return [InvertibleConv(channels, generator=seeded(), dtype=torch.float64)]
+
+    def prior(stays: int, leaves: int) -> SplitPrior:
+        leaving.append((stays, leaves))
+        return SplitPrior(zero_conv(stays, 2 * leaves, torch.float64))
+
+    layer, x = multi_scale((3, 16, 16), 3, level, prior, share), points(2, 3, 16, 16)
+    with torch.no_grad():
+        for parameter in layer.priors.parameters():
+            parameter.add_(0.1 * points(*parameter.shape))
+    assert seen == entering
+    assert leaving == [(c - share * c, share * c) for c in entering[:-1]]
+    assert [z.shape[1] for z in layer.split(layer(x)[0])] == [
+        *(share * c for c in entering[:-1]),
+        entering[-1],
+    ]
+    torch.testing.assert_close(layer.inverse(layer(x)[0]), x)
+    jacobian = torch.autograd.functional.jacobian(lambda x: layer(x[None])[0][0], x[0]).view(768, 768)
+    torch.testing.assert_close(layer(x)[1][0], torch.linalg.slogdet(jacobian)[1])
 
 
 # Layers
@@ -369,13 +398,13 @@ def test_a_scale_never_falls_below_its_floor() -> None:
         GlowConfig("glow", 3, 32, 8),
         GlowConfig("glow", 3, 32, 8, coupling="additive"),
         NFConfig("nf", 3, 32, 8),
-        RealNVPConfig("realnvp", levels=3, layers=16, hidden=[8, 8], scale="exponential"),
+        RealNVPImagesConfig("realnvp_images", 3, 16, 8, scale="exponential"),
     ],
     ids=lambda c: f"{c.name}-{getattr(c, 'coupling', '')}",
 )
 def test_samples_of_a_hundred_wild_couplings_are_finite(config) -> None:
     """Each divides by as little as it can and shifts by hundreds: float32 would overflow after thirty."""
-    flow = build_images(config, (3, 16, 16), 256, seeded(), torch.float32)
+    flow = build(config, (3, 16, 16), 256, seeded(), torch.float32)
     with torch.no_grad():
         for net in (m for m in flow.modules() if isinstance(m, ConvNet)):
             net[-1].weight.normal_(0, 30, generator=seeded(1))
@@ -387,7 +416,7 @@ def test_samples_of_a_hundred_wild_couplings_are_finite(config) -> None:
 
 def test_samples_through_wild_matrices_and_gains_are_finite() -> None:
     """What passes a coupling unchanged is stretched by every matrix and gain between couplings."""
-    flow = build_images(GlowConfig("glow", 3, 32, 8), (3, 16, 16), 256, seeded(), torch.float32)
+    flow = build(GlowConfig("glow", 3, 32, 8), (3, 16, 16), 256, seeded(), torch.float32)
     with torch.no_grad():
         for module in flow.modules():
             if isinstance(module, LUMatrix):

@@ -21,7 +21,7 @@ from flowrepro.flows.bases import StandardNormal
 from flowrepro.flows.core import Chain, Flow
 from flowrepro.flows.coupling import AffineCoupling
 from flowrepro.flows.linear import Dense, Rotation
-from flowrepro.flows.models.vectors import build
+from flowrepro.flows.models import build
 from flowrepro.flows.preprocess import Center, Standardize
 
 
@@ -63,7 +63,7 @@ def test_a_pushed_density_is_that_of_the_images() -> None:
 
 def test_scale_and_shift_are_read_off_any_rotation_and_centre() -> None:
     config = CouplingConfig("coupling", layers=1, hidden=[8], rotation="axis", angle=35.0)
-    flow = build(config, 2, torch.Generator().manual_seed(0), torch.float64)
+    flow = build(config, (2,), None, torch.Generator().manual_seed(0), torch.float64)
     flow.init_from(torch.randn(50, 2, generator=torch.Generator().manual_seed(1), dtype=torch.float64) + 2)
     p = torch.linspace(-1, 1, 5, dtype=torch.float64)
     centre = flow.chain[1].matrix @ flow.chain[0].mean
@@ -175,7 +175,7 @@ def test_references_take_optimal_rotations_or_those_of_the_flow() -> None:
     kls = {}
     for kind in ("oas", "random"):
         config = CouplingConfig("coupling", layers=3, hidden=[4], rotation=kind, standardize=True)
-        flow = build(config, 2, torch.Generator().manual_seed(0), torch.float64)
+        flow = build(config, (2,), None, torch.Generator().manual_seed(0), torch.float64)
         flow.init_from(data("moons").val)
         assert depth.stops(flow) == [2, 4, 6, 8]
         assert isinstance(flow.chain[1], Standardize)

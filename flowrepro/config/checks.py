@@ -1,9 +1,8 @@
 """What is wrong with the values of a config, in one line for each problem."""
 
 import dataclasses
-from typing import Any
 
-from flowrepro.config.identity import flatten, takes_images
+from flowrepro.config.identity import flatten
 from flowrepro.config.schema import CHOICES, EACH_LAYER, NOT_NEGATIVE, POSITIVE, Config, Phase
 
 
@@ -39,8 +38,6 @@ def problems(config: Config) -> list[str]:
         found.append(f"model.hidden={widths} must be positive")
     if not 0 < values.get("model.margin", 0.1) < 0.5:
         found.append(f"model.margin={values['model.margin']} must lie between 0 and 0.5")
-    if config.model.name in ("glow", "nf") and config.model.levels < 1:
-        found.append(f"model.levels={config.model.levels} must be positive")
     if any(t < 0 for t in config.evaluation.temperatures):
         found.append(f"evaluation.temperatures={config.evaluation.temperatures} must not be negative")
     if config.training.backward != "plain" and values.get("regularizer.alpha"):
@@ -51,24 +48,9 @@ def problems(config: Config) -> list[str]:
         found.append(f"dataset.bits={values['dataset.bits']} must lie between 1 and 8")
     if not 0 < values.get("dataset.val_fraction", 0.5) < 1:
         found.append("dataset.val_fraction must lie between 0 and 1")
-    if takes_images(config.model):
-        found += image_problems(values)
-    return found + phase_problems(config.phases.sequence)
-
-
-def image_problems(values: dict[str, Any]) -> list[str]:
-    """What is wrong with the flat values of a config whose model is for images."""
-    found = []
-    widths = values["model.hidden"]
-    if isinstance(widths, list) and (len(widths) != 2 or len(set(widths)) != 1):
-        found.append(f"model.hidden={widths}: on images there are two hidden layers of one width")
-    if (passive := values.get("model.passive", 1)) not in (0, 1):
-        found.append(f"model.passive={passive} is for vectors; on images it is half of the channels")
-    if (rotation := values.get("model.rotation", "permutation")) != "permutation":
-        found.append(f"model.rotation={rotation} is for vectors; on images RealNVP has permutations")
-    if values.get("regularizer.estimator") == "exact":
+    if config.model.takes_images and values.get("regularizer.estimator") == "exact":
         found.append("regularizer.estimator=exact is for vectors; on images use hutchinson")
-    return found
+    return found + phase_problems(config.phases.sequence)
 
 
 def phase_problems(phases: list[Phase]) -> list[str]:

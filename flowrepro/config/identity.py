@@ -27,11 +27,6 @@ def resolved_dtype(config: Config) -> str:
     return "float32" if isinstance(config.dataset, ImageConfig) else "float64"
 
 
-def takes_images(model: Any) -> bool:
-    """Whether a model config is for images (C, H, W): those with scales are. All others are for vectors."""
-    return bool(getattr(model, "levels", 0))
-
-
 def identity(config: Config) -> dict[str, Any]:
     """What makes a run this run: group names, seed, dtype and every value that differs from its typed default."""
     tree: dict[str, Any] = {

@@ -5,7 +5,7 @@ models, regularizers and to the training loop. This module imports neither torch
 """
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 
 def option(default: Any, help: str, identity: bool = True) -> Any:
@@ -64,18 +64,33 @@ class ArrayConfig:
 
 
 @dataclass
-class LinearConfig:
-    """One dense affine layer."""
+class ModelConfig:
+    """What every model has."""
+
+    # whether samples are images (C, H, W); else they are vectors (D,)
+    takes_images: ClassVar[bool] = False
 
     name: str
+
+
+@dataclass
+class ImageModelConfig(ModelConfig):
+    """What every model on images has."""
+
+    takes_images: ClassVar[bool] = True
+
+
+@dataclass
+class LinearConfig(ModelConfig):
+    """One dense affine layer."""
+
     init: str = option("glorot", "glorot, orthogonal or whitening")
 
 
 @dataclass
-class DenseConfig:
+class DenseConfig(ModelConfig):
     """[dense affine, activation] x layers, and a dense affine layer at the end."""
 
-    name: str
     layers: int = option(8, "hidden layers")
     init: str = option("orthogonal", "glorot, orthogonal or whitening (the first layer whitens the data)")
     gain: float = option(1.0, "whitening: the first layer is multiplied by it, the last divided")
@@ -84,24 +99,21 @@ class DenseConfig:
 
 
 @dataclass
-class RealNVPConfig:
-    """[batch norm, affine coupling, permutation] x layers; on images at several scales."""
+class RealNVPConfig(ModelConfig):
+    """[batch norm, affine coupling, permutation] x layers."""
 
-    name: str
-    layers: int = option(6, "coupling layers; with model.levels, in every level")
+    layers: int = option(6, "coupling layers")
     passive: int = option(1, "dimensions that a coupling leaves unchanged (0: half of them)")
     hidden: list[int] = option([512, 512], "widths of the hidden layers of a coupling's network")
     scale: str = option("exponential", "exponential (no bound) or soft_clamp (within e^-2 to e^2)")
-    batch_norm: bool = option(True, "batch norm before every coupling (ActNorm with model.levels)")
+    batch_norm: bool = option(True, "batch norm before every coupling")
     rotation: str = option("permutation", "permutation (behind a coupling), or as model=coupling has it")
-    levels: int = option(0, "0 takes vectors; more take images, and make so many scales of convolutions")
 
 
 @dataclass
-class CouplingConfig:
+class CouplingConfig(ModelConfig):
     """[rotation, affine coupling] x layers (single_coupling Eq. 4 and 5)."""
 
-    name: str
     layers: int = option(12, "coupling layers")
     passive: int = option(1, "dimensions that a coupling leaves unchanged (0: half of them)")
     hidden: list[int] = option([64], "widths of the hidden layers of a coupling's network")
@@ -115,10 +127,9 @@ class CouplingConfig:
 
 
 @dataclass
-class GlowConfig:
+class GlowConfig(ImageModelConfig):
     """[ActNorm, 1x1 convolution, coupling] x steps at every level (Kingma & Dhariwal 2018)."""
 
-    name: str
     levels: int = option(3, "scales; each begins with a squeeze")
     steps: int = option(32, "steps of flow in every level")
     hidden: int = option(512, "channels inside a coupling's network")
@@ -128,15 +139,25 @@ class GlowConfig:
 
 
 @dataclass
-class NFConfig:
+class NFConfig(ImageModelConfig):
     """The square flow that across_dimensions compares with (App. A.10 and the authors' code)."""
 
-    name: str
     levels: int = option(5, "scales; each begins with a squeeze")
     steps: int = option(16, "steps of flow in every level")
     hidden: int = option(256, "channels inside a coupling's network")
     conv: str = option("normalised", "1x1 convolution: plain, lu, or normalised (columns of length 1)")
     margin: float = option(0.05, "pixels in [0, 1] are moved this far inside before their logit is taken")
+
+
+@dataclass
+class RealNVPImagesConfig(ImageModelConfig):
+    """[ActNorm, permutation, affine coupling] x steps at every level: RealNVP with the arrangement of Glow."""
+
+    levels: int = option(3, "scales; each begins with a squeeze")
+    steps: int = option(16, "steps of flow in every level")
+    hidden: int = option(256, "channels inside a coupling's network")
+    scale: str = option("soft_clamp", "exponential (no bound) or soft_clamp (within e^-2 to e^2)")
+    act_norm: bool = option(True, "ActNorm before every coupling")
 
 
 @dataclass
@@ -295,6 +316,7 @@ SCHEMAS: dict[str, dict[str, type]] = {
         "coupling": CouplingConfig,
         "glow": GlowConfig,
         "nf": NFConfig,
+        "realnvp_images": RealNVPImagesConfig,
     },
     "regularizer": {"none": NoRegularizerConfig, "tikhonov": TikhonovConfig},
 }
@@ -320,11 +342,11 @@ EACH_LAYER = ("alone", "together")
 POSITIVE = (
     "training.steps training.batch_size training.lr training.validate_every training.validate_samples "
     "training.eval_batch_size training.final_lr jobs "
-    "model.layers model.steps model.gain model.output_scale dataset.n_train dataset.n_val regularizer.probes "
-    "evaluation.n_samples evaluation.n_components evaluation.draws"
+    "model.layers model.levels model.steps model.gain model.output_scale dataset.n_train dataset.n_val "
+    "regularizer.probes evaluation.n_samples evaluation.n_components evaluation.draws"
 ).split()
 NOT_NEGATIVE = (
     "regularizer.alpha training.weight_decay training.warmup training.clip dataset.noise model.shrinkage threads "
-    "model.passive model.levels training.steps_per_layer training.decay_every "
+    "model.passive training.steps_per_layer training.decay_every "
     "evaluation.temperature"
 ).split()

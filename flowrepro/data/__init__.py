@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from flowrepro.config.identity import resolved_dtype, takes_images
+from flowrepro.config.identity import resolved_dtype
 from flowrepro.config.schema import ArrayConfig, Config, ImageConfig, ToyConfig
 from flowrepro.data import array, cifar10, files, images
 from flowrepro.data.image_sets import ImageData, load_images, pixel_vectors, source_of
@@ -75,7 +75,7 @@ def load_data(config: Config, trial: int = 0) -> Data | ImageData:
     `trial` is a number of training samples that is enough to see what a step costs: they may be random ones.
     """
     dtype = getattr(torch, resolved_dtype(config))
-    if takes_images(config.model):
+    if config.model.takes_images:
         return load_images(config.dataset, dtype, config.seed, trial)
     return load(config.dataset, dtype, trial)
 

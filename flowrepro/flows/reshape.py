@@ -149,16 +149,18 @@ class MultiScale(Layer):
             yield f"level{i + 1}.leaves", z, dlogp
 
 
-def latent_shapes(shape: Shape, levels: int, kept: int = 2) -> list[Shape]:
-    """(C, H, W) of what leaves each level, where each begins with a squeeze and keeps one channel in `kept`.
+def latent_shapes(shape: Shape, levels: int, share: float = 1 / 2) -> list[Shape]:
+    """(C, H, W) of what leaves each level, where each begins with a squeeze, and this share of its channels leaves.
 
     >>> latent_shapes((3, 32, 32), 3)
     [(6, 16, 16), (12, 8, 8), (48, 4, 4)]
+    >>> latent_shapes((3, 32, 32), 3, share=3 / 4)
+    [(9, 16, 16), (9, 8, 8), (12, 4, 4)]
     """
     (channels, height, width), found = shape, []
     for level in range(levels):
         channels, height, width = 4 * channels, height // 2, width // 2
-        stays = channels // kept if level < levels - 1 else 0
-        found.append((channels - stays, height, width))
-        channels = stays
+        leaves = round(share * channels) if level < levels - 1 else channels
+        found.append((leaves, height, width))
+        channels -= leaves
     return found

@@ -9,7 +9,7 @@ from flowrepro.config.identity import resolved_dtype
 from flowrepro.config.schema import Config
 from flowrepro.errors import CheckpointError
 from flowrepro.flows.core import Flow
-from flowrepro.flows.models.vectors import build_for
+from flowrepro.flows.models import build
 from flowrepro.runs import checkpoints
 from flowrepro.runs.folder import Run, find
 
@@ -50,7 +50,7 @@ def load_flow(run: Run, checkpoint: str) -> Flow:
         raise CheckpointError(f"{path} holds no flow; train again with overwrite=true")
     shape = tuple(state.get("shape") or (state.get("dim", 0),))
     dtype = getattr(torch, resolved_dtype(config))
-    flow = build_for(config.model, shape, state.get("levels"), torch.Generator(), dtype)
+    flow = build(config.model, shape, state.get("levels"), torch.Generator(), dtype)
     try:
         flow.load_state_dict(weights)
     except RuntimeError as error:

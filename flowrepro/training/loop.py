@@ -8,7 +8,6 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from flowrepro.config.identity import takes_images
 from flowrepro.config.schema import Config
 from flowrepro.data import load_data
 from flowrepro.device import choose_device
@@ -192,7 +191,7 @@ def _validate(run: Run, session: Session, progress: Progress, stage: Stage) -> N
     session.flow.train()
     run.append_history(record)
     bits = f" ({bits_per_dim(val['log_prob'], session.data.dim):.3f} bits/dim)"
-    told = f"{val['log_prob']:.4g} nats{bits if takes_images(config.model) else ''}"
+    told = f"{val['log_prob']:.4g} nats{bits if config.model.takes_images else ''}"
     progress.record(f"validation {told}, best {max(counters.best, val['log_prob']):.4g}")
     # at step 0 even a flow that is not finite is the best so far: there is always a best checkpoint
     if val["log_prob"] > counters.best or counters.step == 0:
@@ -278,7 +277,7 @@ def _told(run: Run, config: Config) -> dict[str, Any]:
             f"log-likelihood  train {result['train_log_prob']:.4f}  validation {result['val_log_prob']:.4f} "
             f"± {result['val_se']:.2g} nats  (best {result['best_val_log_prob']:.4f} at step {result['best_step']}{on})"
         )
-        if takes_images(config.model):
+        if config.model.takes_images:
             train, val = result["train_bits_per_dim"], result["val_bits_per_dim"]
             print(f"bits/dim        train {train:.4f}  validation {val:.4f}")
         print(f"checkpoint      {run.checkpoint('best')}")

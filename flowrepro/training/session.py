@@ -15,7 +15,7 @@ from flowrepro.data import Data, ImageData
 from flowrepro.errors import CheckpointError, UsageError
 from flowrepro.flows.conv_nets import set_bf16, to_channels_last
 from flowrepro.flows.core import Chain, Flow
-from flowrepro.flows.models.vectors import build_for
+from flowrepro.flows.models import build
 from flowrepro.randomness import generator
 from flowrepro.runs import checkpoints
 from flowrepro.runs.folder import Run
@@ -221,7 +221,7 @@ class Session:
 def initial_flow(config: Config, data: Data | ImageData) -> Flow:
     """The untrained flow of a config, initialised by its seed and, where layers want it, by the training data."""
     dtype = getattr(torch, resolved_dtype(config))
-    flow = build_for(config.model, data.shape, data.levels, generator(config.seed, "init"), dtype)
+    flow = build(config.model, data.shape, data.levels, generator(config.seed, "init"), dtype)
     flow.init_from(data.initial)
     to_channels_last(flow)
     return flow
