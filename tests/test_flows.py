@@ -15,6 +15,7 @@ from flowrepro.flows.core import Flow
 from flowrepro.flows.coupling import AffineCoupling
 from flowrepro.flows.linear import Permutation, Rotation
 from flowrepro.flows.models import MODELS, build
+from flowrepro.flows.norm import update_statistics
 from flowrepro.flows.optimal import OptimalRotation, layerwise_by_moments
 from flowrepro.metrics.correlation import rank_correlations
 from flowrepro.metrics.independence import dependence
@@ -41,7 +42,7 @@ def made(config: DenseConfig | LinearConfig, dim: int = 2, seed: int = 0) -> Flo
     """The flow of a config, initialised on points around (1, 1, ...)."""
     flow = build(config, (dim,), None, seeded(seed), torch.float64).eval()
     flow.init_from(points(500, dim, seed=9) + 1)
-    flow.update_statistics(points(500, dim, seed=9) + 1)
+    update_statistics(flow.chain, points(500, dim, seed=9) + 1)
     return flow
 
 

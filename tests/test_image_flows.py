@@ -24,6 +24,7 @@ from flowrepro.flows.preprocess import Logit, Rescale
 from flowrepro.flows.reshape import MultiScale, SplitPrior, Squeeze, latent_shapes
 from flowrepro.measures.image_flow import bits, faults, interpolate
 from flowrepro.metrics.likelihood import bits_per_dim, log_probs, summary
+from flowrepro.training.gradients import set_backward
 
 CONFIGS = {
     "glow": GlowConfig("glow", levels=2, steps=2, hidden=6),
@@ -181,6 +182,27 @@ def test_the_trace_adds_up(name: str) -> None:
     assert len(set(names)) == len(names) and sum(n.endswith("leaves") for n in names) == 2
 
 
+@each_model
+@pytest.mark.parametrize("how", ["checkpoint", "invert"])
+def test_every_backward_pass_gives_the_gradients_of_plain_autograd(name: str, how: str) -> None:
+    def gradients(flow: Flow) -> tuple[Tensor, ...]:
+        x = grey(5, seed=1).requires_grad_()
+        return torch.autograd.grad(-flow.log_prob(x).mean(), [x, *flow.parameters()])
+
+    plain, other = made(name), made(name)
+    set_backward(other, how)
+    assert list(other.state_dict()) == list(plain.state_dict())
+    for a, b in zip(gradients(plain), gradients(other), strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-8, atol=1e-10)
+
+
+@each_model
+def test_a_prepared_flow_gives_the_same_samples(name: str) -> None:
+    flow = made(name)
+    expected, found = (f.sample(3, generator=seeded(1)) for f in (flow, flow.prepared()))
+    torch.testing.assert_close(found, expected)
+
+
 def glow_parameters(config: GlowConfig, channels: int) -> int:
     """By formula: ActNorm 2c, 1x1 convolution c^2, network, and the split priors."""
     total, c, h = 0, channels, config.hidden
@@ -276,10 +298,13 @@ def test_a_split_prior_is_a_conditional_normal_as_in_glow() -> None:
     torch.testing.assert_close(flow.log_prob(x), expected)
 
 
-def test_keeping_the_latents_of_some_levels_keeps_their_part_of_the_image() -> None:
-    flow, x = made("glow"), grey(1, seed=2)
+@each_model
+def test_keeping_the_latents_of_some_levels_keeps_their_part_of_the_image(name: str) -> None:
+    flow, x = made(name), grey(1, seed=2)
     layer = flow.chain[-1]
     fine, coarse = layer.split(flow.latents(x))
+    assert [tuple(z.shape[1:]) for z in (fine, coarse)] == latent_shapes((1, 4, 4), 2)
+    assert torch.equal(torch.cat([fine.flatten(1), coarse.flatten(1)], 1), flow.latents(x))
     changed = torch.cat([0 * fine.flatten(1), coarse.flatten(1)], 1)
     again = layer.split(flow.latents(flow.chain.inverse(changed)))
     torch.testing.assert_close(again[1], coarse)

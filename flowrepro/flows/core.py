@@ -27,11 +27,6 @@ class Layer(nn.Module):
         """Whether `init_from` does anything."""
         return False
 
-    @property
-    def keeps_statistics(self) -> bool:
-        """Whether `update_statistics` does anything."""
-        return False
-
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Data (B, D) to latent (B, D), with dlogp (B,) in nats."""
         raise NotImplementedError
@@ -40,28 +35,8 @@ class Layer(nn.Module):
         """Latent (B, D) to data (B, D); nan or inf, never an exception, outside the layer's range."""
         raise NotImplementedError
 
-    def retrace(self, z: Tensor) -> tuple[tuple[Tensor, ...], Tensor, Tensor]:
-        """(parts, z, dlogp): x once more from z, and a graph from it to z and dlogp for the backward pass.
-
-        The parts of x, one behind the other in dimension 1, are the leaves of the graph.
-        """
-        with torch.no_grad():
-            x = self.inverse(z).detach()
-        x.requires_grad_()
-        with torch.enable_grad():
-            z, dlogp = self(x)
-        return (x,), z, dlogp
-
     def init_from(self, x: Tensor) -> None:
         """Set parameters or buffers from the training data (N, D), where the layer wants that."""
-
-    def anticipated(self, x: Tensor) -> Tensor:
-        """What layers behind this one are initialised by, (N, D): by default what it makes of x now."""
-        z: Tensor = self(x)[0]
-        return z
-
-    def update_statistics(self, x: Tensor) -> None:
-        """Set what evaluation mode normalises by from the training data (N, D), where the layer keeps that."""
 
     def prepared(self) -> Layer:
         """The same map with what its inverse needs computed once, for many products with the inverse's Jacobian."""
@@ -93,10 +68,6 @@ class Chain(Layer, nn.Sequential):
     def data_dependent(self) -> bool:
         return any(layer.data_dependent for layer in self)
 
-    @property
-    def keeps_statistics(self) -> bool:
-        return any(layer.keeps_statistics for layer in self)
-
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         total = x.new_zeros(x.shape[0])
         for layer in self:
@@ -125,15 +96,12 @@ class Chain(Layer, nn.Sequential):
         last = max((i for i, layer in enumerate(self) if layer.data_dependent), default=-1)
         for layer in list(self)[: last + 1]:
             layer.init_from(x)
-            x = layer.anticipated(x)
+            x = self.passed_on(layer, x)
 
-    @torch.no_grad()
-    def update_statistics(self, x: Tensor) -> None:
-        """Update layer by layer, passing the data on as far as a layer wants it."""
-        last = max((i for i, layer in enumerate(self) if layer.keeps_statistics), default=-1)
-        for layer in list(self)[: last + 1]:
-            layer.update_statistics(x)
-            x = layer(x)[0]
+    def passed_on(self, layer: Layer, x: Tensor) -> Tensor:
+        """What the layers behind one of the chain's are initialised by, (N, D): what it makes of x now."""
+        z: Tensor = layer(x)[0]
+        return z
 
     def trace(self, x: Tensor) -> Iterator[tuple[str, Tensor, Tensor]]:
         """(name, z, dlogp) after every layer; the dlogp add up to that of the chain."""
@@ -198,10 +166,6 @@ class Flow(nn.Module):
     def init_from(self, x: Tensor) -> None:
         """Initialise the layers that want it from the training data (N, D)."""
         self.chain.init_from(x)
-
-    def update_statistics(self, x: Tensor) -> None:
-        """Set what evaluation mode normalises by from the training data (N, D); the flow is in that mode."""
-        self.chain.update_statistics(x)
 
     def prepared(self) -> Flow:
         """The same flow, as it is now, with what its inverse needs computed once: for sampling in many batches."""

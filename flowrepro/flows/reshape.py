@@ -86,10 +86,6 @@ class MultiScale(Layer):
     def data_dependent(self) -> bool:
         return any(level.data_dependent for level in self.levels)
 
-    @property
-    def keeps_statistics(self) -> bool:
-        return any(level.keeps_statistics for level in self.levels)
-
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         total, latents = x.new_zeros(x.shape[0]), []
         for i, level in enumerate(self.levels):
@@ -131,12 +127,6 @@ class MultiScale(Layer):
     def init_from(self, x: Tensor) -> None:
         for i, level in enumerate(self.levels):
             level.init_from(x)
-            x = self._leave(i, level(x)[0])[1]
-
-    @torch.no_grad()
-    def update_statistics(self, x: Tensor) -> None:
-        for i, level in enumerate(self.levels):
-            level.update_statistics(x)
             x = self._leave(i, level(x)[0])[1]
 
     def trace(self, x: Tensor) -> Iterator[tuple[str, Tensor, Tensor]]:

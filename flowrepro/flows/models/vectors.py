@@ -15,7 +15,7 @@ from flowrepro.flows.coupling import AffineCoupling
 from flowrepro.flows.linear import Dense, Permutation, Rotation
 from flowrepro.flows.nets import Scaled, mlp
 from flowrepro.flows.norm import BatchNorm
-from flowrepro.flows.optimal import AnticipatingCoupling, OptimalRotation
+from flowrepro.flows.optimal import AnticipatingChain, OptimalRotation
 from flowrepro.flows.preprocess import Center, Standardize
 
 
@@ -78,7 +78,7 @@ def realnvp(
     for i in range(config.layers):
         built += [BatchNorm(dim, dtype)] if config.batch_norm else []
         built += [] if permuted else [rotation(config.rotation, dim, passive, i, generator, dtype)]
-        built.append(coupling_type(config)(passive, mlp(sizes, generator, dtype=dtype), config.scale))
+        built.append(AffineCoupling(passive, mlp(sizes, generator, dtype=dtype), config.scale))
         built += [new_split(dim, passive, generator)] if permuted and i + 1 < config.layers else []
     return centred_flow(shape, dtype, *built)
 
@@ -103,13 +103,14 @@ def coupling(
     for i in range(config.layers):
         net = nn.Sequential(mlp(sizes, generator, dtype=dtype, init="fan_in"), Scaled(config.output_scale))
         built.append(rotation(config.rotation, dim, passive, i, generator, dtype, config.angle))
-        built.append(coupling_type(config)(passive, net, config.scale))
+        built.append(AffineCoupling(passive, net, config.scale))
     return centred_flow(shape, dtype, *built)
 
 
 def centred_flow(shape: tuple[int], dtype: torch.dtype, *layers: Layer) -> Flow:
     """The flow of these layers behind a Center, on a standard normal."""
-    return Flow(Chain(Center(*shape, dtype), *layers), StandardNormal(*shape, dtype))
+    kind = AnticipatingChain if any(isinstance(layer, OptimalRotation) for layer in layers) else Chain
+    return Flow(kind(Center(*shape, dtype), *layers), StandardNormal(*shape, dtype))
 
 
 def passive_dims(wanted: int, dim: int) -> int:
@@ -120,11 +121,6 @@ def passive_dims(wanted: int, dim: int) -> int:
             f"model.passive={passive} must lie between 1 and {dim - 1}; the data have {dim} dimensions"
         )
     return passive
-
-
-def coupling_type(config: CouplingConfig | RealNVPConfig) -> type[AffineCoupling]:
-    """Couplings tell optimal rotations what to expect of them."""
-    return AnticipatingCoupling if config.rotation == "oas" else AffineCoupling
 
 
 def rotation(
