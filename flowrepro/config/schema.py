@@ -261,6 +261,9 @@ class EvaluationConfig:
     n_samples: int = option(1_000, "samples drawn", identity=False)
     n_components: int = option(1_000, "points whose components are extracted", identity=False)
     temperature: float = option(1.0, "scales the prior's std in sampling", identity=False)
+    deviation: float = option(
+        1.0, "injective flows: scales the distance of samples from the manifold", identity=False
+    )
     temperatures: list[float] = option(
         [0.5, 0.7, 0.85, 1.0], "image flows: those of the sample sheets", identity=False
     )
@@ -348,5 +351,5 @@ POSITIVE = (
 NOT_NEGATIVE = (
     "regularizer.alpha training.weight_decay training.warmup training.clip dataset.noise model.shrinkage threads "
     "model.passive training.steps_per_layer training.decay_every "
-    "evaluation.temperature"
+    "evaluation.temperature evaluation.deviation"
 ).split()

@@ -126,13 +126,13 @@ class Flow(nn.Module):
         """The dimension D of the data."""
         return self.base.dim
 
-    def forward(self, x: Tensor) -> Tensor:
-        return self.log_prob(x)
+    def forward(self, x: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        return self.log_prob(x, generator)
 
-    def log_prob(self, x: Tensor) -> Tensor:
-        """log p(x) in nats, (B, D) -> (B,)."""
+    def log_prob(self, x: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        """log p(x) in nats, (B, D) -> (B,); bases that give a bound take their noise from the generator."""
         z, dlogp = self.chain(x)
-        return self.base.log_prob(z) + dlogp
+        return self.base.log_prob(z, generator) + dlogp
 
     def latents(self, x: Tensor) -> Tensor:
         """f(x), (B, D) -> (B, D)."""
@@ -155,9 +155,13 @@ class Flow(nn.Module):
         """
         return self.chain.inverse(self.base.sample(n, temperature, deviation, generator))
 
+    def embed(self, x: Tensor) -> Tensor:
+        """The coordinates of x on the base's manifold, (B, D) -> (B, M); f(x) itself where that is the whole space."""
+        return self.base.embed(self.latents(x))
+
     def reconstruct(self, x: Tensor) -> Tensor:
-        """x to latent and back, (B, D) -> (B, D)."""
-        return self.chain.inverse(self.latents(x))
+        """x to latent, onto the base's manifold and back, (B, D) -> (B, D)."""
+        return self.chain.inverse(self.base.project(self.latents(x)))
 
     def components(self, x: Tensor, k: int | None = None) -> Components:
         """The k un-whitened components of largest local std at x (B, D); all of them by default."""

@@ -26,10 +26,10 @@ class Compiled(Flow):
         # what was compiled for an earlier flow would be tried first, and the number of tries is limited
         torch.compiler.reset()
         # with sizes that may vary, which kernel runs would depend on what came before, and a resumed run would differ
-        self._log_prob: Callable[[Tensor], Tensor] = torch.compile(flow.log_prob, dynamic=False)
+        self._log_prob: Callable[..., Tensor] = torch.compile(flow.log_prob, dynamic=False)
 
-    def log_prob(self, x: Tensor) -> Tensor:
-        return self._log_prob(x)
+    def log_prob(self, x: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        return self._log_prob(x, generator)
 
 
 def compiled(flow: Flow, steps: int) -> Flow:

@@ -12,7 +12,7 @@ from flowrepro.config.schema import Config
 from flowrepro.data import load_data
 from flowrepro.device import choose_device
 from flowrepro.errors import Diverged, FlowreproError, Stopped
-from flowrepro.metrics.likelihood import bits_per_dim, layer_trace, log_probs, summary
+from flowrepro.metrics.likelihood import bits_per_dim, layer_trace, log_prob_of, log_probs, summary
 from flowrepro.runs.folder import Run, mark_latest
 from flowrepro.runs.manifest import begin_session, check_data, end_session
 from flowrepro.training.distributed import World, claimed_together, world
@@ -175,7 +175,9 @@ def _validate(run: Run, session: Session, progress: Progress, stage: Stage) -> N
     config, counters, flow = session.config, session.counters, session.settle()
     training = config.training
     held_out, batch_size = session.data.validation(training.validate_samples), training.eval_batch_size
-    val = summary(log_probs(flow.log_prob, held_out, batch_size, session.device))
+    val = summary(
+        log_probs(log_prob_of(flow, config.seed, session.device), held_out, batch_size, session.device)
+    )
     record = {
         "step": counters.step,
         "train_log_prob": counters.log_prob_sum / counters.samples if counters.samples else None,
@@ -233,9 +235,8 @@ def _finish(run: Run, session: Session) -> None:
         "best_of": len(session.data.validation(config.training.validate_samples)),
     }
     for split, x in session.data.reported.items():
-        values = log_probs(
-            session.applied().eval().log_prob, x, config.training.eval_batch_size, session.device
-        )
+        log_prob = log_prob_of(session.applied().eval(), config.seed, session.device)
+        values = log_probs(log_prob, x, config.training.eval_batch_size, session.device)
         found = summary(values)
         result |= {f"{split}_{name}": found[name] for name in ("n", "log_prob", "se")}
         result[f"{split}_bits_per_dim"] = bits_per_dim(found["log_prob"], session.data.dim)

@@ -166,7 +166,7 @@ class Session:
         return self.evaluated.slice(self.active_layers)
 
     def probes(self, step: int) -> torch.Generator:
-        """The source of a step's random probes; every process has its own."""
+        """The source of a step's random probes and of the noise of bounds; every process has its own."""
         rank = (self.together.rank,) if self.together.rank else ()
         return generator(self.config.seed, "probes", step, *rank, device=self.device)
 

@@ -19,7 +19,7 @@ from flowrepro.errors import UsageError
 from flowrepro.flows.core import Flow
 from flowrepro.measures.image_flow import measure_images
 from flowrepro.metrics.correlation import rank_correlations
-from flowrepro.metrics.likelihood import bits_per_dim, log_probs, summary
+from flowrepro.metrics.likelihood import bits_per_dim, log_prob_of, log_probs, summary
 from flowrepro.randomness import generator
 from flowrepro.runs.checkpoints import verify
 from flowrepro.runs.folder import Run, find, runs_folder
@@ -104,6 +104,8 @@ def measure_vectors(
     measures = {
         "non_finite_samples": int((~np.isfinite(drawn).all(1)).sum()),
         "n_samples": len(drawn),
+        "temperature": config.evaluation.temperature,
+        "deviation": config.evaluation.deviation,
         "image_shape": data.image_shape,
         "latent_names": data.latent_names,
     }
@@ -120,7 +122,8 @@ def likelihood_table(flow: Flow, data: Data, config: Config, device: str) -> pd.
     alpha = getattr(config.regularizer, "alpha", 0.0) or BASELINE_ALPHA
     rows = []
     for split, x in data.reported.items():
-        values = log_probs(flow.log_prob, x, config.training.eval_batch_size, device)
+        log_prob = log_prob_of(flow, config.seed, device)
+        values = log_probs(log_prob, x, config.training.eval_batch_size, device)
         rows.append(_row(config.model.name, split, values, data))
     for split, x in data.reported.items():
         values = linear_baseline(data.train, x, alpha)
@@ -144,7 +147,7 @@ def sample(flow: Flow, config: Config, device: str) -> np.ndarray:
     """Samples of the flow, (n, D), in the data's own units; not finite ones are kept, and counted by the caller."""
     settings = config.evaluation
     source = generator(config.seed, "samples", device=device)
-    drawn = flow.sample(settings.n_samples, temperature=settings.temperature, generator=source)
+    drawn = flow.sample(settings.n_samples, settings.temperature, settings.deviation, source)
     return drawn.cpu().numpy()
 
 

@@ -77,7 +77,10 @@ def _image_figures(folder: Path, measures: dict[str, Any], run: Run) -> dict[str
     # the source says of a stand-in or a part of a set that it is one
     text = f"{label(run)} · {measures['source']} · {bits}"
     n, lost, away = (measures[k] for k in ("n_samples", "non_finite_samples", "runaway_samples"))
-    finite = f"of {n} samples at temperature {measures['temperature']:g} {lost} not finite, {away} run away"
+    drawn = f"temperature {measures['temperature']:g}"
+    if (deviation := measures.get("deviation", 1)) != 1:  # evaluations of old do not tell
+        drawn += f" and deviation {deviation:g}"
+    finite = f"of {n} samples at {drawn} {lost} not finite, {away} run away"
     error = f"largest error {measures['reconstruction_max']:.1g} of {measures['levels']} grey levels"
     warm = {_sheet_title(t, measures): arrays[f"temperature_{t:g}"] for t in measures["temperatures"]}
     returned = arrays["reconstructed"]
