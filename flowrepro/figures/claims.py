@@ -55,7 +55,10 @@ class Threshold:
     def __str__(self) -> str:
         if math.isinf(self.high):
             return f"≥ {self.low:g}"
-        return f"≤ {self.high:g}" if math.isinf(self.low) else f"{self.low:g} to {self.high:g}"
+        if math.isinf(self.low):
+            return f"≤ {self.high:g}"
+        low, high = f"{self.low:g}", f"{self.high:g}"
+        return f"{low} to {high}" if low != high else f"{low} ± {(self.high - self.low) / 2:.1g}"
 
 
 def at_least(value: float) -> Threshold:
@@ -86,6 +89,11 @@ def column(name: str, **where: Any) -> Values:
         return rows.set_index("seed")[name].astype(float).sort_index()
 
     return values
+
+
+def matches(name: str, wanted: Any, **where: Any) -> Values:
+    """1 where a column has this value, else 0: `matches("state", "diverged", model="realnvp")`."""
+    return lambda table: column(name, **where)(table.assign(**{name: table[name] == wanted}))
 
 
 def combined(how: Callable[..., Any], *parts: Values) -> Values:
@@ -351,7 +359,8 @@ def _shown(why: str, table: pd.DataFrame) -> bool:
     return bool(named) and all(name in table for name in named)
 
 
-def tally(verdicts: pd.DataFrame) -> dict[str, int]:
-    """How many claims of the paper itself have each verdict; of `judge`'s rows, checks and claims beyond left out."""
-    counts = verdicts[verdicts.kind == "paper"].verdict.value_counts()
+def tally(verdicts: pd.DataFrame, kind: str = "paper", mark: str = "") -> dict[str, int]:
+    """How many of `judge`'s rows have each verdict, of one kind; those marked `one seed` are counted apart."""
+    rows = verdicts[(verdicts.kind == kind) & (verdicts["mark"] == mark)]
+    counts = rows.verdict.value_counts()
     return {name: int(counts.get(name, 0)) for name in VERDICTS}
