@@ -134,6 +134,8 @@ def test_preconditions():
         assert judged(given=(given,)).verdict == "holds"
     missing = judged(given=(near(column("gap", method="a"), 1),))
     assert missing.verdict == "not settled" and "gap" in missing.told
+    twice = judged(given=(near(column("gap"), 1),), controls=(must_pass("the best", column("gap")),))
+    assert twice.told == missing.told == "the table has no column 'gap': train and evaluate again"
     nowhere = judged(given=(near(column("score", method="c"), 1),))
     assert nowhere.verdict == "not settled" and "no values" in nowhere.told
 

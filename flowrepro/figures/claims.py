@@ -126,6 +126,11 @@ def average(*parts: Values) -> Values:
     return lambda table: pd.concat([part(table) for part in parts], axis=1).mean(axis=1, skipna=False)
 
 
+def per_seed(how: str, values: Values) -> Values:
+    """The `max`, `min`, `mean` or `median` of the several values of each seed; nan where one is."""
+    return lambda table: values(table).groupby(level=0).agg(lambda v: getattr(v, how)(skipna=False))
+
+
 # --- preconditions and controls -------------------------------------------------------------------------------------
 
 
@@ -145,7 +150,7 @@ def settled(gain: Values, margin: float, who: str = "the flows") -> Given:
     """
     allowed = SMALL * margin
     return Given(
-        f"{who} are settled: the last fifth of the steps changes them by at most {allowed:g}",
+        f"{who} are settled: the last fifth of the steps changes their score by at most {allowed:g}",
         combined(abs, gain),
         at_most(allowed),
     )
@@ -271,7 +276,7 @@ def _judged(claim: Claim, table: pd.DataFrame, scale: str) -> tuple[pd.Series, s
     try:
         values = claim.values(table)
     except KeyError as error:
-        return nothing, UNSETTLED, f"the table has no column {error}: train and evaluate again"
+        return nothing, UNSETTLED, _absent(error)
     if not len(values):
         return nothing, UNMEASURED, ""
     reasons = [
@@ -279,7 +284,7 @@ def _judged(claim: Claim, table: pd.DataFrame, scale: str) -> tuple[pd.Series, s
         *(_unmet(given, table) for given in claim.given),
         *(_cannot_tell(control, claim.threshold, table) for control in claim.controls),
     ]
-    told = "; ".join(reason for reason in reasons if reason)
+    told = "; ".join(reason for reason in dict.fromkeys(reasons) if reason)
     return values, UNSETTLED if told else verdict(values.tolist(), claim.threshold), told
 
 
@@ -296,12 +301,16 @@ def _not_finite(values: pd.Series) -> str:
     return f"not finite for seed{'s' * (len(lost) > 1)} {', '.join(lost)}" if lost else ""
 
 
+def _absent(error: KeyError) -> str:
+    return f"the table has no column {error}: train and evaluate again"
+
+
 def _unmet(given: Given, table: pd.DataFrame) -> str:
     """What is wrong with a precondition, in words; empty where it is met."""
     try:
         values = given.values(table)
     except KeyError as error:
-        return f"{given.text} (the table has no column {error}: train and evaluate again)"
+        return _absent(error)
     failed = [v for v in values if not given.threshold.passes(v)]
     if len(values) and not failed:
         return ""
@@ -315,7 +324,7 @@ def _cannot_tell(control: Control, threshold: Threshold, table: pd.DataFrame) ->
     try:
         values = control.values(table)
     except KeyError as error:
-        return f"the control ({control.text}) has no column {error} in the table: train and evaluate again"
+        return _absent(error)
     wrong = [v for v in values if threshold.passes(v) != control.passes]
     if len(values) and not wrong:
         return ""
