@@ -118,6 +118,12 @@ def _provenance(spec: FigureSpec, scale: str, measures: Measures, seconds: float
 
 def _print_claims(claims: pd.DataFrame) -> None:
     for row in claims.itertuples():
-        print(
-            f"{row.verdict:<26} {row.says}: {row.our_value:.4g} {row.unit} ({row.threshold}, {row.seeds} seeds)"
-        )
+        mark = f" ({row.mark})" if row.mark else ""
+        print(f"{row.verdict + mark:<26} {row.says}")
+        if row.seeds:
+            print(
+                f"{'':<26} {row.measured}: {row.our_value:.4g} {row.unit}".rstrip()
+                + f" (passes if {row.threshold})"
+            )
+        if row.told:
+            print(f"{'':<26} {row.told}")

@@ -143,8 +143,8 @@ CLAIMS = [
         "1",
         given=_learned(*FOLLOWING, margin=NATS),
         controls=(
-            must_fail("the flow of α = 1e-3 held against 1e-5", _off(1e-5, of=1e-3)),
-            must_fail("the flow of α = 1e-5 held against 1e-3", _off(1e-3, of=1e-5)),
+            must_fail("the flow of α = 0.1 held against 1e-3", _off(1e-3, of=0.1)),
+            must_fail("the flow of α = 0 held against 1e-3", _off(1e-3, of=0.0)),
         ),
     ),
     Claim(

@@ -21,7 +21,7 @@ def control_numbers(measured: dict[str, Any]) -> dict[str, float]:
     projections = {"shuffled": components[order]}
     if "exact" in measured:
         projections["exact"] = measured["exact"]
-    found = {}
+    found: dict[str, float] = {}
     for name, projection in projections.items():
         found |= _numbers(f"{name}_correlation", np.abs(np.diag(rank_correlations(projection, latents))))
         found |= _numbers(f"{name}_r2", knn_r2(projection, latents))
