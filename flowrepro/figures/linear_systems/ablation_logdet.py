@@ -174,7 +174,7 @@ def _failing(route: str, name: str, kind: str) -> Claim:
     return Claim(
         f"fails_{route}",
         "Sec. 6.1, App. A",
-        f"Without regularisation training fails, {name}",
+        f"Without regularisation training fails, {name}.",
         "share of settings in which it diverges or loses a factor where the regularised flow does not",
         _share_failed(route),
         at_least(0.5),
@@ -199,7 +199,7 @@ CLAIMS = [
     Claim(
         "judges_rightly",
         "authors' code",
-        "The authors' log-determinant gives the correct training likelihood",
+        "The authors' log-determinant gives the correct training likelihood.",
         "largest error of a flow trained with it",
         per_seed(
             "max",

@@ -105,7 +105,7 @@ def _component(k: int, low: float) -> Claim:
     return _claim(
         f"component_{k}",
         "Sec. 4, Fig. 2d",
-        f"Un-whitened component {k} corresponds to the nonlinear component ε{'₁₂'[k - 1]} of the data",
+        f"Un-whitened component {k} corresponds to the nonlinear component ε{'₁₂'[k - 1]} of the data.",
         "rank correlation",
         column(f"correlation_{k}"),
         threshold=at_least(low),
@@ -118,7 +118,7 @@ CLAIMS = [
     _claim(
         "maps_to_normal",
         "Sec. 4",
-        "The transformation f maps the banana to N(0, I₂)",
+        "The transformation f maps the banana to N(0, I₂).",
         "largest deviation of f(X) from the latents turned by 120°",
         column("map_error"),
         threshold=at_most(1e-10),
@@ -128,7 +128,7 @@ CLAIMS = [
         _claim(
             f"normal_{k}",
             "Fig. 2b",
-            f"Samples of the transformed Y{'₁₂'[k - 1]} are standard normal",
+            f"Samples of the transformed Y{'₁₂'[k - 1]} are standard normal.",
             "p-value of the Kolmogorov–Smirnov test",
             column(f"ks_p_{k}"),
             threshold=at_least(1e-3),
@@ -139,7 +139,7 @@ CLAIMS = [
     _claim(
         "jacobian",
         "Sec. 4",
-        "The printed matrix is the Jacobian of f",
+        "The printed matrix is the Jacobian of f.",
         "largest deviation of the determinant and of the sum of squared singular values from the printed matrix's",
         largest(column("det_error"), column("singular_sum_error")),
         threshold=at_most(1e-10),
@@ -150,7 +150,7 @@ CLAIMS = [
     _claim(
         "scaled",
         "Sec. 4, Fig. 2d",
-        "The components are scaled according to their variance",
+        "The components are scaled according to their variance.",
         "standard deviation of component 1 over that of component 2",
         column("std_ratio"),
         threshold=at_least(5.0),
@@ -160,7 +160,7 @@ CLAIMS = [
     _claim(
         "likelihood",
         "Eq. 1",
-        "The mean log-likelihood under f is minus the entropy of the banana, log 2πe",
+        "The mean log-likelihood under f is minus the entropy of the banana, log 2πe.",
         "mean log-likelihood of samples",
         column("log_prob"),
         threshold=within(-2.837877, 0.15),

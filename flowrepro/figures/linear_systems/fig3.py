@@ -165,7 +165,7 @@ def _found(dataset: str, factor: int, name: str, low: float) -> Claim:
         f"regularised_{dataset}_{factor}",
         "Sec. 6.1, Fig. 3",
         f"The regularised flow learns a strong estimate of the latent structure of the {DATASETS[dataset][0]}: "
-        f"component {factor} follows the {name}",
+        f"component {factor} follows the {name}.",
         "rank correlation",
         _of(dataset, "regularised", f"correlation_{factor}"),
         at_least(low),
@@ -188,7 +188,7 @@ def _not_found(dataset: str, model: str, says: str) -> Claim:
     return Claim(
         f"{model}_incoherent_{dataset}",
         "Sec. 6.1, Fig. 3",
-        f"{says} on the {DATASETS[dataset][0]}",
+        f"{says} the {DATASETS[dataset][0]}.",
         "smaller rank correlation of the two components with their factors",
         weaker(**shown),
         at_most(COHERENT),
@@ -218,11 +218,11 @@ def _energy(dataset: str, name: str) -> Values:
 
 
 UNREGULARISED = (
-    "Without regularisation the network fails to produce a coherent estimate of the latent structure"
+    "Without regularisation the network fails to produce a coherent estimate of the latent structure of"
 )
-REALNVP = "RealNVP's component projections lack coherent structure"
+REALNVP = "RealNVP's component projections lack coherent structure on"
 FAR_OUT = (
-    "Without regularisation more points of the sine are thrown out of the exact flow's range than with it"
+    "Without regularisation more points of the sine are thrown out of the exact flow's range than with it."
 )
 
 CLAIMS = [
@@ -233,7 +233,7 @@ CLAIMS = [
     Claim(
         "regularised_uniform",
         "Sec. 6.1",
-        "The regularised flow uncovers the non-Gaussian latent structure of the S-curve with Gaussian targets",
+        "The regularised flow uncovers the non-Gaussian latent structure of the S-curve with Gaussian targets.",
         "k-NN R² of the width from the two leading components",
         _of("scurve", "regularised", "r2_2"),
         at_least(0.8),
@@ -255,17 +255,18 @@ CLAIMS = [
     Claim(
         "unregularised_scale",
         "Sec. 5",
-        "Without regularisation the optimizer pushes a singular value to infinity",
+        "Without regularisation the optimizer pushes a singular value to infinity.",
         "99th percentile of the largest singular value on the sine, over the regularised flow's",
         _against_regularised("sine", "unregularised", "s_max_p99"),
         at_least(2),
         "to infinity",
         given=_learned("sine", "regularised"),
+        to_refute=_learned("sine", "unregularised"),
     ),
     Claim(
         "realnvp_converges",
         "Sec. 6.1",
-        "RealNVP's training loss converges without regularisation",
+        "RealNVP's training loss converges without regularisation.",
         "change of the training log-likelihood over the last fifth of the steps, on the worse of both manifolds",
         largest(*(_training_change(d, "realnvp") for d in DATASETS)),
         at_most(0.2),
@@ -278,7 +279,7 @@ CLAIMS = [
     Claim(
         "realnvp_samples",
         "Sec. 6.1",
-        "RealNVP's samples are consistent with the ground truth",
+        "RealNVP's samples are consistent with the ground truth.",
         "energy distance to the data over that of two draws of the data, on the worse of both manifolds",
         largest(*(_energy(d, "energy") for d in DATASETS)),
         at_most(2),
@@ -302,7 +303,7 @@ CLAIMS = [
     Claim(
         "realnvp_magnitude",
         "Sec. 6.1",
-        "RealNVP's component projections are many orders of magnitude larger than those of the standard network",
+        "RealNVP's component projections are many orders of magnitude larger than those of the standard network.",
         "largest |component 1| over the regularised flow's, on the manifold with the smaller ratio",
         smallest(*(_against_regularised(d, "realnvp", "spread_max") for d in DATASETS)),
         at_least(100),

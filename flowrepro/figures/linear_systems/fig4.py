@@ -148,7 +148,7 @@ def _claim(case: str, key: str, says: str, measured: str, name: str, threshold: 
     return Claim(
         f"{case}_{key}",
         "Sec. 6.2, Fig. 4",
-        f"{says} ({FLOWS[case]})",
+        f"{says} ({FLOWS[case]}).",
         measured,
         column(name, flow=case),
         threshold,
@@ -201,8 +201,8 @@ CLAIMS = [
     Claim(
         "finite",
         "Fig. 4",
-        "Every image has finite components",
-        "images with finite components",
+        "Every image has finite components.",
+        "number of images with finite components",
         column("finite", flow="regularised"),
         at_least(1000),
         kind="check",

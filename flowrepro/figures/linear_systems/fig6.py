@@ -227,8 +227,8 @@ def _wrong(problem: str, limit: float) -> Claim:
     return Claim(
         f"{problem}_unregularised_wrong",
         "App. A, Fig. 6",
-        f"Without regularisation the {NAMES[problem]} fails to converge to the correct components",
-        "largest angle between a learned and a true direction",
+        f"Without regularisation the {NAMES[problem]} fails to converge to the correct components.",
+        "angle between learned and true directions, the largest of the plane and the median along the curve",
         _wrongness(problem, "unregularised"),
         at_least(limit),
         "fails",
@@ -250,7 +250,7 @@ def _right(problem: str, name: str, measured: str, limit: float) -> Claim:
     return Claim(
         f"{problem}_regularised_{name}",
         "App. A, Fig. 6",
-        f"With regularisation the {NAMES[problem]} converges to the correct components",
+        f"With regularisation the {NAMES[problem]} converges to the correct components.",
         measured,
         _of(problem, "regularised", name),
         at_most(limit),
@@ -265,7 +265,7 @@ def _s_max(problem: str, value: float, tolerance: float) -> Claim:
     return Claim(
         f"{problem}_s_max",
         "Sec. 5",
-        f"The largest singular value of the regularised {NAMES[problem]} is α^(−1/2)",
+        f"The largest singular value of the regularised {NAMES[problem]} is α^(−1/2).",
         "median over the data",
         _of(problem, "regularised", "s_max"),
         within(value, tolerance),
@@ -278,12 +278,13 @@ def _diverges(problem: str) -> Claim:
     return Claim(
         f"{problem}_diverges",
         "Sec. 5",
-        f"Without regularisation the optimizer of the {NAMES[problem]} pushes a singular value to infinity",
+        f"Without regularisation the optimizer of the {NAMES[problem]} pushes a singular value to infinity.",
         "largest singular value over the regularised flow's",
         _growth(problem),
         at_least(1.5),
         "to infinity",
         given=_learned(problem, "regularised"),
+        to_refute=_learned(problem, "unregularised"),
     )
 
 
