@@ -10,20 +10,13 @@ the exact log-determinant in float64, whatever the training used.
 Costs 20 minutes on two cores at cpu scale, two seeds.
 """
 
-import copy
-from typing import Any
-
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from flowrepro.data import Data
 from flowrepro.figures.claims import TRAINED, Claim, at_least, at_most, tested
-from flowrepro.figures.linear_systems.projections import BATCH, measure_manifold
-from flowrepro.flows.core import Flow
-from flowrepro.flows.linear import Dense
-from flowrepro.metrics.likelihood import log_probs
+from flowrepro.figures.drawn import Arrays, Measures
 from flowrepro.pictures.style import BLUE, GREEN, ORANGE, panels
 
 ROUTES = {
@@ -35,24 +28,7 @@ DATASETS = {"scurve": "S-curve", "sine": "sine"}
 LOST = 0.5  # a factor is lost where its k-NN R^2 from the two leading components is below
 
 
-def measure(flow: Flow, data: Data, n: int) -> dict[str, Any]:
-    """What figure 3 measures, of the flow with its log-determinant made exact; and the likelihood as training saw it."""
-    own = float(log_probs(flow.log_prob, data.train, BATCH).mean())
-    exact = exact_flow(flow)
-    in_double = Data(**{**vars(data), "train": data.train.double(), "val": data.val.double()})
-    return measure_manifold(exact, in_double, n) | {"own_log_prob": own}
-
-
-def exact_flow(flow: Flow) -> Flow:
-    """The same weights in float64 with the exact log-determinant."""
-    exact = copy.deepcopy(flow).double()
-    for layer in exact.chain:
-        if isinstance(layer, Dense):
-            layer.log_det = "slogdet"
-    return exact
-
-
-def table(measures: list[dict[str, Any]]) -> pd.DataFrame:
+def table(measures: Measures) -> pd.DataFrame:
     """One row a run."""
     rows = []
     for m in measures:
@@ -69,7 +45,7 @@ def table(measures: list[dict[str, Any]]) -> pd.DataFrame:
                 "step": m["step"],
                 "best_step": history["step"][best],
                 "best_val_log_prob": history["val_log_prob"][best],
-                **{k: v for k, v in m.items() if isinstance(v, float)},
+                **{k: v for k, v in m.items() if isinstance(v, float) and k != "own_val_log_prob"},
                 "lost_samples": m["lost_samples"],
             }
         )
@@ -79,7 +55,12 @@ def table(measures: list[dict[str, Any]]) -> pd.DataFrame:
     return found
 
 
-def draw(table: pd.DataFrame, arrays: dict[str, np.ndarray]) -> Figure:
+def arrays(measures: Measures) -> Arrays:
+    """The picture is drawn from the table alone."""
+    return {}
+
+
+def draw(table: pd.DataFrame, arrays: Arrays) -> Figure:
     """A row for each manifold: k-NN R^2 of the worse factor, largest singular value, validation likelihood."""
     figure, axes = panels(2, 3, 4.1, 2.9)
     settings = table[["lr", "steps"]].drop_duplicates().sort_values(["steps", "lr"]).to_numpy().tolist()

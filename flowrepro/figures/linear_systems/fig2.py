@@ -19,6 +19,7 @@ from flowrepro.analysis.components import components_of
 from flowrepro.analysis.jacobian import jacobian
 from flowrepro.data.toy import TOYS
 from flowrepro.figures.claims import Claim, at_least, at_most, column, within
+from flowrepro.figures.drawn import Arrays, Measures, taken
 from flowrepro.figures.linear_systems.banana import ROTATION, banana_map
 from flowrepro.metrics.correlation import rank_correlations
 from flowrepro.pictures.style import DOTS, LATENT_MAP, panels
@@ -53,12 +54,17 @@ def measure(seed: int, n: int) -> dict[str, Any]:
     }
 
 
-def table(measures: list[dict[str, Any]]) -> pd.DataFrame:
+def table(measures: Measures) -> pd.DataFrame:
     """One row a seed, the numbers alone."""
     return pd.DataFrame([{k: v for k, v in m.items() if not isinstance(v, np.ndarray)} for m in measures])
 
 
-def draw(table: pd.DataFrame, arrays: dict[str, np.ndarray]) -> Figure:
+def arrays(measures: Measures) -> Arrays:
+    """The points of the four panels, and the true factors."""
+    return taken(measures, "x", "y", "rotated", "components", "latents")
+
+
+def draw(table: pd.DataFrame, arrays: Arrays) -> Figure:
     """Four panels in the paper's order, all coloured by the first latent factor."""
     figure, axes = panels(1, 4, 2.9, 2.7)
     shown = (
