@@ -58,11 +58,11 @@ def test_the_same_measure_is_made_once(run, calls):
     first, second = likelihood(run, n=100), likelihood(run, n=100)
     assert calls == ["likelihood"] and first == second
     flow, data = load_flow(run, "last"), load_data(run.config)
-    assert first.values["own_log_prob"] == pytest.approx(float(flow.log_prob(data.train[:100]).mean()))
+    assert first.values["train_log_prob"] == pytest.approx(float(flow.log_prob(data.train[:100]).mean()))
 
 
 def test_another_option_is_measured_again(run, calls):
-    values = [likelihood(run, **options).values["own_log_prob"] for options in ({"n": 100}, {"n": 50}, {})]
+    values = [likelihood(run, **options).values["train_log_prob"] for options in ({"n": 100}, {"n": 50}, {})]
     assert len(calls) == len(set(values)) == 3
 
 

@@ -12,6 +12,6 @@ def measure(flow: Flow, data: Data, n: int | None = None) -> dict[str, float]:
     """Of the first n training samples (all of them for None) and of all held-out ones."""
     device = device_of(flow)
     return {
-        "own_log_prob": float(log_probs(flow.log_prob, data.train[:n], BATCH, device).mean()),
-        "own_val_log_prob": float(log_probs(flow.log_prob, data.val, BATCH, device).mean()),
+        "train_log_prob": float(log_probs(flow.log_prob, data.train[:n], BATCH, device).mean()),
+        "val_log_prob": float(log_probs(flow.log_prob, data.val, BATCH, device).mean()),
     }

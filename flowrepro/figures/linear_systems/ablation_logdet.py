@@ -45,7 +45,7 @@ def table(measures: Measures) -> pd.DataFrame:
                 "step": m["step"],
                 "best_step": history["step"][best],
                 "best_val_log_prob": history["val_log_prob"][best],
-                **{k: v for k, v in m.items() if isinstance(v, float) and k != "own_val_log_prob"},
+                **{k: v for k, v in m.items() if isinstance(v, float)},
                 "lost_samples": m["lost_samples"],
             }
         )

@@ -44,8 +44,8 @@ def table(measures: Measures) -> pd.DataFrame:
                 "untrained": values[0],
                 "early": values[np.searchsorted(step, EARLY * step[-1])],
                 "best": values.max(),
-                "val_log_prob": m["own_val_log_prob"],
-                "train_log_prob": m["own_log_prob"],
+                "val_log_prob": m["val_log_prob"],
+                "train_log_prob": m["train_log_prob"],
                 "last_fifth_gain": m["last_fifth_gain"],
             }
         )
