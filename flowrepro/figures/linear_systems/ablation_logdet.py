@@ -10,7 +10,6 @@ are computed with the exact log-determinant in float64, whatever the training us
 Costs 20 minutes on two cores at cpu scale, two seeds.
 """
 
-import copy
 from typing import Any
 
 import numpy as np
@@ -18,7 +17,6 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from flowrepro.data import Data
 from flowrepro.figures.claims import (
     Claim,
     Given,
@@ -35,11 +33,8 @@ from flowrepro.figures.claims import (
     settled,
     smallest,
 )
+from flowrepro.figures.drawn import Arrays, Measures
 from flowrepro.figures.linear_systems.coherence import COHERENT, FACTORS, control_numbers
-from flowrepro.figures.linear_systems.projections import BATCH, measure_manifold
-from flowrepro.flows.core import Flow
-from flowrepro.flows.linear import Dense
-from flowrepro.metrics.likelihood import log_probs
 from flowrepro.pictures.style import BLUE, GREEN, ORANGE, panels
 
 ROUTES = {
@@ -51,24 +46,7 @@ DATASETS = {"scurve": "S-curve", "sine": "sine"}
 SETTINGS = ["seed", "dataset", "lr", "steps"]
 
 
-def measure(flow: Flow, data: Data, n: int) -> dict[str, Any]:
-    """What figure 3 measures, of the flow with its log-determinant made exact; and the likelihood as training saw it."""
-    own = float(log_probs(flow.log_prob, data.train, BATCH).mean())
-    exact = exact_flow(flow)
-    in_double = Data(**{**vars(data), "train": data.train.double(), "val": data.val.double()})
-    return measure_manifold(exact, in_double, n) | {"own_log_prob": own}
-
-
-def exact_flow(flow: Flow) -> Flow:
-    """The same weights in float64 with the exact log-determinant."""
-    exact = copy.deepcopy(flow).double()
-    for layer in exact.chain:
-        if isinstance(layer, Dense):
-            layer.log_det = "slogdet"
-    return exact
-
-
-def table(measures: list[dict[str, Any]]) -> pd.DataFrame:
+def table(measures: Measures) -> pd.DataFrame:
     """One row a run."""
     return pd.DataFrame([_row(m) for m in measures])
 
@@ -90,11 +68,15 @@ def _row(m: dict[str, Any]) -> dict[str, Any]:
         **{k: v for k, v in m.items() if isinstance(v, float)},
         **control_numbers(m),
         "lost_samples": m["lost_samples"],
-        "last_fifth_gain": float(scores[-1] - scores[int(0.8 * len(scores))]),
     }
 
 
-def draw(table: pd.DataFrame, arrays: dict[str, np.ndarray]) -> Figure:
+def arrays(measures: Measures) -> Arrays:
+    """The picture is drawn from the table alone."""
+    return {}
+
+
+def draw(table: pd.DataFrame, arrays: Arrays) -> Figure:
     """A row for each manifold: rank correlation of the worse factor, largest singular value, validation likelihood."""
     figure, axes = panels(2, 3, 4.1, 2.9)
     table = table.assign(weaker=table[["correlation_1", "correlation_2"]].min(axis=1, skipna=False))

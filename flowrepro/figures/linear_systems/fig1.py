@@ -21,6 +21,7 @@ from flowrepro.analysis.components import components_of
 from flowrepro.analysis.jacobian import jacobian
 from flowrepro.data.toy import TOYS
 from flowrepro.figures.claims import EVERY_SCALE, Claim, at_least, at_most, column, must_fail, within
+from flowrepro.figures.drawn import Arrays, Measures, taken
 from flowrepro.figures.linear_systems.banana import banana_map
 from flowrepro.flows.linear import zca
 from flowrepro.pictures.style import BLUE, DOTS, ORANGE, PALE, RED, panels
@@ -83,7 +84,7 @@ def error(a: torch.Tensor, b: torch.Tensor) -> float:
     return float((a - b.to(a)).norm())
 
 
-def table(measures: list[dict[str, Any]]) -> pd.DataFrame:
+def table(measures: Measures) -> pd.DataFrame:
     """One row a seed: the numbers, and how far the banana's covariance is from I before it is whitened."""
     return pd.DataFrame(
         [
@@ -94,7 +95,14 @@ def table(measures: list[dict[str, Any]]) -> pd.DataFrame:
     )
 
 
-def draw(table: pd.DataFrame, arrays: dict[str, np.ndarray]) -> Figure:
+def arrays(measures: Measures) -> Arrays:
+    """Data and whitened points, and the local components."""
+    names = [f"{name}{end}" for name in ("gaussian", "banana") for end in ("", "_white")]
+    names += ["linear_directions", "linear_std", "shown_at", "shown_directions", "shown_std"]
+    return taken(measures, *names)
+
+
+def draw(table: pd.DataFrame, arrays: Arrays) -> Figure:
     """Two rows (linear, nonlinear), data left and whitened right."""
     figure, axes = panels(2, 2, 3.3, 3.0)
     rows = (("gaussian", r"$Y = WX$", "(a) linear"), ("banana", r"$Y = f(X)$", "(b) nonlinear"))

@@ -29,6 +29,7 @@ from flowrepro.figures.claims import (
     must_fail,
     within,
 )
+from flowrepro.figures.drawn import Arrays, Measures, taken
 from flowrepro.figures.linear_systems.banana import ROTATION, banana_map
 from flowrepro.metrics.correlation import rank_correlations
 from flowrepro.pictures.style import DOTS, LATENT_MAP, panels
@@ -63,7 +64,7 @@ def measure(seed: int, n: int) -> dict[str, Any]:
     }
 
 
-def table(measures: list[dict[str, Any]]) -> pd.DataFrame:
+def table(measures: Measures) -> pd.DataFrame:
     """One row a seed: the numbers, and the same ones of the whitened coordinates as controls."""
     return pd.DataFrame([_row(m) for m in measures])
 
@@ -78,7 +79,12 @@ def _row(m: dict[str, Any]) -> dict[str, float]:
     }
 
 
-def draw(table: pd.DataFrame, arrays: dict[str, np.ndarray]) -> Figure:
+def arrays(measures: Measures) -> Arrays:
+    """The points of the four panels, and the true factors."""
+    return taken(measures, "x", "y", "rotated", "components", "latents")
+
+
+def draw(table: pd.DataFrame, arrays: Arrays) -> Figure:
     """Four panels in the paper's order, all coloured by the first latent factor."""
     figure, axes = panels(1, 4, 2.9, 2.7)
     shown = (

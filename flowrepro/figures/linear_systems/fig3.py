@@ -17,11 +17,9 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from flowrepro.data import Data
 from flowrepro.figures.claims import (
     Claim,
     Control,
@@ -39,14 +37,8 @@ from flowrepro.figures.claims import (
     ratio,
     smallest,
 )
-from flowrepro.figures.linear_systems.coherence import (
-    COHERENT,
-    control_numbers,
-    learned,
-    weaker,
-)
-from flowrepro.figures.linear_systems.projections import exact_components, measure_manifold
-from flowrepro.flows.core import Flow
+from flowrepro.figures.drawn import Arrays, Measures, taken
+from flowrepro.figures.linear_systems.coherence import COHERENT, control_numbers, learned, weaker
 from flowrepro.pictures.style import DOTS, LATENT_MAP, label_space, robust_limits
 
 DRAWN = 1_200
@@ -58,38 +50,23 @@ MODELS = {
 DATASETS = {"scurve": ("S-curve", "angle", "width"), "sine": ("sine", "$\\epsilon_1$", "$\\epsilon_2$")}
 
 
-def measure(flow: Flow, data: Data, n: int) -> dict[str, Any]:
-    """Likelihood, components and samples of one flow, and the exact flow's components at the same points."""
-    found = measure_manifold(flow, data, n)
-    exact = exact_components(data, torch.from_numpy(found["x"]))
-    return found | {"exact": exact.values[:, :2].float().numpy()}
-
-
-def table(measures: list[dict[str, Any]]) -> pd.DataFrame:
-    """One row a run: data set, model, seed, every number, those of the controls, and how training ended.
-
-    `last_fifth_gain` is what the last fifth of the steps gained in validation nats, `train_last_fifth_gain` in
-    training nats.
-    """
+def table(measures: Measures) -> pd.DataFrame:
+    """One row a run: data set, model, seed, every number, and those of the controls."""
     rows = []
     for m in measures:
         dataset, model = m["case"].split()
         numbers = {k: v for k, v in m.items() if isinstance(v, float | int) and k not in ("seed", "step")}
-        rows.append(
-            {"dataset": dataset, "model": model, "seed": m["seed"], "state": m["state"], "step": m["step"]}
-            | numbers
-            | control_numbers(m)
-            | {"last_fifth_gain": _last_fifth(m["history"]["val_log_prob"])}
-            | {"train_last_fifth_gain": _last_fifth(m["history"]["train_log_prob"])}
-        )
+        row = {"dataset": dataset, "model": model, "seed": m["seed"], "state": m["state"], "step": m["step"]}
+        rows.append(row | numbers | control_numbers(m))
     return pd.DataFrame(rows)
 
 
-def _last_fifth(history: np.ndarray) -> float:
-    return float(history[-1] - history[int(0.8 * len(history))])
+def arrays(measures: Measures) -> Arrays:
+    """The points that are drawn, with both factors and both components."""
+    return taken(measures, "x", "latents", "components", "exact", rows=DRAWN)
 
 
-def draw(table: pd.DataFrame, arrays: dict[str, np.ndarray]) -> Figure:
+def draw(table: pd.DataFrame, arrays: Arrays) -> Figure:
     """Four rows (two manifolds, each coloured by both factors) and five columns (data, three models, exact flow)."""
     figure = Figure(figsize=(12.5, 10), layout="constrained")
     grid = figure.add_gridspec(4, 5)
@@ -111,9 +88,9 @@ def draw(table: pd.DataFrame, arrays: dict[str, np.ndarray]) -> Figure:
     return figure
 
 
-def _draw_source(axis: Any, arrays: dict[str, np.ndarray], dataset: str, factor: int, title: str) -> None:
+def _draw_source(axis: Any, arrays: Arrays, dataset: str, factor: int, title: str) -> None:
     x, latents = arrays[f"{dataset} regularised/x"], arrays[f"{dataset} regularised/latents"]
-    axis.scatter(x[:DRAWN, 0], x[:DRAWN, 1], x[:DRAWN, 2], c=latents[:DRAWN, factor], cmap=LATENT_MAP, **DOTS)
+    axis.scatter(x[:, 0], x[:, 1], x[:, 2], c=latents[:, factor], cmap=LATENT_MAP, **DOTS)
     axis.set_title(title)
     label_space(axis)
     axis.view_init(elev=22, azim=-60)
@@ -121,17 +98,10 @@ def _draw_source(axis: Any, arrays: dict[str, np.ndarray], dataset: str, factor:
 
 def _draw_projection(axis: Axes, components: np.ndarray, factor: np.ndarray) -> Any:
     low, high = np.percentile(factor, [1, 99])
-    dots = axis.scatter(
-        components[:DRAWN, 0],
-        components[:DRAWN, 1],
-        c=factor[:DRAWN],
-        cmap=LATENT_MAP,
-        vmin=low,
-        vmax=high,
-        **DOTS,
-    )
+    x, y = components.T
+    dots = axis.scatter(x, y, c=factor, cmap=LATENT_MAP, vmin=low, vmax=high, **DOTS)
     axis.set(xlabel="component 1", ylabel="component 2")
-    axis.set(xlim=robust_limits(components[:, 0]), ylim=robust_limits(components[:, 1]))
+    axis.set(xlim=robust_limits(x), ylim=robust_limits(y))
     return dots
 
 

@@ -13,16 +13,12 @@ Costs two hours on two cores at cpu scale, one seed; the regularised run alone i
 """
 
 import math
-from typing import Any
 
 import numpy as np
 import pandas as pd
-import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from flowrepro.analysis.bounds import linear_baseline
-from flowrepro.data import Data
 from flowrepro.figures.claims import (
     Claim,
     Given,
@@ -40,69 +36,51 @@ from flowrepro.figures.claims import (
     ratio,
     settled,
 )
-from flowrepro.flows.core import Flow
-from flowrepro.metrics.images import high_frequency_energy
-from flowrepro.metrics.likelihood import bits_per_dim, log_probs, summary
+from flowrepro.figures.drawn import Arrays, Measures, taken
 from flowrepro.pictures.style import BLUE, GREEN, GREY, ORANGE, show_images
 
-ALPHA = 5e-5
 TITLES = {
     "unregularised": "(a) unregularised, α = 0",
     "regularised": "(b) regularised, α = 5e-5",
     "realnvp": "(c) RealNVP, unregularised",
     "authors": "(d) unregularised, authors' settings",
 }
+# the table's word for each model is the second of its run's name
+RUNS = {case: f"mnist2 {case}{' unregularised' * (case == 'authors')}" for case in TITLES}
 PAPER = {"unregularised": (3265.0, -5659.0), "regularised": (2111.0, 2014.0)}
-SHOWN = 36
-BATCH = 500
 
 
-def measure(flow: Flow, data: Data, n: int) -> dict[str, Any]:
-    """Scores on both splits with standard errors and worst images, the linear baseline's, and n samples."""
-    found: dict[str, Any] = {}
-    for split, x in (("train", data.train), ("val", data.val)):
-        scores = summary(log_probs(flow.log_prob, x, BATCH))
-        base = summary(linear_baseline(data.train, x, ALPHA))
-        found |= {f"{split}_{k}": float(scores[k]) for k in ("log_prob", "se", "median", "worst")}
-        found |= {f"{split}_bits_per_dim": bits_per_dim(scores["log_prob"], data.dim)}
-        found |= {f"linear_{split}": base["log_prob"], f"linear_{split}_se": base["se"]}
-    assert data.image_shape is not None
-    drawn = flow.sample(n, generator=torch.Generator().manual_seed(0))
-    finite = drawn[drawn.isfinite().all(1)].clamp(0, 1).reshape(-1, *data.image_shape).numpy()
-    real = data.val.reshape(-1, *data.image_shape).numpy()
-    return found | {
-        "non_finite_samples": float(n - len(finite)),
-        "noise": high_frequency_energy(finite) if len(finite) else math.nan,
-        "noise_of_data": high_frequency_energy(real),
-        "samples": (255 * finite[:SHOWN]).astype(np.uint8),
-    }
-
-
-def table(measures: list[dict[str, Any]]) -> pd.DataFrame:
+def table(measures: Measures) -> pd.DataFrame:
     """One row a run. `peak` is the best validation score in training, at `peak_step`."""
     rows = []
     for m in measures:
         history = m["history"]
         best = int(np.argmax(np.nan_to_num(history["val_log_prob"], nan=-np.inf)))
         numbers = {k: v for k, v in m.items() if isinstance(v, float)}
-        row = {"model": m["case"], "seed": m["seed"], "state": m["state"], "step": m["step"]}
+        row = {"model": m["case"].split()[1], "seed": m["seed"], "state": m["state"], "step": m["step"]}
         row |= {"minutes": m["result"].get("minutes", math.nan)} | numbers
         row |= {"peak": history["val_log_prob"][best], "peak_step": history["step"][best]}
         rows.append(row | {"gap": (row["train_log_prob"] - row["val_log_prob"]) / abs(row["train_log_prob"])})
     return pd.DataFrame(rows)
 
 
-def draw(table: pd.DataFrame, arrays: dict[str, np.ndarray]) -> Figure:
+def arrays(measures: Measures) -> Arrays:
+    """The samples that are shown, and the scores over the steps."""
+    columns = ("step", "train_log_prob", "val_log_prob", "val_worst")
+    return taken(measures, "samples", *(f"history_{name}" for name in columns))
+
+
+def draw(table: pd.DataFrame, arrays: Arrays) -> Figure:
     """Training and validation curves of four flows, samples of each at their right."""
     figure = Figure(figsize=(13, 7.2), layout="constrained")
     grid = figure.add_gridspec(2, 4, width_ratios=[1.15, 1, 1.15, 1])
     for i, (case, title) in enumerate(TITLES.items()):
         row = table[table.model == case].iloc[0]
         curves = figure.add_subplot(grid[i // 2, 2 * (i % 2)])
-        _draw_curves(curves, arrays, case, row)
+        _draw_curves(curves, arrays, RUNS[case], row)
         curves.set_title(title + ("" if row.state == "completed" else f": {row.state} at step {row.step}"))
         samples = figure.add_subplot(grid[i // 2, 2 * (i % 2) + 1])
-        shown = arrays[f"{case}/samples"]
+        shown = arrays[f"{RUNS[case]}/samples"]
         if len(shown):
             show_images(samples, shown / 255, 6)
         else:
@@ -112,8 +90,8 @@ def draw(table: pd.DataFrame, arrays: dict[str, np.ndarray]) -> Figure:
     return figure
 
 
-def _draw_curves(axis: Axes, arrays: dict[str, np.ndarray], case: str, row: pd.Series) -> None:
-    steps = arrays[f"{case}/history_step"]
+def _draw_curves(axis: Axes, arrays: Arrays, run: str, row: pd.Series) -> None:
+    steps = arrays[f"{run}/history_step"]
     curves = {
         "train_log_prob": (BLUE, "-", f"training, {_score(row.train_log_prob, ' at the end')}"),
         "val_log_prob": (ORANGE, "--", f"validation, {_score(row.val_log_prob, f' ± {row.val_se:,.0f}')}"),
@@ -121,11 +99,11 @@ def _draw_curves(axis: Axes, arrays: dict[str, np.ndarray], case: str, row: pd.S
     }
     for name, (colour, style, label) in curves.items():
         width = 0.8 if name == "val_worst" else 1.5
-        axis.plot(steps, arrays[f"{case}/history_{name}"], color=colour, ls=style, lw=width, label=label)
+        axis.plot(steps, arrays[f"{run}/history_{name}"], color=colour, ls=style, lw=width, label=label)
     axis.axhline(row.linear_val, color=GREEN, ls=":", label=f"linear flow, validation, {row.linear_val:,.0f}")
-    for score, colour in zip(PAPER.get(case, ()), (BLUE, ORANGE), strict=False):
+    for score, colour in zip(PAPER.get(row.model, ()), (BLUE, ORANGE), strict=False):
         axis.axhline(score, color=colour, ls=(0, (1, 4)), lw=1, label=f"paper: {score:,.0f}")
-    scores = np.concatenate([arrays[f"{case}/history_{k}"][1:] for k in ("train_log_prob", "val_log_prob")])
+    scores = np.concatenate([arrays[f"{run}/history_{k}"][1:] for k in ("train_log_prob", "val_log_prob")])
     # the first steps and single images fall far below
     low, high = np.nanpercentile(scores, 4), np.nanmax(scores)
     margin = 0.06 * (high - min(low, row.linear_val))

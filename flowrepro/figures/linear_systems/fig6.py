@@ -15,17 +15,14 @@ counted in the table.
 Costs ten minutes on two cores at cpu scale, 3 seeds.
 """
 
-import math
 from typing import Any
 
 import numpy as np
 import pandas as pd
-import torch
 from matplotlib.figure import Figure
 
 from flowrepro.analysis.bounds import manifold_log_likelihood
-from flowrepro.data import Data
-from flowrepro.data.toy import PLANE
+from flowrepro.analysis.manifolds import SINE_STRETCH, normal_entropy
 from flowrepro.figures.claims import (
     Claim,
     Given,
@@ -42,83 +39,36 @@ from flowrepro.figures.claims import (
     settled,
     within,
 )
-from flowrepro.figures.linear_systems.manifolds import SINE_STRETCH, normal_entropy
-from flowrepro.flows.core import Flow
-from flowrepro.metrics.likelihood import log_probs
+from flowrepro.figures.drawn import Arrays, Measures, taken
 from flowrepro.pictures.style import BLUE, DOTS, GREEN, GREY, ORANGE, PALE, RED, label_space
 
 ALPHA = {"plane": 1e-4, "curve": 1e-5}
 # of the data with respect to the area of the plane and the length of the curve, in nats
 ENTROPY = {"plane": normal_entropy(2) + normal_entropy(1), "curve": normal_entropy(2) + SINE_STRETCH}
 NAMES = {"plane": "linear flow", "curve": "softplus flow"}
+DRAWN = 800
 SHOWN = 14  # points of the curve at which components are drawn
 
 
-def measure(flow: Flow, data: Data, n: int) -> dict[str, Any]:
-    """Singular values, components and their angles to the true ones at the first n training points."""
-    assert data.train_latents is not None
-    x, latents = data.train[:n], data.train_latents[:n]
-    found = flow.components(x)
-    drawn = flow.sample(n, generator=torch.Generator().manual_seed(0))
-    angles = (
-        plane_angles(found.directions[0], data) if data.dim == 3 else curve_angles(found.directions, latents)
-    )
-    return angles | {
-        "train_log_prob": float(log_probs(flow.log_prob, data.train, 1_000).mean()),
-        "s_max": float((1 / found.std[:, -1]).median()),
-        "std_1": float(found.std[:, 0].median()),
-        "std_2": float(found.std[:, 1].median()),
-        "non_finite_samples": int((~drawn.isfinite().all(1)).sum()) / n,
-        "x": x.numpy(),
-        "centre": data.train.mean(0).numpy(),
-        "directions": found.directions.numpy(),
-        "std": found.std.numpy(),
-        "latents": latents.numpy(),
-    }
-
-
-def plane_angles(directions: torch.Tensor, data: Data) -> dict[str, float]:
-    """In degrees: the learned plane (columns 1 and 2) against the true one, the first axis against the data's first.
-
-    The true axes are the principal axes of the training points themselves, so that their sampling error is left out.
-    """
-    normal = torch.linalg.cross(PLANE[0], PLANE[1])
-    centred = data.train - data.train.mean(0)
-    first = torch.linalg.svd(centred, full_matrices=False)[2][0]
-    return {"angle": degrees(directions[:, 2] @ normal), "axis_angle": degrees(directions[:, 0] @ first)}
-
-
-def curve_angles(directions: torch.Tensor, latents: torch.Tensor) -> dict[str, float]:
-    """In degrees: the median angle between the first component and the curve's tangent (2, 2 cos 2e)."""
-    tangents = torch.cat([torch.ones_like(latents), (2 * latents).cos()], 1)
-    tangents = tangents / tangents.norm(dim=1, keepdim=True)
-    cosines = (directions[:, :, 0] * tangents).sum(1).abs().clamp(max=1)
-    return {"angle": float(torch.rad2deg(cosines.arccos()).median()), "axis_angle": math.nan}
-
-
-def degrees(cosine: torch.Tensor) -> float:
-    """The angle between two lines."""
-    return math.degrees(math.acos(min(1.0, abs(float(cosine)))))
-
-
-def table(measures: list[dict[str, Any]]) -> pd.DataFrame:
-    """One row a run; `optimum` is the mean log-likelihood (nats) that the regularised flow tends to.
-
-    `last_fifth_gain` is what the last fifth of the steps gained in validation nats.
-    """
+def table(measures: Measures) -> pd.DataFrame:
+    """One row a run; `optimum` is the mean log-likelihood (nats) that the regularised flow tends to."""
     rows = []
     for m in measures:
         problem, model = m["case"].split()
-        history = m["history"]["val_log_prob"]
         numbers = {k: v for k, v in m.items() if isinstance(v, float)}
-        gain = float(history[-1] - history[int(0.8 * len(history))])
         row = {"problem": problem, "model": model, "seed": m["seed"], "state": m["state"], "step": m["step"]}
         optimum = manifold_log_likelihood(ENTROPY[problem], 1, ALPHA[problem])
-        rows.append(row | numbers | {"optimum": optimum, "last_fifth_gain": gain})
+        rows.append(row | numbers | {"optimum": optimum})
     return pd.DataFrame(rows)
 
 
-def draw(table: pd.DataFrame, arrays: dict[str, np.ndarray]) -> Figure:
+def arrays(measures: Measures) -> Arrays:
+    """The points that are drawn with their components, and the validation likelihood over the steps."""
+    points = taken(measures, "x", "latents", "directions", "std", rows=DRAWN)
+    return points | taken(measures, "centre", "history_step", "history_val_log_prob")
+
+
+def draw(table: pd.DataFrame, arrays: Arrays) -> Figure:
     """A row for each problem: data, components without and with regularisation, validation likelihood over the steps."""
     figure = Figure(figsize=(13.5, 6.6), layout="constrained")
     grid = figure.add_gridspec(2, 4, width_ratios=[1, 1, 1, 0.95])
@@ -138,10 +88,10 @@ def _title(table: pd.DataFrame, problem: str, model: str) -> str:
     return f"α = {alpha:g}: direction off by {row.angle:.2g}°\nlargest singular value {row.s_max:.0f}"
 
 
-def _draw_plane(axis: Any, table: pd.DataFrame, arrays: dict[str, np.ndarray], model: str) -> None:
+def _draw_plane(axis: Any, table: pd.DataFrame, arrays: Arrays, model: str) -> None:
     name = f"plane {model or 'regularised'}"
     x = arrays[f"{name}/x"] - arrays[f"{name}/centre"]
-    axis.scatter(x[:800, 0], x[:800, 1], x[:800, 2], color=PALE, **DOTS)
+    axis.scatter(*x.T, color=PALE, **DOTS)
     if model:
         steps = arrays[f"{name}/directions"][0] * arrays[f"{name}/std"][0]
         for component, colour in enumerate((RED, ORANGE, GREEN)):
@@ -150,10 +100,10 @@ def _draw_plane(axis: Any, table: pd.DataFrame, arrays: dict[str, np.ndarray], m
     label_space(axis)
 
 
-def _draw_curve(axis: Any, table: pd.DataFrame, arrays: dict[str, np.ndarray], model: str) -> None:
+def _draw_curve(axis: Any, table: pd.DataFrame, arrays: Arrays, model: str) -> None:
     name = f"curve {model or 'regularised'}"
     x = arrays[f"{name}/x"] - arrays[f"{name}/centre"]
-    axis.scatter(x[:800, 0], x[:800, 1], color=PALE, **DOTS)
+    axis.scatter(*x.T, color=PALE, **DOTS)
     if model:
         latents = arrays[f"{name}/latents"][:, 0]
         low, high = np.percentile(latents, [2, 98])
@@ -175,7 +125,7 @@ def _draw_curve(axis: Any, table: pd.DataFrame, arrays: dict[str, np.ndarray], m
     axis.set_aspect("equal", "datalim")
 
 
-def _draw_history(axis: Any, arrays: dict[str, np.ndarray], problem: str) -> None:
+def _draw_history(axis: Any, arrays: Arrays, problem: str) -> None:
     for model, colour, style in (("unregularised", BLUE, "-"), ("regularised", ORANGE, "--")):
         steps, values = (arrays[f"{problem} {model}/history_{k}"] for k in ("step", "val_log_prob"))
         alpha = 0 if model == "unregularised" else ALPHA[problem]

@@ -23,7 +23,9 @@ class Manifold:
 
     def exact_flow(self, alpha: float) -> Callable[[Tensor], Tensor]:
         """f with the surface's distance over sqrt(alpha) as third latent."""
-        return lambda x: self.flatten(x) / torch.tensor([1, 1, math.sqrt(alpha)], dtype=x.dtype)
+        return lambda x: (
+            self.flatten(x) / torch.tensor([1, 1, math.sqrt(alpha)], dtype=x.dtype, device=x.device)
+        )
 
 
 def flatten_sine(x: Tensor) -> Tensor:
