@@ -330,7 +330,7 @@ def test_runs_that_diverged_fail_and_are_not_lost() -> None:
 
 @pytest.mark.parametrize("module", [fig1, fig2])
 def test_closed_forms_hold_with_their_controls(module) -> None:
-    judged = judge(module.CLAIMS, module.table([{"seed": 0, **module.measure(seed=0, n=4000)}]), "smoke")
+    judged = judge(module.CLAIMS, module.table([{"seed": 0, **module.measure(seed=0, n=4000)}]), "cpu")
     assert set(judged.verdict) == {"holds"}, judged[["key", "told"]].to_string()
     assert (judged["mark"] == "").all()
 
