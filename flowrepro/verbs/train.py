@@ -47,7 +47,8 @@ def train_figure(config: Config, overrides: list[str]) -> None:
         # a process for each run that has ended would only find that out
         left = planned if config.overwrite else missing_runs(spec, config)
         print(f"{len(planned) - len(left)} of {len(planned)} runs have ended before")
-        pool.train_all([[*one.words, *kept(overrides)] for one in left], config.jobs)
+        if left:
+            pool.train_all([[*one.words, *kept(overrides)] for one in left], config.jobs)
     else:
         for number, words in enumerate(runs, 1):
             print(f"--- {config.figure}: run {number} of {len(runs)}")

@@ -47,7 +47,7 @@ def draw(table: pd.DataFrame, arrays: Arrays) -> Figure:
     """Densities in rows of methods, and the curves below."""
     last = int(table.layers.max())
     keys = [f"square {r}{f' model.layers={last}' * (r == 'end_to_end')}" for r in ROWS]
-    shown, edges = (arrays[f"{keys[0]}/{name}"] for name in ("depths", "edges"))
+    shown, edges = arrays[f"{keys[0]}/depths"].tolist(), arrays[f"{keys[0]}/edges"]
     extent = (edges[0], edges[-1], edges[0], edges[-1])
     figure = Figure(figsize=(1.55 * len(shown) + 0.6, 8.4), layout="constrained")
     grid = figure.add_gridspec(4, len(shown), height_ratios=[1, 1, 1, 1.7])
