@@ -293,6 +293,12 @@ class Config:
     output_dir: str = option("outputs", "where runs, sweeps and figures go", identity=False)
     run: str = option("", "evaluate, plot: a run folder, its name, or latest", identity=False)
     figure: str = option("", "a figure's key such as linear_systems/fig2", identity=False)
+    claims: str = option(
+        "measure",
+        "evaluate figure=: measure the runs, judge the stored table again, or verify the stored claims",
+        identity=False,
+    )
+    format: str = option("png", "plot: png, svg or pdf", identity=False)
     overwrite: bool = option(False, "start a run again from nothing", identity=False)
     dry_run: bool = option(False, "say what would be done and leave nothing behind", identity=False)
     debug: bool = option(False, "show the traceback of an error", identity=False)
@@ -328,6 +334,8 @@ GROUPS = ("dataset", "model", "regularizer", "phases", "scale")
 CHOICES = {
     "dtype": ("auto", "float32", "float64"),
     "device": ("auto", "cpu", "cuda"),
+    "claims": ("measure", "judge", "verify"),
+    "format": ("png", "svg", "pdf"),
     "training.optimizer": ("adam", "adamw", "adamax"),
     "training.schedule": ("constant", "cosine", "exponential"),
     "training.backward": ("plain", "checkpoint", "invert"),

@@ -3,6 +3,7 @@
 Nothing is centred here: that is for the first layers of a flow.
 """
 
+import dataclasses
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -63,6 +64,11 @@ class Data:
     def validation(self, n: int | None) -> Tensor:
         """The first n held-out samples (all of them for None)."""
         return self.val[:n]
+
+    def to(self, where: str | torch.dtype) -> "Data":
+        """The same samples on a device, or in a dtype."""
+        kept: dict[str, Any] = {k: v.to(where) for k, v in vars(self).items() if isinstance(v, Tensor)}
+        return dataclasses.replace(self, **kept)
 
     def training_batch(self, indices: Tensor, epoch: int) -> Tensor:
         """The training samples of these indices (B, D), the same in every epoch."""

@@ -32,7 +32,11 @@ BASELINE_ALPHA = 5e-5  # of linear_systems, where a run has no alpha of its own
 
 def run(config: Config, overrides: list[str]) -> None:
     """Do what an `evaluate` command line asks for."""
-    if config.figure:
+    if config.figure and config.claims != "measure":
+        from flowrepro.figures import verify
+
+        verify.run(config)
+    elif config.figure:
         from flowrepro.figures.build import evaluate_figure
 
         evaluate_figure(config)

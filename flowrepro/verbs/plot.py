@@ -24,13 +24,15 @@ def run(config: Config, overrides: list[str]) -> None:
         plot_figure(config)
     elif config.run:
         run = find(config.run, runs_folder(config))
-        plot_run(run, what_to_measure(run, config, overrides).checkpoint)
+        plot_run(run, what_to_measure(run, config, overrides).checkpoint, config.format)
     else:
         raise UsageError("plot needs run=latest, run=<folder>, figure=KEY or figure=all")
 
 
-def plot_run(run: Run, checkpoint: str) -> None:
+def plot_run(run: Run, checkpoint: str, form: str = "png") -> None:
     """Training curves, layers, samples and components of a run, in its `plots/` folder; of its best or last checkpoint.
+
+    `form` is png, svg or pdf.
 
     Raises:
         UsageError: the run was not evaluated; the message has the command.
@@ -43,7 +45,7 @@ def plot_run(run: Run, checkpoint: str) -> None:
     measures = json.loads((folder / "measures.json").read_text())
     figures = _image_figures if "padded_dim" in measures else _vector_figures
     for name, figure in figures(folder, measures, run).items():
-        path = run.path / "plots" / f"{name}.png"
+        path = run.path / "plots" / f"{name}.{form}"
         save(figure, path)
         print(f"picture  {path}")
 

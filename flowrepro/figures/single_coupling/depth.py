@@ -1,27 +1,15 @@
-"""What Figures 5 and 6 share: loss over the number of layers for every way of training, and references without training."""
+"""What Figures 5 and 6 share: loss over the number of layers for every way of training."""
 
-import functools
 import math
 from typing import Any
 
-import numpy as np
-import torch
 from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
-from torch import Tensor
 
-from flowrepro.data import Data
-from flowrepro.data.toy import TOYS
-from flowrepro.flows.bases import StandardNormal
-from flowrepro.flows.core import Flow
-from flowrepro.flows.coupling import AffineCoupling
-from flowrepro.flows.linear import Rotation
-from flowrepro.flows.optimal import OptimalRotation, layerwise_by_moments
-from flowrepro.flows.preprocess import Standardize
-from flowrepro.metrics.likelihood import log_probs
+from flowrepro.figures.drawn import Measures
 from flowrepro.pictures.style import BLUE, GREEN, ORANGE, RED
 
-# case -> label, colour, line style, marker; dashed lines have random rotations beside optimal ones
+# method, the second word of a run's name -> label, colour, line style, marker; dashed lines have random rotations
 METHODS: dict[str, tuple[str, str, str, str]] = {
     "layerwise_oas": ("layer-wise, OAS", BLUE, "-", "o"),
     "layerwise_random": ("layer-wise, random", BLUE, "--", "o"),
@@ -30,58 +18,8 @@ METHODS: dict[str, tuple[str, str, str, str]] = {
     "end_to_end": ("end-to-end, random", ORANGE, "-", "D"),
 }
 REFERENCE_COLOUR = RED
-REFERENCE_SAMPLES = 2**15
-# points whose true density is computed at once
-BATCH = 4000
 # nats that a mean over 20,000 held-out points can tell apart
 TOLD_APART = 0.005
-
-
-def stops(flow: Flow) -> list[int]:
-    """How many layers of the chain lead up to each number of couplings, from none on."""
-    ends = [i + 1 for i, layer in enumerate(flow.chain) if isinstance(layer, AffineCoupling)]
-    first = next(i for i, layer in enumerate(flow.chain) if isinstance(layer, Rotation))
-    return [first, *ends]
-
-
-@torch.no_grad()
-def baselines(flow: Flow, data: Data) -> dict[str, float]:
-    """Mean log-density of the held-out points, and the divergence before any coupling, in nats."""
-    log_density = TOYS[data.name].log_density
-    assert log_density is not None
-    x = data.val.double()
-    truth = float(log_probs(log_density, x, BATCH).mean())
-    return {"truth": truth, "kl_0": truth - float(flow.slice(stops(flow)[0]).log_prob(x).mean())}
-
-
-def reference(flow: Flow, data: Data) -> np.ndarray:
-    """Divergences (layers + 1,) of the flow that needs no training, with optimal rotations or those of this flow."""
-    rotations = [layer for layer in flow.chain if isinstance(layer, Rotation)]
-    given = (
-        None
-        if isinstance(rotations[0], OptimalRotation)
-        else tuple(r.matrix.numpy().tobytes() for r in rotations)
-    )
-    standardize = any(isinstance(layer, Standardize) for layer in flow.chain)
-    return _reference(data.name, len(rotations), given, standardize)
-
-
-@functools.cache
-def _reference(name: str, layers: int, given: tuple[bytes, ...] | None, standardize: bool) -> np.ndarray:
-    toy = TOYS[name]
-    assert toy.log_density is not None
-    x, held_out = (toy.sample(REFERENCE_SAMPLES, torch.Generator().manual_seed(seed))[0] for seed in (11, 12))
-    rotations = [Rotation(_matrix(raw)) for raw in given] if given else None
-    chain = layerwise_by_moments(x, layers, rotations, standardize=standardize)
-    flow = Flow(chain, StandardNormal(2, x.dtype))
-    truth = log_probs(toy.log_density, held_out, BATCH).mean()
-    first = len(chain) - 2 * layers
-    losses = [truth - flow.slice(first + 2 * k).log_prob(held_out).mean() for k in range(layers + 1)]
-    return torch.stack(losses).numpy()
-
-
-def _matrix(raw: bytes) -> Tensor:
-    return torch.from_numpy(np.frombuffer(raw).reshape(2, 2).copy())
 
 
 def logarithmic(axis: Axes) -> None:
@@ -114,11 +52,14 @@ def layer_updates(method: str, layers: int, per_layer: int) -> int:
     return per_layer * changed[method.split("_")[0]]
 
 
-def collected(measures: list[dict[str, Any]], depths: list[int]) -> list[dict[str, Any]]:
-    """One row for each data set, method and seed, with kl_<layers> for each depth; end-to-end runs are put together."""
+def collected(measures: Measures, depths: list[int]) -> list[dict[str, Any]]:
+    """One row for each data set, method and seed, with kl_<layers> for each depth; end-to-end runs are put together.
+
+    `states` are those of all runs of a row; `state` is completed where all of them are.
+    """
     rows: dict[tuple[Any, ...], dict[str, Any]] = {}
     for m in measures:
-        method, dataset = m["case"].split()[0], m["config"]["dataset.name"]
+        method, dataset = m["case"].split()[1], m["config"]["dataset.name"]
         row = rows.setdefault(
             (dataset, method, m["seed"]),
             {"dataset": dataset, "method": method, "seed": m["seed"], "states": set(), "kl_0": m["kl_0"]},
@@ -131,4 +72,11 @@ def collected(measures: list[dict[str, Any]], depths: list[int]) -> list[dict[st
             # a run that diverged has no last layer
             row["nll"] = row.get(f"kl_{row['layers']}", math.nan) - m["truth"]
             row["updates"] = layer_updates(method, row["layers"], m["config"]["training.steps_per_layer"])
-    return [{k: " ".join(sorted(v)) if k == "states" else v for k, v in row.items()} for row in rows.values()]
+    return [
+        row | {"states": " ".join(sorted(row["states"])), "state": _worst(row["states"])}
+        for row in rows.values()
+    ]
+
+
+def _worst(states: set[str]) -> str:
+    return next((state for state in states if state != "completed"), "completed")

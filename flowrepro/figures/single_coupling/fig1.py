@@ -9,103 +9,67 @@ closed form, is our choice, and so are 1,000 steps of 1,024 fresh samples. Densi
 Costs 5 minutes on two cores at cpu scale.
 """
 
-import functools
 import math
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import pandas as pd
-import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from flowrepro.analysis.coupling import gmm_conditionals, kl_to_normal
-from flowrepro.analysis.pushforward import on_grid, pushforward, square_grid
-from flowrepro.data import Data
-from flowrepro.data.toy import GMM_VARIANCE, TOYS
 from flowrepro.figures.claims import TRAINED, Claim, Values, at_least, at_most, tested, within
-from flowrepro.figures.single_coupling.fig4 import distance
-from flowrepro.figures.single_coupling.one_layer import rotation_of, scale_and_shift
-from flowrepro.flows.core import Flow, Layer
-from flowrepro.flows.preprocess import Center
+from flowrepro.figures.drawn import Arrays, Measures, taken
+from flowrepro.figures.single_coupling.one_layer import distance
 from flowrepro.pictures.style import BLUE, GREY, ORANGE
 
-REACH = 3.0
 SHOWN = ("0", "30", "46.4", "75", "90")
-ANGLES = np.arange(0, 181, 2.0)
-SAMPLE_SEED = 3
+# of the two Gaussians of Example 4: nats, and E |x|^2
+ENTROPY, SECOND_MOMENT = 1.1997688, 1 + (1 - 0.95**2)
 
 
 def kl_before() -> float:
     """KL of the mixture from the standard normal, in nats; no rotation changes it."""
-    assert TOYS["gmm"].entropy is not None
-    return kl_to_normal(TOYS["gmm"].entropy, 1 + GMM_VARIANCE, 2)
+    return -ENTROPY + 0.5 * (2 * math.log(2 * math.pi) + SECOND_MOMENT)
 
 
-@functools.cache
-def bounds() -> np.ndarray:
-    """What remains at best at each of ANGLES, in nats."""
-    return np.array([kl_before() - gmm_conditionals(angle).improvement() for angle in ANGLES])
-
-
-def measure(flow: Flow, data: Data, cells: int, n: int) -> dict[str, Any]:
-    """What remains after the trained coupling by quadrature, its bound, and both densities on a grid."""
-    flow, log_density = flow.double(), TOYS["gmm"].log_density
-    assert log_density is not None
-    q = rotation_of(flow)
-    angle = math.degrees(math.atan2(float(q[0, 1]), float(q[0, 0])))
-    exact = gmm_conditionals(angle)
-    # centring by the mean of the training points moves the passive dimension a little
-    moved = float((q @ next(layer.mean for layer in flow.chain if isinstance(layer, Center)))[0])
-    excess = exact.excess(*scale_and_shift(flow, exact.p)) + moved**2 / 2
-    x = TOYS["gmm"].sample(n, torch.Generator().manual_seed(SAMPLE_SEED))[0]
-    points, area = square_grid(-REACH, REACH, cells)
-    pushed = on_grid(pushforward(log_density, flow.chain), points)
-    turned = on_grid(pushforward(log_density, cast(Layer, flow.chain[:2])), points)
-    bound = kl_before() - exact.improvement()
-    return {
-        "angle": angle,
-        "bound": bound,
-        "kl": bound + excess,
-        "excess": excess,
-        "kl_sampled": float((log_density(x) - flow.log_prob(x)).mean()),
-        "mass": float(pushed.sum()) * area,
-        "turned": turned.float().numpy(),
-        "pushed": pushed.float().numpy(),
-        "bounds": bounds(),
-    }
-
-
-def table(measures: list[dict[str, Any]]) -> pd.DataFrame:
+def table(measures: Measures) -> pd.DataFrame:
     """One row for each angle and seed."""
-    names = ("angle", "bound", "kl", "excess", "kl_sampled", "mass")
+    names = ("angle", "bound", "kl", "excess", "kl_sampled", "mass", "last_fifth_gain")
     rows = [{"seed": m["seed"], "state": m["state"], **{k: m[k] for k in names}} for m in measures]
     return pd.DataFrame(rows).sort_values(["seed", "angle"], ignore_index=True)
 
 
-def draw(table: pd.DataFrame, arrays: dict[str, np.ndarray]) -> Figure:
+def arrays(measures: Measures) -> Arrays:
+    """The densities at the angles that are shown, and the bound over all angles."""
+    shown = [m for m in measures if m["case"].split("=")[-1] in SHOWN]
+    return taken(shown, "turned", "pushed", "edges") | taken(shown[:1], "angles", "bounds")
+
+
+def draw(table: pd.DataFrame, arrays: Arrays) -> Figure:
     """Densities above and below, the divergence over the angle between them."""
     figure = Figure(figsize=(11, 7.6), layout="constrained")
     shown = [a for a in SHOWN if f"gmm model.angle={a}/pushed" in arrays]
     grid = figure.add_gridspec(3, len(shown), height_ratios=[1, 1.15, 1])
     curve = figure.add_subplot(grid[1, :])
-    _draw_curve(curve, table, next(v for k, v in arrays.items() if k.endswith("/bounds")))
+    angles, bounds = (next(v for k, v in arrays.items() if k.endswith(f"/{n}")) for n in ("angles", "bounds"))
+    _draw_curve(curve, table, angles, bounds)
     for column, angle in enumerate(shown):
         for row, name, title in (
             (0, "turned", f"input at {angle}°"),
             (2, "pushed", _told(table, float(angle))),
         ):
             axis = figure.add_subplot(grid[row, column])
-            image = arrays[f"gmm model.angle={angle}/{name}"]
-            axis.imshow(image, origin="lower", extent=(-REACH, REACH, -REACH, REACH), cmap="Blues", vmin=0)
+            image, edges = (arrays[f"gmm model.angle={angle}/{k}"] for k in (name, "edges"))
+            extent = (edges[0], edges[-1], edges[0], edges[-1])
+            axis.imshow(image, origin="lower", extent=extent, cmap="Blues", vmin=0)
             axis.grid(False)
             axis.set(title=title, xlabel="passive", ylabel="active" if column == 0 else "")
     return figure
 
 
-def _draw_curve(axis: Axes, table: pd.DataFrame, bounds: np.ndarray) -> None:
+def _draw_curve(axis: Axes, table: pd.DataFrame, angles: np.ndarray, bounds: np.ndarray) -> None:
     axis.axhline(kl_before(), color=GREY, lw=0.8, ls="--", label="before the coupling")
-    axis.plot(ANGLES, bounds, color=BLUE, label="lower bound, closed form")
+    axis.plot(angles, bounds, color=BLUE, label="lower bound, closed form")
     axis.plot(
         table.angle % 180, table.kl, "o", color=ORANGE, ms=4, alpha=0.7, label="trained couplings, all seeds"
     )

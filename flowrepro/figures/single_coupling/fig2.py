@@ -12,72 +12,21 @@ Costs 6 minutes on two cores at cpu scale, which is the paper's own; the runs ar
 """
 
 import math
-from typing import Any
 
 import numpy as np
 import pandas as pd
-import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from scipy.stats import kstest
 
-from flowrepro.analysis.coupling import w_conditionals
-from flowrepro.analysis.pushforward import on_grid, pushforward, square_grid
-from flowrepro.data import Data
-from flowrepro.data.toy import TOYS
 from flowrepro.figures.claims import TRAINED, Claim, at_least, at_most, tested
-from flowrepro.figures.single_coupling.one_layer import of_case, scale_and_shift
-from flowrepro.flows.core import Flow
-from flowrepro.metrics.independence import dependence
+from flowrepro.figures.drawn import Arrays, Measures, taken
+from flowrepro.figures.single_coupling.one_layer import of_case
 from flowrepro.pictures.style import BLUE, GREY, ORANGE, panels
 
-REACH = 3.0
 ROOT3 = math.sqrt(3)
-SAMPLE_SEED = 1
 
 
-def measure(flow: Flow, data: Data, cells: int, n: int) -> dict[str, Any]:
-    """Learned moments at quadrature nodes of p, the laws of a' from n fresh samples, densities on a grid."""
-    toy, exact, flow = TOYS[data.name], w_conditionals(), flow.double()
-    assert toy.log_density is not None
-    s, t = scale_and_shift(flow, exact.p)
-    mean, std = -t * (-s).exp(), (-s).exp()
-    after_mean, after_std = exact.mean * s.exp() + t, exact.variance.sqrt() * s.exp()
-    x = toy.sample(n, torch.Generator().manual_seed(SAMPLE_SEED))[0]
-    z = flow.latents(x)
-    active = z[:, 1].numpy()
-    points, area = square_grid(-REACH, REACH, cells)
-    pushed = on_grid(pushforward(toy.log_density, flow.chain), points)
-    arrays = {
-        "p": exact.p,
-        "mean": mean,
-        "std": std,
-        "true_mean": exact.mean,
-        "true_std": exact.variance.sqrt(),
-        "after_mean": after_mean,
-        "after_std": after_std,
-        "density": on_grid(toy.log_density, points),
-        "pushed": pushed,
-    }
-    return {
-        **{name: values.float().numpy() for name, values in arrays.items()},
-        "histogram": np.histogram(active, 60, (-REACH, REACH), density=True)[0],
-        "mass": float(pushed.sum()) * area,
-        "rms_error_mean": math.sqrt(exact.expectation((mean - exact.mean).square())),
-        "rms_error_std": math.sqrt(exact.expectation((std - exact.variance.sqrt()).square())),
-        "excess": exact.excess(s, t),
-        "rms_after_mean": math.sqrt(exact.expectation(after_mean.square())),
-        "rms_after_std_error": math.sqrt(exact.expectation((after_std - 1).square())),
-        "worst_after_mean": float(after_mean.abs().max()),
-        "worst_after_std_error": float((after_std - 1).abs().max()),
-        "ks_normal": float(kstest(active, "norm").statistic),
-        "ks_uniform": float(kstest(active, "uniform", args=(-ROOT3, 2 * ROOT3)).statistic),
-        "dependence_before": dependence(x[:, 0].numpy(), x[:, 1].numpy()),
-        "dependence": dependence(z[:, 0].numpy(), active),
-    }
-
-
-def table(measures: list[dict[str, Any]]) -> pd.DataFrame:
+def table(measures: Measures) -> pd.DataFrame:
     """One row for each density and seed, the numbers alone."""
     numbers = [{k: v for k, v in m.items() if isinstance(v, float)} for m in measures]
     return pd.DataFrame(
@@ -88,28 +37,35 @@ def table(measures: list[dict[str, Any]]) -> pd.DataFrame:
     )
 
 
-def draw(table: pd.DataFrame, arrays: dict[str, np.ndarray]) -> Figure:
+def arrays(measures: Measures) -> Arrays:
+    """Densities before and after, the moments of W over p, and the laws of a'."""
+    w = [m for m in measures if m["case"] == "w"]
+    moments = ("p", "mean", "std", "true_mean", "true_std", "after_mean", "after_std", "density")
+    return taken(w, *moments) | taken(measures, "pushed", "edges", "histogram", "bin_edges")
+
+
+def draw(table: pd.DataFrame, arrays: Arrays) -> Figure:
     """Panels (a) to (e) in the paper's order, and the laws of a'."""
     figure, axes = panels(2, 3, 3.3, 2.9)
     (contours, moments, after), (pushed_w, pushed_wu, laws) = axes
-    _density(contours, arrays["w/density"], "(a) W density", "a")
+    _density(contours, arrays, "w/density", "(a) W density", "a")
     _moments(moments, arrays)
     _after(after, arrays)
-    _density(pushed_w, arrays["w/pushed"], "(c) W, pushed forward", "a'")
-    _density(pushed_wu, arrays["wu/pushed"], "(d) WU, pushed forward", "a'")
+    _density(pushed_w, arrays, "w/pushed", "(c) W, pushed forward", "a'")
+    _density(pushed_wu, arrays, "wu/pushed", "(d) WU, pushed forward", "a'")
     _laws(laws, arrays)
     return figure
 
 
-def _density(axis: Axes, image: np.ndarray, title: str, active: str) -> None:
-    axis.imshow(
-        image, origin="lower", extent=(-REACH, REACH, -REACH, REACH), cmap="Blues", vmin=0, aspect="auto"
-    )
+def _density(axis: Axes, arrays: Arrays, name: str, title: str, active: str) -> None:
+    edges = arrays["w/edges"]
+    extent = (edges[0], edges[-1], edges[0], edges[-1])
+    axis.imshow(arrays[name], origin="lower", extent=extent, cmap="Blues", vmin=0, aspect="auto")
     axis.grid(False)
     axis.set(title=title, xlabel="passive $p$", ylabel=f"active ${active}$")
 
 
-def _moments(axis: Axes, arrays: dict[str, np.ndarray]) -> None:
+def _moments(axis: Axes, arrays: Arrays) -> None:
     for name, colour, text in (("mean", BLUE, "m(p)"), ("std", ORANGE, "\\sigma(p)")):
         axis.plot(
             arrays["w/p"], arrays[f"w/true_{name}"], color=colour, lw=3, alpha=0.35, label=f"true ${text}$"
@@ -119,7 +75,7 @@ def _moments(axis: Axes, arrays: dict[str, np.ndarray]) -> None:
     axis.legend(ncols=2, fontsize=7, loc="upper center")
 
 
-def _after(axis: Axes, arrays: dict[str, np.ndarray]) -> None:
+def _after(axis: Axes, arrays: Arrays) -> None:
     for name, colour, text, aim in (("mean", BLUE, "mean", 0), ("std", ORANGE, "std", 1)):
         axis.axhline(aim, color=GREY, lw=0.8, ls="--")
         axis.plot(
@@ -129,11 +85,11 @@ def _after(axis: Axes, arrays: dict[str, np.ndarray]) -> None:
     axis.legend(fontsize=7, loc="center right")
 
 
-def _laws(axis: Axes, arrays: dict[str, np.ndarray]) -> None:
-    edges = np.linspace(-REACH, REACH, len(arrays["w/histogram"]) + 1)
+def _laws(axis: Axes, arrays: Arrays) -> None:
+    edges = arrays["w/bin_edges"]
     axis.stairs(arrays["w/histogram"], edges, color=BLUE, label="W")
     axis.stairs(arrays["wu/histogram"], edges, color=ORANGE, label="WU")
-    x = np.linspace(-REACH, REACH, 400)
+    x = np.linspace(edges[0], edges[-1], 400)
     axis.plot(x, np.exp(-(x**2) / 2) / math.sqrt(2 * math.pi), color=GREY, lw=1, label="normal")
     axis.plot(x, (np.abs(x) < ROOT3) / (2 * ROOT3), color=GREY, lw=1, ls="--", label="uniform")
     axis.set(title="laws of $a'$, all $p$", xlabel="active $a'$", ylabel="density", ylim=(0, 0.55))

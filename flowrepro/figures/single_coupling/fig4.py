@@ -22,9 +22,10 @@ from flowrepro.analysis.moments import equal_counts, equal_widths, log_variance_
 from flowrepro.analysis.oas import BINS, binned_improvement, plane_rotation
 from flowrepro.data.toy import TOYS
 from flowrepro.figures.claims import Claim, Values, at_most, tested, within
+from flowrepro.figures.drawn import Arrays, Measures, taken
+from flowrepro.figures.single_coupling.one_layer import BEST_ANGLE, BEST_DELTA, distance
 from flowrepro.pictures.style import BLUE, GREEN, GREY, ORANGE, RED, panels
 
-BEST_ANGLE, BEST_DELTA = 46.4097, 0.8794489
 # of the closed form, and of the candidates of Algorithm 1
 ANGLES = np.arange(0, 181, 1.0)
 SHOWN = (64, 256, 8192)
@@ -55,7 +56,7 @@ def measure(seed: int, sizes: list[int], draws: int) -> dict[str, Any]:
     return found
 
 
-def table(measures: list[dict[str, Any]]) -> pd.DataFrame:
+def table(measures: Measures) -> pd.DataFrame:
     """One row for each seed, number of samples and estimator; all but the angle and its regret in nats."""
     return pd.DataFrame(
         [
@@ -82,12 +83,12 @@ def _row(curves: np.ndarray, exact: np.ndarray) -> dict[str, float]:
     }
 
 
-def distance(angle: float) -> float:
-    """Degrees from the nearer of the two best angles, which mirror each other."""
-    return float(min(abs(angle % 180 - BEST_ANGLE), abs(angle % 180 - 180 + BEST_ANGLE)))
+def arrays(measures: Measures) -> Arrays:
+    """The curves of the estimator of the paper, the closed form, and the bias that theory predicts."""
+    return taken(measures, "sizes", "plain", "exact", "predicted_bias")
 
 
-def draw(table: pd.DataFrame, arrays: dict[str, np.ndarray]) -> Figure:
+def draw(table: pd.DataFrame, arrays: Arrays) -> Figure:
     """Delta over the angle; its bias and the angle's regret over the number of samples."""
     figure, axes = panels(1, 3, 3.9, 3.4)
     _draw_curves(axes[0, 0], arrays)
@@ -96,7 +97,7 @@ def draw(table: pd.DataFrame, arrays: dict[str, np.ndarray]) -> Figure:
     return figure
 
 
-def _draw_curves(axis: Axes, arrays: dict[str, np.ndarray]) -> None:
+def _draw_curves(axis: Axes, arrays: Arrays) -> None:
     sizes = arrays["sizes"].tolist()
     shown = [n for n in SHOWN if n in sizes]
     for n, alpha in zip(shown, np.linspace(0.35, 1, len(shown)), strict=True):
@@ -119,7 +120,7 @@ def _draw_curves(axis: Axes, arrays: dict[str, np.ndarray]) -> None:
     axis.legend(fontsize=7, loc="upper center")
 
 
-def _draw_bias(axis: Axes, table: pd.DataFrame, arrays: dict[str, np.ndarray]) -> None:
+def _draw_bias(axis: Axes, table: pd.DataFrame, arrays: Arrays) -> None:
     axis.axhline(0, color=GREY, lw=0.8)
     labels = {"plain": "equal widths", "equal": "equal counts", "corrected": "equal counts, corrected"}
     for (name, text), colour, marker in zip(labels.items(), (ORANGE, BLUE, GREEN), "osD", strict=True):

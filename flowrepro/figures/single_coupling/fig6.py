@@ -16,71 +16,49 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import torch
 from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from flowrepro.analysis.pushforward import LogDensity, on_grid, square_grid
-from flowrepro.data import Data
-from flowrepro.data.toy import TOYS
 from flowrepro.figures.claims import TRAINED, Claim, Values, at_least, at_most, tested
+from flowrepro.figures.drawn import Arrays, Measures, taken
 from flowrepro.figures.single_coupling.depth import (
-    BATCH,
     METHODS,
     REFERENCE_COLOUR,
     TOLD_APART,
-    baselines,
     collected,
     logarithmic,
-    reference,
 )
-from flowrepro.flows.core import Flow
-from flowrepro.metrics.likelihood import log_probs
 
-# the grid of the mass check reaches further than what is shown
-REACH, SHOWN_REACH = 8.0, 4.4
 DEPTHS = [1, 2, 4, 8, 11, 12]
 SUPPORT = 0.999
 SHADES = 24
-SAMPLE_SEED = 4
 TITLES = {"8gaussians": "8 Gaussians", "2spirals": "2 spirals"}
 
 
-def measure(flow: Flow, data: Data, cells: int, n: int) -> dict[str, Any]:
-    """The density on a grid, the share of n samples outside the data's support, and the flow without training."""
-    flow, log_density = flow.double(), TOYS[data.name].log_density
-    assert log_density is not None
-    points, area = square_grid(-REACH, REACH, cells)
-    shown = slice(round(cells * (1 - SHOWN_REACH / REACH) / 2), round(cells * (1 + SHOWN_REACH / REACH) / 2))
-    density, without = on_grid(flow.log_prob, points), reference(flow, data)
-    return baselines(flow, data) | {
-        "without_training": float(without[-1]),
-        "mass": float(density.sum()) * area,
-        "outside": outside(flow, log_density, data.val.double(), n),
-        "reference": without,
-        "density": density[shown, shown].float().numpy(),
-        "true_density": on_grid(log_density, points)[shown, shown].float().numpy(),
-    }
-
-
-@torch.no_grad()
-def outside(flow: Flow, log_density: LogDensity, held_out: torch.Tensor, n: int) -> float:
-    """The share of n samples where the data's density is below that of 99.9 % of the data; 0.001 for a perfect flow."""
-    there = log_probs(log_density, held_out, BATCH)
-    level = there.quantile(1 - SUPPORT) - 1e-9
-    x = flow.sample(n, generator=torch.Generator().manual_seed(SAMPLE_SEED))
-    log_p = log_probs(log_density, x, BATCH)
-    # a sample that is not finite is nowhere near the data either
-    return float((~(log_p >= level)).double().mean())
-
-
-def table(measures: list[dict[str, Any]]) -> pd.DataFrame:
+def table(measures: Measures) -> pd.DataFrame:
     """One row for each data set, method and seed: divergence in nats at each depth, mass outside the support."""
     return pd.DataFrame(collected(measures, DEPTHS))
 
 
-def draw(table: pd.DataFrame, arrays: dict[str, np.ndarray]) -> Figure:
+def arrays(measures: Measures) -> Arrays:
+    """Densities of the deepest flows as shades in bytes, and the divergences without training."""
+    last = max(m["config"]["model.layers"] for m in measures)
+    deepest = [m for m in measures if m["config"]["model.layers"] == last]
+    shades = [m | {name: _shades(m, name) for name in ("density", "true_density")} for m in deepest]
+    truths = [m for m in shades if " layerwise_oas " in m["case"]]
+    in_turn = [m for m in deepest if " layerwise_" in m["case"]]
+    return taken(shades, "density") | taken(truths, "true_density", "edges") | taken(in_turn, "reference")
+
+
+def _shades(measure: dict[str, Any], name: str) -> np.ndarray:
+    """The root of a density, which shows what is faint, where spurious structure is; 255 is the peak of the true one."""
+    share = np.sqrt(measure[name] / measure["true_density"].max())
+    shades: np.ndarray = (255 * share.clip(0, 1)).round().astype(np.uint8)
+    return shades
+
+
+def draw(table: pd.DataFrame, arrays: Arrays) -> Figure:
     """The true density, a row for each method, and the curves."""
     datasets = list(dict.fromkeys(table.dataset))
     figure = Figure(figsize=(1.35 * len(datasets) + 0.9, 11.0), layout="constrained")
@@ -89,12 +67,13 @@ def draw(table: pd.DataFrame, arrays: dict[str, np.ndarray]) -> Figure:
     )
     last = int(table.layers.max())
     for column, dataset in enumerate(datasets):
-        names = {m: f"{m}{f' model.layers={last}' * (m == 'end_to_end')} dataset={dataset}" for m in METHODS}
-        truth = arrays[f"{names['layerwise_oas']}/true_density"]
+        deep = {m: f" model.layers={last}" * (m == "end_to_end") for m in METHODS}
+        names = {m: f"toys {m}{deep[m]} dataset={dataset}" for m in METHODS}
+        truth, edges = (arrays[f"{names['layerwise_oas']}/{name}"] for name in ("true_density", "edges"))
         images = [("data", truth), *((m, arrays[f"{names[m]}/density"]) for m in METHODS)]
         for row, (name, image) in enumerate(images):
             axis = figure.add_subplot(grid[row, column])
-            _draw_density(axis, image, truth.max())
+            _draw_density(axis, image, edges)
             axis.set_title(
                 TITLES.get(dataset, dataset) if row == 0 else _told(table, dataset, name), fontsize=7.5
             )
@@ -112,11 +91,11 @@ def draw(table: pd.DataFrame, arrays: dict[str, np.ndarray]) -> Figure:
     return figure
 
 
-def _draw_density(axis: Axes, image: np.ndarray, peak: float) -> None:
-    extent = (-SHOWN_REACH, SHOWN_REACH, -SHOWN_REACH, SHOWN_REACH)
-    # the root shows what is faint, where spurious structure is; fewer shades make a smaller file
+def _draw_density(axis: Axes, image: np.ndarray, edges: np.ndarray) -> None:
+    extent = (edges[0], edges[-1], edges[0], edges[-1])
+    # fewer shades make a smaller file
     shades = colormaps["Blues"].resampled(SHADES)
-    axis.imshow(np.sqrt(image), origin="lower", extent=extent, cmap=shades, vmin=0, vmax=np.sqrt(peak))
+    axis.imshow(image, origin="lower", extent=extent, cmap=shades, vmin=0, vmax=255)
     axis.set(xticks=[], yticks=[])
 
 
@@ -126,9 +105,7 @@ def _told(table: pd.DataFrame, dataset: str, method: str) -> str:
     return f"KL {first[f'kl_{int(first.layers)}']:.3f}, outside {100 * first.outside:.0f} %"
 
 
-def _draw_curves(
-    axis: Axes, table: pd.DataFrame, arrays: dict[str, np.ndarray], names: dict[str, str]
-) -> None:
+def _draw_curves(axis: Axes, table: pd.DataFrame, arrays: Arrays, names: dict[str, str]) -> None:
     for method, (label, colour, style, marker) in METHODS.items():
         rows = table[table.method == method]
         depths = [k for k in DEPTHS if f"kl_{k}" in rows and rows[f"kl_{k}"].notna().all()]

@@ -21,6 +21,7 @@ from torch import Generator, Tensor
 
 from flowrepro.data.toy import TOYS, W_RANGE, normal, uniform
 from flowrepro.figures.claims import Claim, at_least, at_most, column
+from flowrepro.figures.drawn import Arrays, Measures, taken
 from flowrepro.flows.core import Chain
 from flowrepro.flows.linear import Rotation
 from flowrepro.flows.moments import BinnedCoupling
@@ -82,12 +83,17 @@ def _largest(x: np.ndarray) -> float:
     return max(dependence(x[:, i], x[:, j]) for i in range(3) for j in range(3) if i != j)
 
 
-def table(measures: list[dict[str, Any]]) -> pd.DataFrame:
+def table(measures: Measures) -> pd.DataFrame:
     """One row a seed, the numbers alone."""
     return pd.DataFrame([{k: v for k, v in m.items() if not isinstance(v, np.ndarray)} for m in measures])
 
 
-def draw(table: pd.DataFrame, arrays: dict[str, np.ndarray]) -> Figure:
+def arrays(measures: Measures) -> Arrays:
+    """The outputs of the best coupling on every set."""
+    return taken(measures, *(f"{name}_points" for name in TITLES))
+
+
+def draw(table: pd.DataFrame, arrays: Arrays) -> Figure:
     """The outputs of the best coupling on three sets, and how dependent they are."""
     figure, axes = panels(1, 4, 2.9, 2.9)
     for axis, (name, title) in zip(axes[0], TITLES.items(), strict=False):
