@@ -1,7 +1,8 @@
 """Claims of the papers and their verdicts: computed from a figure's table, never typed.
 
-A claim is judged only where every precondition (`given`) is met and its `controls` come out as they must: a refutation
-has to be earned. All seeds pass: holds; none: does not hold; some: inconclusive; else not settled, with the reason.
+A claim is judged only where every precondition (`given`) is met and its `controls` come out as they must. All seeds pass:
+holds; none: does not hold; some: inconclusive; else not settled, with the reason. A refutation has to be earned: where
+more training could only help a claim, what must be met before seeds may speak against it is in `to_refute`.
 """
 
 import math
@@ -118,6 +119,21 @@ def average(*parts: Values) -> Values:
     return lambda table: pd.concat([part(table) for part in parts], axis=1).mean(axis=1, skipna=False)
 
 
+def per_seed(how: str, values: Values) -> Values:
+    """The `max`, `min`, `mean` or `median` of the several values of each seed; nan where one is."""
+    return lambda table: values(table).groupby(level=0).agg(lambda v: getattr(v, how)(skipna=False))
+
+
+def over_seeds(values: Values) -> Values:
+    """The mean over seeds, at each seed: for a method whose seeds are draws of their own; nan where one is."""
+
+    def mean(table: pd.DataFrame) -> pd.Series:
+        found = values(table)
+        return pd.Series(found.mean(skipna=False), index=found.index)
+
+    return mean
+
+
 # --- preconditions and controls -------------------------------------------------------------------------------------
 
 
@@ -195,6 +211,7 @@ class Claim:
         unit: of the number.
         kind: `paper`, `check` (sanity of our own code) or `beyond` (ours, beyond the paper).
         given: preconditions.
+        to_refute: further preconditions where not every seed passes.
         controls: on which the test must pass, or fail.
         scales: at which it means something.
         closed_form: nothing is trained, and the number of seeds does not matter.
@@ -211,6 +228,7 @@ class Claim:
     unit: str = ""
     kind: str = "paper"
     given: tuple[Given, ...] = ()
+    to_refute: tuple[Given, ...] = ()
     controls: tuple[Control, ...] = ()
     scales: tuple[str, ...] = TRAINED
     closed_form: bool = False
@@ -266,13 +284,14 @@ def _judged(claim: Claim, table: pd.DataFrame, scale: str) -> tuple[pd.Series, s
         return nothing, UNSETTLED, f"the table has no column {error}: train and evaluate again"
     if not len(values):
         return nothing, UNMEASURED, ""
+    found = verdict(values.tolist(), claim.threshold)
     reasons = [
         _not_finite(values),
-        *(_unmet(given, table) for given in claim.given),
+        *(_unmet(given, table) for given in claim.given + claim.to_refute * (found != HOLDS)),
         *(_cannot_tell(control, claim.threshold, table) for control in claim.controls),
     ]
     told = "; ".join(reason for reason in reasons if reason)
-    return values, UNSETTLED if told else verdict(values.tolist(), claim.threshold), told
+    return values, UNSETTLED if told else found, told
 
 
 def verdict(values: list[float], threshold: Threshold) -> str:
