@@ -21,6 +21,8 @@ from flowrepro.figures.claims import (
     must_fail,
     must_pass,
     near,
+    over_seeds,
+    per_seed,
     ratio,
     settled,
     smallest,
@@ -78,6 +80,15 @@ def test_values_go_seed_by_seed():
     )
 
 
+def test_several_values_of_a_seed_become_one_and_seeds_their_mean():
+    assert per_seed("max", column("score"))(TABLE).to_dict() == {0: 3, 1: 5, 2: 4}
+    assert per_seed("median", column("score"))(TABLE)[1] == 3.5
+    assert over_seeds(SCORE)(TABLE).to_dict() == {0: 4, 1: 4, 2: 4}
+    lost = TABLE.assign(score=[3.0, math.nan, 5.0, 2.0, 4.0, 1.5])
+    assert per_seed("max", column("score"))(lost).isna().tolist() == [True, False, False]
+    assert over_seeds(OTHER)(lost).isna().all(), "a mean over the seeds that are left is another number"
+
+
 def test_a_row_tells_statement_measure_values_and_strength():
     row = judged(paper_value="4", unit="nats")
     assert (row.verdict, row.seeds, row.our_value, row.threshold, row["mark"]) == ("holds", 3, 4, "≥ 2", "")
@@ -125,6 +136,17 @@ def test_preconditions():
     assert missing.verdict == "not settled" and "gap" in missing.told
     nowhere = judged(given=(near(column("score", method="c"), 1),))
     assert nowhere.verdict == "not settled" and "no values" in nowhere.told
+
+
+def test_a_refutation_needs_what_a_claim_that_holds_does_not():
+    unsettled = (settled(column("gain", method="a"), 0.1),)
+    assert judged(threshold=at_least(3), to_refute=unsettled).verdict == "holds"
+    for threshold in (at_least(4), at_least(9)):
+        assert judged(threshold=threshold, to_refute=unsettled).verdict == "not settled"
+    assert judged(threshold=at_least(9), to_refute=(settled(column("gain", method="a"), 1),)).verdict == (
+        "does not hold"
+    )
+    assert "gap" in judged(threshold=at_least(9), to_refute=(near(column("gap"), 1),)).told
 
 
 def test_controls_show_whether_the_test_can_tell():

@@ -17,7 +17,7 @@ from flowrepro.data import check
 from flowrepro.errors import DataError, UsageError
 from flowrepro.figures import build, store
 from flowrepro.figures.catalogue import FigureSpec, keys, load_spec
-from flowrepro.figures.claims import Claim, at_least
+from flowrepro.figures.claims import VERDICTS, Claim, at_least, column
 from flowrepro.measures import kept
 from flowrepro.pictures import style
 
@@ -51,7 +51,7 @@ def test_every_figure_runs_at_smoke_scale_end_to_end(flowrepro, workdir, key):
     folder = workdir / "outputs/figures" / key / "smoke"
     claims, table = pd.read_csv(folder / "claims.csv"), pd.read_csv(folder / "table.csv")
     assert len(claims) == len(load_spec(key).module.CLAIMS) and len(table) >= 1
-    assert set(claims.verdict) <= {"holds", "does not hold", "inconclusive", "not measured at this scale"}
+    assert set(claims.verdict) <= set(VERDICTS)
     pixels = np.asarray(Image.open(folder / "figure.png").convert("L"))
     assert pixels.std() > 5, "the picture is blank"
     assert (folder / "figure.png").stat().st_size < 300_000
@@ -116,7 +116,7 @@ def toy_figure(monkeypatch):
     module = SimpleNamespace(
         measure=measure,
         table=lambda measures: pd.DataFrame([{k: m[k] for k in ("seed", "score", "run")} for m in measures]),
-        CLAIMS=[Claim("finite", "here", "the score is finite", lambda t: (t.score.tolist(), at_least(-1e9)))],
+        CLAIMS=[Claim("finite", "here", "The score is finite.", "score", column("score"), at_least(-1e9))],
     )
     run = ["dataset=sine", "model=linear", "training.steps=5", "dataset.n_train=300", "threads=1"]
     spec = FigureSpec(
