@@ -18,6 +18,7 @@ from flowrepro.figures.claims import (
     enough,
     judge,
     largest,
+    matches,
     must_fail,
     must_pass,
     near,
@@ -68,6 +69,15 @@ def test_verdicts(values, threshold, expected):
     assert verdict(values, threshold) == expected
 
 
+def test_a_threshold_is_told_as_an_interval():
+    assert [str(t) for t in (at_least(2), at_most(0.5), within(100, 5), within(2, 1e-9))] == [
+        "≥ 2",
+        "≤ 0.5",
+        "95 to 105",
+        "2 ± 1e-09",
+    ]
+
+
 def test_values_go_seed_by_seed():
     assert SCORE(TABLE).to_dict() == {0: 3, 1: 5, 2: 4}
     assert difference(SCORE, OTHER)(TABLE).tolist() == [2, 3, 2.5]
@@ -75,6 +85,7 @@ def test_values_go_seed_by_seed():
     assert smallest(SCORE, OTHER)(TABLE).tolist() == [1, 2, 1.5]
     assert largest(SCORE, OTHER)(TABLE).tolist() == [3, 5, 4]
     assert average(SCORE, OTHER)(TABLE).tolist() == [2, 3.5, 2.75]
+    assert matches("score", 3.0, method="a")(TABLE).to_dict() == {0: 1, 1: 0, 2: 0}
     assert math.isnan(difference(SCORE, OTHER)(TABLE[:3])[1]), (
         "a seed that one side lacks is told, not dropped"
     )
@@ -134,6 +145,8 @@ def test_preconditions():
         assert judged(given=(given,)).verdict == "holds"
     missing = judged(given=(near(column("gap", method="a"), 1),))
     assert missing.verdict == "not settled" and "gap" in missing.told
+    twice = judged(given=(near(column("gap"), 1),), controls=(must_pass("the best", column("gap")),))
+    assert twice.told == missing.told == "the table has no column 'gap': train and evaluate again"
     nowhere = judged(given=(near(column("score", method="c"), 1),))
     assert nowhere.verdict == "not settled" and "no values" in nowhere.told
 
@@ -175,5 +188,8 @@ def test_only_claims_of_the_paper_enter_its_tally():
     kinds = [claim(key="a"), claim(key="b", kind="check"), claim(key="c", kind="beyond")]
     counts = tally(judge(kinds, TABLE, "cpu"))
     assert counts["holds"] == 1 and sum(counts.values()) == 1
+    assert tally(judge(kinds, TABLE, "cpu"), kind="check")["holds"] == 1
+    single = judge(kinds, TABLE[TABLE.seed == 0], "cpu")
+    assert sum(tally(single).values()) == 0 and tally(single, mark="one seed")["holds"] == 1
     with pytest.raises(ValueError, match="kind"):
         claim(kind="sanity")

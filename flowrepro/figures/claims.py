@@ -56,7 +56,10 @@ class Threshold:
     def __str__(self) -> str:
         if math.isinf(self.high):
             return f"≥ {self.low:g}"
-        return f"≤ {self.high:g}" if math.isinf(self.low) else f"{self.low:g} to {self.high:g}"
+        if math.isinf(self.low):
+            return f"≤ {self.high:g}"
+        low, high = f"{self.low:g}", f"{self.high:g}"
+        return f"{low} to {high}" if low != high else f"{low} ± {(self.high - self.low) / 2:.1g}"
 
 
 def at_least(value: float) -> Threshold:
@@ -87,6 +90,11 @@ def column(name: str, **where: Any) -> Values:
         return rows.set_index("seed")[name].astype(float).sort_index()
 
     return values
+
+
+def matches(name: str, wanted: Any, **where: Any) -> Values:
+    """1 where a column has this value, else 0: `matches("state", "diverged", model="realnvp")`."""
+    return lambda table: column(name, **where)(table.assign(**{name: table[name] == wanted}))
 
 
 def combined(how: Callable[..., Any], *parts: Values) -> Values:
@@ -153,7 +161,7 @@ def settled(gain: Values, margin: float, who: str = "the flows") -> Given:
     """
     allowed = SMALL * margin
     return Given(
-        f"{who} are settled: the last fifth of the steps changes them by at most {allowed:g}",
+        f"{who} are settled: the last fifth of the steps changes their score by at most {allowed:g}",
         combined(abs, gain),
         at_most(allowed),
     )
@@ -281,7 +289,7 @@ def _judged(claim: Claim, table: pd.DataFrame, scale: str) -> tuple[pd.Series, s
     try:
         values = claim.values(table)
     except KeyError as error:
-        return nothing, UNSETTLED, f"the table has no column {error}: train and evaluate again"
+        return nothing, UNSETTLED, _absent(error)
     if not len(values):
         return nothing, UNMEASURED, ""
     found = verdict(values.tolist(), claim.threshold)
@@ -290,7 +298,7 @@ def _judged(claim: Claim, table: pd.DataFrame, scale: str) -> tuple[pd.Series, s
         *(_unmet(given, table) for given in claim.given + claim.to_refute * (found != HOLDS)),
         *(_cannot_tell(control, claim.threshold, table) for control in claim.controls),
     ]
-    told = "; ".join(reason for reason in reasons if reason)
+    told = "; ".join(reason for reason in dict.fromkeys(reasons) if reason)
     return values, UNSETTLED if told else found, told
 
 
@@ -307,12 +315,16 @@ def _not_finite(values: pd.Series) -> str:
     return f"not finite for seed{'s' * (len(lost) > 1)} {', '.join(lost)}" if lost else ""
 
 
+def _absent(error: KeyError) -> str:
+    return f"the table has no column {error}: train and evaluate again"
+
+
 def _unmet(given: Given, table: pd.DataFrame) -> str:
     """What is wrong with a precondition, in words; empty where it is met."""
     try:
         values = given.values(table)
     except KeyError as error:
-        return f"{given.text} (the table has no column {error}: train and evaluate again)"
+        return _absent(error)
     failed = [v for v in values if not given.threshold.passes(v)]
     if len(values) and not failed:
         return ""
@@ -326,7 +338,7 @@ def _cannot_tell(control: Control, threshold: Threshold, table: pd.DataFrame) ->
     try:
         values = control.values(table)
     except KeyError as error:
-        return f"the control ({control.text}) has no column {error} in the table: train and evaluate again"
+        return _absent(error)
     wrong = [v for v in values if threshold.passes(v) != control.passes]
     if len(values) and not wrong:
         return ""
@@ -370,7 +382,8 @@ def _shown(why: str, table: pd.DataFrame) -> bool:
     return bool(named) and all(name in table for name in named)
 
 
-def tally(verdicts: pd.DataFrame) -> dict[str, int]:
-    """How many claims of the paper itself have each verdict; of `judge`'s rows, checks and claims beyond left out."""
-    counts = verdicts[verdicts.kind == "paper"].verdict.value_counts()
+def tally(verdicts: pd.DataFrame, kind: str = "paper", mark: str = "") -> dict[str, int]:
+    """How many of `judge`'s rows have each verdict, of one kind; those marked `one seed` are counted apart."""
+    rows = verdicts[(verdicts.kind == kind) & (verdicts["mark"] == mark)]
+    counts = rows.verdict.value_counts()
     return {name: int(counts.get(name, 0)) for name in VERDICTS}
