@@ -1,11 +1,25 @@
 """What Figures 5 and 6 share: loss over the number of layers for every way of training."""
 
 import math
+from collections.abc import Sequence
+from itertools import product
 from typing import Any
 
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
+from flowrepro.figures.claims import (
+    Given,
+    Values,
+    column,
+    combined,
+    difference,
+    largest,
+    near,
+    per_seed,
+    settled,
+)
 from flowrepro.figures.drawn import Measures
 from flowrepro.pictures.style import BLUE, GREEN, ORANGE, RED
 
@@ -17,6 +31,8 @@ METHODS: dict[str, tuple[str, str, str, str]] = {
     "progressive_random": ("progressive, random", GREEN, "--", "s"),
     "end_to_end": ("end-to-end, random", ORANGE, "-", "D"),
 }
+# the depth that the paper judges by
+LAYERS = 12
 REFERENCE_COLOUR = RED
 # nats that a mean over 20,000 held-out points can tell apart
 TOLD_APART = 0.005
@@ -46,6 +62,24 @@ def losses(measure: dict[str, Any]) -> dict[int, float]:
     return {k: measure["truth"] - at[k] for k in (range(1, layers + 1) if in_turn else [layers]) if k in at}
 
 
+def gains(measure: dict[str, Any]) -> dict[int, float]:
+    """Nats gained over the last fifth of the steps of each layer; of all steps, where the layers are trained at once.
+
+    Since the last validation before that fifth: where there is none within a layer's steps, all that the layer gained.
+    """
+    config, history = measure["config"], measure["history"]
+    per_layer, in_turn = config["training.steps_per_layer"], config["phases.name"] != "end_to_end"
+    steps, values = history["step"], history["val_log_prob"]
+
+    def gain(layers: int) -> float:
+        end = layers * per_layer
+        before = end - (per_layer if in_turn else end) / 5
+        now, earlier = (values[np.searchsorted(steps, step, side="right") - 1] for step in (end, before))
+        return float(now - earlier)
+
+    return {k: gain(k) for k in losses(measure)}
+
+
 def layer_updates(method: str, layers: int, per_layer: int) -> int:
     """Gradient steps times the layers that they change: layers * per_layer steps for every method."""
     changed = {"layerwise": layers, "progressive": layers * (layers + 1) // 2, "end": layers * layers}
@@ -53,9 +87,10 @@ def layer_updates(method: str, layers: int, per_layer: int) -> int:
 
 
 def collected(measures: Measures, depths: list[int]) -> list[dict[str, Any]]:
-    """One row for each data set, method and seed, with kl_<layers> for each depth; end-to-end runs are put together.
+    """One row for each data set, method and seed; end-to-end runs are put together.
 
-    `states` are those of all runs of a row; `state` is completed where all of them are.
+    For each depth there is kl_<layers>, last_fifth_gain_<layers>, and reference_<layers> of the flow without training
+    (`without_training` at the last depth). `states` are those of all runs of a row; `state` is completed where all are.
     """
     rows: dict[tuple[Any, ...], dict[str, Any]] = {}
     for m in measures:
@@ -66,9 +101,11 @@ def collected(measures: Measures, depths: list[int]) -> list[dict[str, Any]]:
         )
         row["states"].add(m["state"])
         row |= {f"kl_{k}": v for k, v in losses(m).items() if k in depths}
+        row |= {f"last_fifth_gain_{k}": v for k, v in gains(m).items() if k in depths}
         row["layers"] = max(row.get("layers", 0), m["config"]["model.layers"])
         if m["config"]["model.layers"] == row["layers"]:
             row |= {k: v for k, v in m.items() if isinstance(v, float) and k not in ("kl_0", "truth")}
+            row |= {f"reference_{k}": float(m["reference"][k]) for k in depths if k < row["layers"]}
             # a run that diverged has no last layer
             row["nll"] = row.get(f"kl_{row['layers']}", math.nan) - m["truth"]
             row["updates"] = layer_updates(method, row["layers"], m["config"]["training.steps_per_layer"])
@@ -79,4 +116,39 @@ def collected(measures: Measures, depths: list[int]) -> list[dict[str, Any]]:
 
 
 def _worst(states: set[str]) -> str:
-    return next((state for state in states if state != "completed"), "completed")
+    return next((state for state in sorted(states) if state != "completed"), "completed")
+
+
+def kl(method: str, layers: int, dataset: str) -> Values:
+    """The divergence of a method after so many layers, in nats."""
+    return column(f"kl_{layers}", method=method, dataset=dataset)
+
+
+def above_reference(method: str, layers: int, dataset: str) -> Values:
+    """Nats by which a layer-wise flow stays above the one without training whose rotations are chosen alike."""
+    name = "without_training" if layers == LAYERS else f"reference_{layers}"
+    return difference(kl(method, layers, dataset), column(name, method=method, dataset=dataset))
+
+
+def trained_out(
+    methods: Sequence[str], depths: Sequence[int], margin: float, datasets: Sequence[str]
+) -> tuple[Given, ...]:
+    """What a comparison of methods needs at those depths: each is settled, and layer-wise ones are near their reference."""
+    places = list(product(methods, depths, datasets))
+    gains = [column(f"last_fifth_gain_{k}", method=m, dataset=d) for m, k, d in places]
+    above = [above_reference(m, k, d) for m, k, d in places if m.startswith("layerwise")]
+    is_settled = settled(largest(*(combined(abs, gain) for gain in gains)), margin)
+    if not above:
+        return (is_settled,)
+    return near(largest(*above), margin, "layer-wise flows are near those without training"), is_settled
+
+
+def not_stuck(shallower: int, margin: float, datasets: Sequence[str]) -> Given:
+    """End-to-end training at the last depth has come at least as far as at a lesser one."""
+    losses = [difference(kl("end_to_end", LAYERS, d), kl("end_to_end", shallower, d)) for d in datasets]
+    what = f"{LAYERS} layers trained end-to-end are not above {shallower}"
+    return near(largest(*losses), margin, what)
+
+
+# the largest deviation of a density's mass on the grid from one, for each seed
+MASS_ERROR = per_seed("max", combined(lambda mass: abs(mass - 1), column("mass")))

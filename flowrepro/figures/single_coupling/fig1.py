@@ -10,14 +10,26 @@ Costs 5 minutes on two cores at cpu scale.
 """
 
 import math
-from typing import Any
 
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from flowrepro.figures.claims import TRAINED, Claim, Values, at_least, at_most, tested, within
+from flowrepro.figures.claims import (
+    Claim,
+    Values,
+    at_least,
+    at_most,
+    column,
+    difference,
+    enough,
+    must_fail,
+    near,
+    per_seed,
+    settled,
+    within,
+)
 from flowrepro.figures.drawn import Arrays, Measures, taken
 from flowrepro.figures.single_coupling.one_layer import distance
 from flowrepro.pictures.style import BLUE, GREY, ORANGE
@@ -53,17 +65,17 @@ def draw(table: pd.DataFrame, arrays: Arrays) -> Figure:
     curve = figure.add_subplot(grid[1, :])
     angles, bounds = (next(v for k, v in arrays.items() if k.endswith(f"/{n}")) for n in ("angles", "bounds"))
     _draw_curve(curve, table, angles, bounds)
-    for column, angle in enumerate(shown):
+    for place, angle in enumerate(shown):
         for row, name, title in (
             (0, "turned", f"input at {angle}°"),
             (2, "pushed", _told(table, float(angle))),
         ):
-            axis = figure.add_subplot(grid[row, column])
+            axis = figure.add_subplot(grid[row, place])
             image, edges = (arrays[f"gmm model.angle={angle}/{k}"] for k in (name, "edges"))
             extent = (edges[0], edges[-1], edges[0], edges[-1])
             axis.imshow(image, origin="lower", extent=extent, cmap="Blues", vmin=0)
             axis.grid(False)
-            axis.set(title=title, xlabel="passive", ylabel="active" if column == 0 else "")
+            axis.set(title=title, xlabel="passive", ylabel="active" if place == 0 else "")
     return figure
 
 
@@ -89,56 +101,90 @@ def _told(table: pd.DataFrame, angle: float) -> str:
     return f"output, KL {first.kl[(first.angle - angle).abs().idxmin()]:.3f} nats"
 
 
-def _seeds(value: Any) -> Values:
-    """One value for each seed, from the rows of its angles."""
-    return lambda table: [float(value(rows)) for _, rows in table.groupby("seed")]
+def _at(angle: float, name: str) -> Values:
+    """A column at one angle, for each seed."""
+    return lambda table: column(name)(table[(table.angle - angle).abs() < 0.1])
 
 
-def _at(rows: pd.DataFrame, angle: float) -> float:
-    return float(rows.kl[(rows.angle - angle).abs().idxmin()])
+def _off(table: pd.DataFrame) -> pd.Series:
+    """Degrees of each angle from the nearer of the two that the bound predicts."""
+    return column("angle")(table).map(distance)
 
 
+def _off_at(which: str) -> Values:
+    """The same of the angle with the lowest (`idxmin`) or the highest (`idxmax`) trained loss of each seed."""
+    return lambda table: _off(table.loc[getattr(table.groupby("seed").kl, which)()])
+
+
+# The excess over the bound is exact, and no further training can gain more than that. Moments of two Gaussians are smooth
+# in p: a coupling 0.03 nats above the bound, of 0.88 that it can gain, has not learnt them.
+CLOSE = 0.03
+# nats of the bound between the best angle and the next one tried
+NEXT_ANGLE = 0.013
+EXCESS = per_seed("max", column("excess"))
 CLAIMS = [
     Claim(
         "bound_attained",
         "Fig. 1 centre, Theorem 1",
-        "trained couplings attain the bound: largest distance from it over all angles, by quadrature",
-        tested(_seeds(lambda rows: rows.excess.abs().max()), at_most(0.03)),
+        "The lower bound on the error is attained empirically.",
+        "largest distance of trained couplings from the bound over all angles, by quadrature",
+        EXCESS,
+        at_most(CLOSE),
         "0",
         "nats",
-        scales=TRAINED,
+        to_refute=(settled(per_seed("max", column("last_fifth_gain")), CLOSE),),
+        controls=(
+            must_fail("no coupling at all", per_seed("max", lambda t: kl_before() - column("bound")(t))),
+        ),
     ),
     Claim(
         "bound_holds",
         "Theorem 1",
-        "on fresh samples no trained coupling is below the bound, within their three standard errors: smallest distance",
-        tested(_seeds(lambda rows: (rows.kl_sampled - rows.bound).min()), at_least(-0.013)),
+        "No trained coupling is below the bound.",
+        "smallest distance above the bound over all angles, on fresh samples, within three of their standard errors",
+        per_seed("min", difference(column("kl_sampled"), column("bound"))),
+        at_least(-0.013),
         "≥ 0",
         "nats",
+        kind="check",
     ),
     Claim(
         "best_rotation",
         "Fig. 1, Sec. 3.4",
-        "the lowest trained loss is at the angle that the bound predicts, 46.4° or 133.6°: distance",
-        tested(_seeds(lambda rows: distance(rows.angle[rows.kl.idxmin()])), at_most(5)),
+        "The error is lowest at the rotation that the bound predicts.",
+        "distance of the angle with the lowest trained loss from 46.4° or 133.6°",
+        _off_at("idxmin"),
+        at_most(5),
         "0",
         "degrees",
-        scales=TRAINED,
+        given=(
+            near(EXCESS, NEXT_ANGLE, "couplings are near the bound at every angle"),
+            enough(
+                per_seed("min", _off), at_least(0.5), "the predicted angle itself is not one of those tried"
+            ),
+        ),
+        controls=(must_fail("the angle with the highest loss", _off_at("idxmax")),),
     ),
     Claim(
         "depends_on_rotation",
         "Fig. 1",
-        "success depends on the rotation: remaining at 90° minus remaining at 46.4°",
-        tested(_seeds(lambda rows: _at(rows, 90) - _at(rows, 46.4)), within(0.8794, 0.03)),
+        "The success of a coupling depends on the rotation of its input.",
+        "divergence that remains at 90° minus that at 46.4°; the bound has 0.8794",
+        difference(_at(90, "kl"), _at(46.4, "kl")),
+        within(0.8794, CLOSE),
         unit="nats",
-        scales=TRAINED,
+        given=(near(EXCESS, CLOSE, "couplings are near the bound at every angle"),),
     ),
     Claim(
         "unchanged_at_90",
         "Ex. 4",
-        "at 90° the distribution is left unchanged: remaining divergence minus that before",
-        tested(_seeds(lambda rows: _at(rows, 90) - kl_before()), within(0, 0.02)),
+        "At 90° the distribution is left unchanged.",
+        "divergence that remains at 90° minus that before",
+        lambda table: _at(90, "kl")(table) - kl_before(),
+        within(0, 0.02),
         "0",
         "nats",
+        to_refute=(settled(_at(90, "last_fifth_gain"), 0.02),),
+        controls=(must_fail("the best rotation", lambda t: _at(46.4, "kl")(t) - kl_before()),),
     ),
 ]

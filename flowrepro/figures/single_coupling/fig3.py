@@ -11,9 +11,21 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from flowrepro.figures.claims import TRAINED, Claim, Values, at_least, at_most, tested, within
+from flowrepro.figures.claims import (
+    Claim,
+    at_least,
+    at_most,
+    column,
+    difference,
+    must_fail,
+    within,
+)
 from flowrepro.figures.drawn import Arrays, Measures, taken
-from flowrepro.figures.single_coupling.one_layer import W_DENSITIES, of_case
+from flowrepro.figures.single_coupling.one_layer import (
+    ATTAINED,
+    W_DENSITIES,
+    is_settled,
+)
 from flowrepro.pictures.style import BLUE, GREY, ORANGE, panels
 
 CURVES = ("p", "before", "after", "bound", "centres", "sampled_before", "sampled_after")
@@ -58,44 +70,49 @@ def _draw(axis: Axes, found: Arrays) -> None:
     )
 
 
-def _difference(case: str, first: str, second: str) -> Values:
-    return lambda table: [
-        a - b for a, b in zip(of_case(case, first)(table), of_case(case, second)(table), strict=True)
-    ]
-
-
 # closed forms, in nats
 BEFORE = {"w": 0.6321036, "wu": 0.8085889}
-TRAINED_WHY = "the network's kinks do not resolve all oscillations of σ(p)"
+UNIFORM = 0.1764852
 CLAIMS = [
     Claim(
         "after_w",
         "Ex. 3, Fig. 3 left",
-        "after training the conditional divergence of W is zero: mean over p",
-        tested(of_case("w", "mean_after"), at_most(0.05)),
+        "After training the conditional divergence of the W density is zero.",
+        "mean over p, by quadrature",
+        column("mean_after", case="w"),
+        at_most(ATTAINED),
         "0",
         "nats",
-        scales=TRAINED,
-        why=TRAINED_WHY,
+        to_refute=(is_settled("w"),),
+        controls=(must_fail("before training", column("mean_before", case="w")),),
     ),
     Claim(
         "after_wu",
         "Ex. 3, Fig. 3 right",
-        "after training the conditional divergence of WU is the negentropy of a uniform: mean over p",
-        tested(of_case("wu", "mean_after"), within(0.1764852, 0.05)),
-        "0.1765",
+        "The remaining loss for the WU density is the negentropy of a uniform distribution with unit variance.",
+        "mean over p of the conditional divergence, by quadrature",
+        column("mean_after", case="wu"),
+        within(UNIFORM, ATTAINED),
+        f"{UNIFORM:.4f}",
         "nats",
-        scales=TRAINED,
-        why=TRAINED_WHY,
+        to_refute=(is_settled("wu"),),
+        controls=(
+            must_fail("before training", column("mean_before", case="wu")),
+            must_fail("W, whose conditionals are normal", column("mean_after", case="w")),
+        ),
     ),
     *(
         Claim(
             f"samples_before_{case}",
             "Fig. 3",
-            f"before training, mean over p for {density.title}, from samples in bins of p",
-            tested(of_case(case, "mean_sampled_before"), within(BEFORE[case], 0.02)),
-            unit="nats",
-            scales=TRAINED,
+            f"Samples in bins of p give the conditional divergence of {density.title} before training.",
+            "mean over bins",
+            column("mean_sampled_before", case=case),
+            within(BEFORE[case], 0.02),
+            f"{BEFORE[case]:.4f}",
+            "nats",
+            kind="check",
+            closed_form=True,
         )
         for case, density in W_DENSITIES.items()
     ),
@@ -103,10 +120,13 @@ CLAIMS = [
         Claim(
             f"never_below_{case}",
             "Theorem 1",
-            f"from samples the trained coupling stays above the bound for {density.title}: mean over p minus the bound",
-            tested(_difference(case, "mean_sampled_after", "mean_bound"), at_least(-0.005)),
+            f"The trained coupling of {density.title} is not below the bound.",
+            "mean over p from samples, minus the bound",
+            difference(column("mean_sampled_after", case=case), column("mean_bound", case=case)),
+            at_least(-0.005),
             "≥ 0",
             "nats",
+            kind="check",
         )
         for case, density in W_DENSITIES.items()
     ),
@@ -114,11 +134,13 @@ CLAIMS = [
         Claim(
             f"samples_agree_{case}",
             "Sec. 3.3",
-            f"samples alone tell the same for {density.title}: mean over bins, minus quadrature",
-            tested(_difference(case, "mean_sampled_after", "mean_after"), within(0, 0.02)),
+            f"Sample estimates of the remaining divergence of {density.title} agree with quadrature.",
+            "mean over bins minus quadrature",
+            difference(column("mean_sampled_after", case=case), column("mean_after", case=case)),
+            within(0, 0.02),
             "0",
             "nats",
-            scales=TRAINED,
+            kind="check",
         )
         for case, density in W_DENSITIES.items()
     ),

@@ -14,7 +14,16 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from flowrepro.figures.claims import TRAINED, Claim, Values, at_least, tested
+from flowrepro.figures.claims import (
+    Claim,
+    Values,
+    at_least,
+    at_most,
+    column,
+    difference,
+    enough,
+    settled,
+)
 from flowrepro.figures.drawn import Arrays, Measures, taken
 from flowrepro.pictures.style import BLUE, GREEN, GREY, ORANGE, panels
 
@@ -83,15 +92,42 @@ def _draw_histories(axis: Axes, table: pd.DataFrame, arrays: Arrays, dataset: st
     axis.legend(fontsize=7, loc="lower right", title="at the end, all seeds", title_fontsize=7, frameon=True)
 
 
-def _gain(dataset: str, start: str, over: str, name: str) -> Values:
-    """For each seed of which neither diverged, by how many nats one start is ahead of another."""
+def _value(dataset: str, start: str, name: str) -> Values:
+    """A column of one start, for each seed; nan where the run diverged."""
+    wanted = column(name, dataset=dataset, start=start)
+    return lambda table: wanted(table.assign(**{name: table[name].where(table.state == "completed")}))
 
-    def values(table: pd.DataFrame) -> list[float]:
-        there = table[(table.dataset == dataset) & (table.state == "completed")]
-        wide = there.pivot(index="seed", columns="start", values=name).reindex(columns=[start, over])
-        return (wide[start] - wide[over]).dropna().tolist()
 
-    return values
+# a hundredth of a nat for each dimension; the mean over the held-out points is known to less
+MARGINS = {"scurve": 0.03, "digits": 0.64}
+
+
+def _claim(key: str, dataset: str, start: str, over: str, says: str, early: bool) -> Claim:
+    """By how much one start is ahead of another, early or at the end; at the end both must be settled and at their best."""
+    name, margin = "early" if early else "val_log_prob", MARGINS[dataset]
+    at_end = [
+        given
+        for s in (start, over)
+        for given in (
+            settled(_value(dataset, s, "last_fifth_gain"), margin, STARTS[s][0]),
+            enough(
+                difference(_value(dataset, s, "best"), _value(dataset, s, "val_log_prob")),
+                at_most(margin),
+                f"{STARTS[s][0]}: nats lost since the best step",
+            ),
+        )
+    ]
+    return Claim(
+        f"{key}_{dataset}",
+        "beyond the paper",
+        f"{TITLES[dataset]}: {says}.",
+        f"held-out log-likelihood, {STARTS[start][0]} minus {STARTS[over][0]}",
+        difference(_value(dataset, start, name), _value(dataset, over, name)),
+        at_least(0.0),
+        unit="nats",
+        kind="beyond",
+        given=() if early else tuple(at_end),
+    )
 
 
 QUESTIONS = (
@@ -99,35 +135,21 @@ QUESTIONS = (
         "oas_early",
         "oas",
         "random",
-        "early",
         "optimal rotations are ahead of random ones after a tenth of the steps",
+        True,
     ),
-    ("oas_final", "oas", "random", "val_log_prob", "optimal rotations are ahead of random ones at the end"),
+    ("oas_final", "oas", "random", "optimal rotations are ahead of random ones at the end", False),
     (
         "oas_permutation",
         "oas",
         "permutation",
-        "val_log_prob",
         "optimal rotations are ahead of permutations at the end",
+        False,
     ),
-    (
-        "layerwise_final",
-        "layerwise",
-        "oas",
-        "val_log_prob",
-        "a layer-wise start is ahead of training all at once",
-    ),
+    ("layerwise_final", "layerwise", "oas", "a layer-wise start is ahead of training all at once", False),
 )
 CLAIMS = [
-    Claim(
-        f"{key}_{dataset}",
-        "beyond the paper",
-        f"{TITLES[dataset]}: {says}",
-        tested(_gain(dataset, start, over, name), at_least(0.0)),
-        unit="nats",
-        scales=TRAINED,
-        why="a question of ours, not a claim of the paper",
-    )
+    _claim(key, dataset, start, over, says, early)
     for dataset in TITLES
-    for key, start, over, name, says in QUESTIONS
+    for key, start, over, says, early in QUESTIONS
 ]
