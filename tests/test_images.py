@@ -186,7 +186,9 @@ def test_bits_per_dim_of_the_papers_scores(nats, bits):
 def test_bits_of_grey_levels_know_the_step_between_pixels(name, request):
     if not name.startswith("digits"):
         request.getfixturevalue("real_data")
-    data = load(compose([f"dataset={name}", "dataset.n_train=200", "dataset.n_val=50"]).dataset, torch.float64)
+    data = load(
+        compose([f"dataset={name}", "dataset.n_train=200", "dataset.n_val=50"]).dataset, torch.float64
+    )
     step = float(data.train.unique().diff().min())
     assert bits_per_dim(0.0, data.dim, data.levels) == pytest.approx(-math.log2(step), abs=1e-9)
 

@@ -54,7 +54,8 @@ def components(flow: InvertibleMap, x: Tensor, k: int | None = None, method: str
     """The first k components (all by default) of a flow at x (B, D); images (B, C, H, W) count as vectors.
 
     method: "exact" takes the SVD of every Jacobian; "matrix_free" finds the largest singular triplets of the
-    inverse map's Jacobian V S^-1 U^T at f(x); "auto" is exact up to 64 dimensions or where all are wanted.
+    inverse map's Jacobian V S^-1 U^T at f(x), as exact as the former (`jacobian.top_svd`); "auto" is exact up to 64
+    dimensions or where all are wanted. Where local stds agree to all digits, their directions are any basis of theirs.
 
     Raises:
         UsageError: unknown method, or k not in 1 .. D.
@@ -130,7 +131,7 @@ def _exact(f: BatchMap, x: Tensor, k: int) -> tuple[Tensor, Tensor, Tensor]:
 
 def _matrix_free(f: BatchMap, inverse: BatchMap, x: Tensor, k: int) -> tuple[Tensor, Tensor, Tensor]:
     z = _finite(f(x))
-    v, std, u = top_svd(inverse, z, k)
+    v, std, u = top_svd(lambda z: _finite(inverse(z)), z, k)
     return _projected(z, u, std, v)
 
 
