@@ -168,7 +168,7 @@ def test_neighbouring_stds_are_separated_in_large_dimensions() -> None:
     """Stds 0.6 % apart, of a linear flow that has them by construction."""
     std = 1.006 ** -torch.arange(100, dtype=torch.float64)
     axes = torch.linalg.qr(points(100, 100, seed=1)).Q
-    flow = build(LinearConfig("linear"), 100, seeded(), torch.float64)
+    flow = build(LinearConfig("linear"), (100,), None, seeded(), torch.float64)
     with torch.no_grad():
         flow.chain[1].weight.copy_(torch.linalg.qr(points(100, 100, seed=2)).Q / std @ axes.mT)
     found = flow.components(points(3, 100), 2)

@@ -293,7 +293,6 @@ def test_points_of_another_shape_are_refused(name: str, shape: tuple[int, ...]) 
         flow.reconstruct,
         flow.components,
         flow.init_from,
-        flow.update_statistics,
     )
     for call in calls:
         with pytest.raises(UsageError, match=r"shape \(3,\) or \(N, 3\) are needed, not \(") as error:

@@ -64,7 +64,7 @@ def made(name: str, channels: int = 1, side: int = 4) -> Flow:
 class Uniform(Base):
     """Uniform on the unit cube."""
 
-    def log_prob(self, z: Tensor) -> Tensor:
+    def log_prob(self, z: Tensor, generator: torch.Generator | None = None) -> Tensor:
         inside = ((z >= 0) & (z < 1)).all(1)
         return torch.where(inside, 0.0, -math.inf).to(z)
 
@@ -147,7 +147,7 @@ def test_padding_is_left_out_of_the_denominator() -> None:
 @each_model
 @pytest.mark.parametrize("dtype", [torch.uint8, torch.int64, torch.float16, torch.float32, torch.float64])
 def test_grey_levels_in_any_dtype_have_their_value(name: str, dtype: torch.dtype) -> None:
-    flow = build_images(CONFIGS[name], (3, 8, 8), 256, seeded(), torch.float32).eval()
+    flow = build(CONFIGS[name], (3, 8, 8), 256, seeded(), torch.float32).eval()
     x = torch.randint(0, 256, (5, 3, 8, 8), generator=seeded())
     flow.init_from(x)
     torch.testing.assert_close(flow.log_prob(x.to(dtype)), flow.log_prob(x.float()), rtol=0, atol=0)
