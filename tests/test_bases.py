@@ -55,12 +55,12 @@ def points(*shape: int, seed: int = 0) -> Tensor:
 
 def on_vectors(base: type[StandardNormal]) -> Flow:
     flow = build(LinearConfig("linear"), (3,), None, seeded(), torch.float64)
-    return Flow(flow.chain, base(3, torch.float64)).eval()
+    return Flow(flow.chain, base(3, torch.float64), flow.shape).eval()
 
 
 def on_images(base: type[StandardNormal]) -> Flow:
     flow = build(GlowConfig("glow", 1, 1, 4), (1, 4, 4), 256, seeded(), torch.float64)
-    return Flow(flow.chain, base(16, torch.float64)).eval()
+    return Flow(flow.chain, base(16, torch.float64), flow.shape).eval()
 
 
 def test_a_square_flow_embeds_and_projects_by_the_identity() -> None:

@@ -284,6 +284,77 @@ def test_flows_stack_under_torch_func(name: str) -> None:
 
 
 @each_model
+@pytest.mark.parametrize("shape", [(5, 1), (5, 2), (5, 4), (2,), (1,), (), (2, 5, 3), (5, 3, 1)])
+def test_points_of_another_shape_are_refused(name: str, shape: tuple[int, ...]) -> None:
+    flow = made(CONFIGS[name], 3)
+    calls = (
+        flow.log_prob,
+        flow.latents,
+        flow.reconstruct,
+        flow.components,
+        flow.init_from,
+    )
+    for call in calls:
+        with pytest.raises(UsageError, match=r"shape \(3,\) or \(N, 3\) are needed, not \(") as error:
+            call(torch.zeros(shape, dtype=torch.float64))
+        assert str(tuple(shape)) in str(error.value)
+
+
+@each_model
+def test_one_point_and_no_point(name: str) -> None:
+    flow, x = made(CONFIGS[name], 3), points(4, 3)
+    torch.testing.assert_close(flow.log_prob(x[1]), flow.log_prob(x)[1])
+    torch.testing.assert_close(flow.latents(x[1]), flow.latents(x)[1])
+    torch.testing.assert_close(flow.reconstruct(x[1]), x[1])
+    one, all_of_them = flow.components(x[1], 2), flow.components(x, 2)
+    for name_of in ("values", "std", "directions"):
+        torch.testing.assert_close(getattr(one, name_of), getattr(all_of_them, name_of)[1])
+    assert flow.log_prob(x[:0]).shape == (0,)
+    assert flow.latents(x[:0]).shape == flow.reconstruct(x[:0]).shape == flow.sample(0).shape == (0, 3)
+    for method in ("exact", "matrix_free"):
+        assert flow.components(x[:0], 2, method).directions.shape == (0, 3, 2)
+
+
+@each_model
+@pytest.mark.parametrize("own", [torch.float32, torch.float64])
+def test_another_dtype_and_numpy_are_converted(name: str, own: torch.dtype) -> None:
+    flow, x = made(CONFIGS[name], 3).to(own), torch.arange(-6, 6).view(4, 3)
+    expected = flow.log_prob(x.to(own))
+    read_only = x.numpy().astype("float32")
+    read_only.flags.writeable = False
+    given = [x, x.to(torch.int8), x.float(), x.double(), x.half(), x.numpy(), read_only]
+    given += [x.numpy().astype(">f8"), x.flip(0).numpy()[::-1], x.numpy().tolist()]
+    for points in given:
+        found = flow.log_prob(points)
+        assert found.dtype == own and torch.equal(found, expected)
+    assert flow.components(x.numpy()).values.dtype == own
+
+
+def test_gradients_pass_the_door() -> None:
+    flow, x = made(CONFIGS["dense_asinh"], 3), points(4, 3).float().requires_grad_()
+    flow.log_prob(x).sum().backward()
+    assert x.grad is not None and x.grad.dtype == torch.float32 and x.grad.abs().sum() > 0
+    one = torch.func.vmap(torch.func.grad(flow.log_prob))(x.detach())
+    torch.testing.assert_close(one, x.grad)
+
+
+def test_a_slice_takes_what_reaches_it() -> None:
+    flow, x = made(CONFIGS["dense_asinh"], 3), points(4, 3)
+    tail = flow.slice(None, start=2)
+    torch.testing.assert_close(tail.log_prob(flow.chain[:2](x)[0]) + flow.chain[:2](x)[1], flow.log_prob(x))
+    with pytest.raises(UsageError, match="N, 3"):
+        tail.log_prob(x[:, :2])
+
+
+@each_model
+def test_neither_the_flow_nor_its_door_breaks_a_compiled_graph(name: str) -> None:
+    flow, x = made(CONFIGS[name], 3), points(4, 3)
+    for call in (flow, flow.log_prob):
+        compiled = torch.compile(call, backend="eager", fullgraph=True)
+        torch.testing.assert_close(compiled(x), flow.log_prob(x))
+
+
+@each_model
 def test_dtype(name: str) -> None:
     flow = build(CONFIGS[name], (3,), None, seeded(), torch.float32)
     assert flow.sample(4, generator=seeded()).dtype == torch.float32

@@ -1,5 +1,6 @@
 """Image flows as densities: bits per dimension, multi-scale, the models, and the same layers in other libraries."""
 
+import functools
 import itertools
 import math
 
@@ -63,7 +64,7 @@ def made(name: str, channels: int = 1, side: int = 4) -> Flow:
 class Uniform(Base):
     """Uniform on the unit cube."""
 
-    def log_prob(self, z: Tensor) -> Tensor:
+    def log_prob(self, z: Tensor, generator: torch.Generator | None = None) -> Tensor:
         inside = ((z >= 0) & (z < 1)).all(1)
         return torch.where(inside, 0.0, -math.inf).to(z)
 
@@ -79,21 +80,21 @@ class Flat(Squeeze):
 def test_uniform_noise_of_b_bits_costs_b_bits_per_dimension(bits: int) -> None:
     levels = 2**bits
     pixels = torch.randint(0, levels, (20, 6, 5, 3), generator=seeded(), dtype=torch.uint8)
-    flow = Flow(Chain(Rescale(levels), Flat()), Uniform(90))
+    flow = Flow(Chain(Rescale(levels), Flat()), Uniform(90), (3, 6, 5))
     values = log_probs(flow.log_prob, Images(pixels, levels), batch_size=7)
     assert bits_per_dim(summary(values)["log_prob"], 90) == pytest.approx(bits, abs=1e-6)
 
 
 def test_an_identity_flow_has_its_closed_form() -> None:
     x = grey(50, 3, 8)
-    flow = Flow(Chain(Rescale(256, 0.5), Flat()), StandardNormal(192, torch.float64))
+    flow = Flow(Chain(Rescale(256, 0.5), Flat()), StandardNormal(192, torch.float64), (3, 8, 8))
     y = x / 256 - 0.5
     expected = 8 + (0.5 * math.log(2 * math.pi) + 0.5 * float(y.square().mean())) / math.log(2)
     assert bits_per_dim(float(flow.log_prob(x).mean()), 192) == pytest.approx(expected, abs=1e-10)
 
 
 def test_the_density_of_a_logit_flow_integrates_to_one_but_for_its_tails() -> None:
-    flow = Flow(Chain(Rescale(256), Logit(), Flat()), StandardNormal(1, torch.float64))
+    flow = Flow(Chain(Rescale(256), Logit(), Flat()), StandardNormal(1, torch.float64), (1, 1, 1))
     margin = 0.05 / 0.9 * 256
     x = torch.linspace(-margin, 256 + margin, 200_003, dtype=torch.float64)[1:-1].view(-1, 1, 1, 1)
     mass = float(flow.log_prob(x).exp().sum()) * float(x[1] - x[0])
@@ -134,10 +135,61 @@ def test_padding_is_left_out_of_the_denominator() -> None:
     pixels = torch.randint(0, 256, (6, 28, 28, 1), generator=seeded(), dtype=torch.uint8)
     images = Images(pixels, border=2)
     data = ImageData("mnist", images, images, "", "")
-    flow = Flow(Chain(Rescale(256), Flat()), Uniform(1024))
+    flow = Flow(Chain(Rescale(256), Flat()), Uniform(1024), (1, 32, 32))
     row = bits(flow, images, data, draws=2, size=250)
     assert row["bits_per_dim"] == pytest.approx(8 * 1024 / 784)
     assert row["bits_per_padded_dim"] == pytest.approx(8) and row["bits_se_draws"] == pytest.approx(0)
+
+
+# The door
+
+
+@each_model
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.int64, torch.float16, torch.float32, torch.float64])
+def test_grey_levels_in_any_dtype_have_their_value(name: str, dtype: torch.dtype) -> None:
+    flow = build(CONFIGS[name], (3, 8, 8), 256, seeded(), torch.float32).eval()
+    x = torch.randint(0, 256, (5, 3, 8, 8), generator=seeded())
+    flow.init_from(x)
+    torch.testing.assert_close(flow.log_prob(x.to(dtype)), flow.log_prob(x.float()), rtol=0, atol=0)
+    torch.testing.assert_close(flow.log_prob(x.to(dtype).numpy()), flow.log_prob(x.float()), rtol=0, atol=0)
+
+
+@each_model
+@pytest.mark.parametrize("shape", [(2, 1, 8, 8), (2, 3, 4, 4), (2, 16), (16,), (4, 4), (8, 4, 4), ()])
+def test_images_of_another_shape_are_refused(name: str, shape: tuple[int, ...]) -> None:
+    flow = made(name)
+    for call in (flow.log_prob, flow.latents, flow.reconstruct, flow.components, flow.init_from):
+        with pytest.raises(UsageError, match=r"shape \(1, 4, 4\) or \(N, 1, 4, 4\) .* not \("):
+            call(torch.zeros(shape))
+
+
+@each_model
+def test_one_image_and_no_image(name: str) -> None:
+    flow, x = made(name), grey(3, seed=1)
+    close = functools.partial(torch.testing.assert_close, rtol=1e-9, atol=1e-9)
+    close(flow.log_prob(x[1]), flow.log_prob(x)[1])
+    close(flow.latents(x[1]), flow.latents(x)[1])
+    close(flow.reconstruct(x[1]), x[1])
+    close(flow.components(x[1]).std, flow.components(x).std[1])
+    assert flow.log_prob(x[:0]).shape == (0,) and flow.latents(x[:0]).shape == (0, 16)
+    assert flow.reconstruct(x[:0]).shape == flow.sample(0).shape == (0, 1, 4, 4)
+    assert flow.components(x[:0], 2).directions.shape == (0, 16, 2)
+
+
+@each_model
+@pytest.mark.parametrize("method", ["exact", "matrix_free"])
+def test_components_of_images_are_those_of_their_pixels(name: str, method: str) -> None:
+    flow, x = made(name), grey(3, seed=1)
+    found = flow.components(x, 2, method)
+    for i, image in enumerate(x):
+        jacobian = torch.autograd.functional.jacobian(lambda x: flow.latents(x[None])[0], image).view(16, 16)
+        u, s, vh = torch.linalg.svd(jacobian)
+        torch.testing.assert_close(found.std[i], s.flip(0)[:2].reciprocal())
+        overlap = (found.directions[i] * vh.flip(0)[:2].mT).sum(0)
+        torch.testing.assert_close(overlap.abs(), torch.ones(2, dtype=x.dtype))
+        torch.testing.assert_close(
+            found.values[i].abs(), (found.std[i] * (u.flip(1)[:, :2].mT @ flow.latents(image))).abs()
+        )
 
 
 # The models
@@ -294,7 +346,7 @@ def test_a_split_prior_is_a_conditional_normal_as_in_glow() -> None:
     mean, log_std = layer.priors[0].moments(stays)
     expected = torch.distributions.Normal(mean, log_std.exp()).log_prob(leaves).flatten(1).sum(1)
     expected = expected + torch.distributions.Normal(0, 1).log_prob(stays).flatten(1).sum(1)
-    flow = Flow(Chain(layer), StandardNormal(16, torch.float64))
+    flow = Flow(Chain(layer), StandardNormal(16, torch.float64), (1, 4, 4))
     torch.testing.assert_close(flow.log_prob(x), expected)
 
 

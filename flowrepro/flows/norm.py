@@ -91,7 +91,7 @@ class ActNorm(Layer):
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         log_scale = self.factor * self.gain
         z = (x + _channels(self.shift, x)) * _channels(log_scale.exp(), x)
-        return z, (log_scale.sum() * x[0, 0].numel()).expand(x.shape[0])
+        return z, (log_scale.sum() * x.shape[2:].numel()).expand(x.shape[0])
 
     def inverse(self, z: Tensor) -> Tensor:
         return z * _channels((-self.factor * self.gain).exp(), z) - _channels(self.shift, z)

@@ -5,8 +5,8 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import pixel_shuffle, pixel_unshuffle
 
+from flowrepro.flows.convolution import from_patches, patches
 from flowrepro.flows.core import Chain, Layer
 from flowrepro.flows.coupling import soft_clamp
 
@@ -19,10 +19,10 @@ class Squeeze(Layer):
     """Every 2x2 pixels become four channels, (B, C, H, W) -> (B, 4 C, H/2, W/2), one channel's four together."""
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        return pixel_unshuffle(x, 2), x.new_zeros(x.shape[0])
+        return patches(x, 2), x.new_zeros(x.shape[0])
 
     def inverse(self, z: Tensor) -> Tensor:
-        return pixel_shuffle(z, 2)
+        return from_patches(z, 2)
 
 
 class SplitPrior(nn.Module):

@@ -33,7 +33,7 @@ class NoRegularizer:
     def __call__(
         self, flow: Flow, x: Tensor, generator: torch.Generator | None = None
     ) -> tuple[Tensor, Tensor]:
-        log_prob = flow.log_prob(x, generator)
+        log_prob: Tensor = flow(x, generator)  # without the checks of flow.log_prob
         return log_prob, torch.zeros_like(log_prob)
 
 
@@ -64,7 +64,7 @@ class Tikhonov:
     def __call__(
         self, flow: Flow, x: Tensor, generator: torch.Generator | None = None
     ) -> tuple[Tensor, Tensor]:
-        if self.estimator == "exact" or (self.estimator == "auto" and x[0].numel() <= EXACT_DIM):
+        if self.estimator == "exact" or (self.estimator == "auto" and x.shape[1:].numel() <= EXACT_DIM):
             tangents = torch.eye(x.shape[1], dtype=x.dtype, device=x.device).expand(x.shape[0], -1, -1)
             return half_squares(flow, x, tangents, generator)
         probes = rademacher((*x.shape, self.probes), x, generator)

@@ -84,7 +84,7 @@ def realnvp_images(
 
 def normal_flow(shape: Shape, dtype: torch.dtype, *layers: Layer) -> Flow:
     """The flow of these layers on a standard normal."""
-    return Flow(Chain(*layers), StandardNormal(math.prod(shape), dtype))
+    return Flow(Chain(*layers), StandardNormal(math.prod(shape), dtype), shape)
 
 
 def repeated(step: Callable[[int], list[Layer]], times: int, channels: int) -> list[Layer]:
