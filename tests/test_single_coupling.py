@@ -197,9 +197,12 @@ def test_a_flow_trained_in_turn_has_a_loss_at_every_depth_and_others_at_their_ow
 
 def test_gains_are_those_of_the_last_fifth_of_a_layers_steps() -> None:
     # ten steps a layer, validated every five: the last validation before the last two steps is that after five
-    assert depth.gains(run("layerwise_oas", 2, "layerwise", [-4, -3, -2.5, -2, -1.5])) == {1: 0.5, 2: 0.5}
-    assert depth.gains(run("end_to_end", 2, "end_to_end", [-4, -3, -2, -1.5, -1.25])) == {2: 0.25}
-    rare = run("layerwise_oas", 2, "layerwise", [-4, -3, -2])
+    assert depth.gains(run("square layerwise_oas", 2, "layerwise", [-4, -3, -2.5, -2, -1.5])) == {
+        1: 0.5,
+        2: 0.5,
+    }
+    assert depth.gains(run("square end_to_end", 2, "end_to_end", [-4, -3, -2, -1.5, -1.25])) == {2: 0.25}
+    rare = run("square layerwise_oas", 2, "layerwise", [-4, -3, -2])
     rare["history"]["step"] = np.array([0, 10, 20])
     assert depth.gains(rare) == {1: 1, 2: 1}, "without a validation in between all that the layer gained"
     row = depth.collected([rare], [1, 2])[0]
