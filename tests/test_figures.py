@@ -27,6 +27,7 @@ from flowrepro.figures.single_coupling import fig1, fig5
 from flowrepro.figures.verify import MAX_ARRAYS
 from flowrepro.measures import gmm_coupling, kept, manifold
 from flowrepro.pictures import style
+from flowrepro.runs.manifest import hardware
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -183,6 +184,20 @@ def test_another_figure_with_the_same_measure_of_the_same_runs_measures_nothing(
         assert flowrepro("evaluate", f"figure={key}", "scale=smoke").code == 0
         assert (workdir / "outputs/figures" / key / "smoke/table.csv").exists()
     assert toy_figure.calls == [7, 7]
+
+
+def test_provenance_says_on_what_was_measured_and_trained(flowrepro, workdir, toy_figure):
+    flowrepro("train", "figure=linear_systems/test", "scale=smoke")
+    manifest = sorted(workdir.glob("outputs/runs/sine-*/manifest.json"))[0]
+    told = json.loads(manifest.read_text())
+    told["sessions"].append({"hardware": told["sessions"][0]["hardware"] | {"threads": 7}})
+    manifest.write_text(json.dumps(told))
+    flowrepro("evaluate", "figure=linear_systems/test", "scale=smoke")
+    folder = workdir / "outputs/figures/linear_systems/test/smoke"
+    provenance = json.loads((folder / "provenance.json").read_text())
+    assert provenance["hardware"] == hardware("cpu")
+    assert sorted(h["threads"] for h in provenance["trained_on"]) == [1, 7]
+    assert {h["processor"] for h in provenance["trained_on"]} == {hardware("cpu")["processor"]}
 
 
 def test_runs_of_a_figure_train_side_by_side(flowrepro, workdir, toy_figure):

@@ -17,7 +17,7 @@ from flowrepro.figures.claims import judge
 from flowrepro.figures.drawn import Measures
 from flowrepro.pictures.style import footer, save
 from flowrepro.runs.folder import Run, runs_folder
-from flowrepro.runs.manifest import git_state, versions
+from flowrepro.runs.manifest import git_state, hardware, trained_on, versions
 
 # a flow that diverged has been trained as far as it goes, and its last good checkpoint is measured
 ENDED = ("completed", "diverged")
@@ -41,7 +41,7 @@ def evaluate_figure(config: Config) -> None:
     claims = judge(spec.module.CLAIMS, table, scale)
     arrays = spec.module.arrays([m for m in measures if m["seed"] == spec.seeds[scale][0]])
     folder = store.folder_of(Path(config.output_dir), spec.key, scale)
-    provenance = _provenance(spec, scale, measures, time.monotonic() - began)
+    provenance = _provenance(spec, scale, measures, time.monotonic() - began, device)
     store.save_evaluation(folder, table, claims, arrays, provenance)
     print(table.to_string(index=False, float_format=lambda v: f"{v:.4g}"))
     _print_claims(claims)
@@ -100,6 +100,7 @@ def _told(run: Run) -> dict[str, Any]:
     scalars = [k for k, v in history[0].items() if isinstance(v, int | float) or v is None]
     return {
         "run": run.name,
+        "trained_on": trained_on(run),
         "state": status["state"],
         "step": status["step"],
         "result": status.get("result") or {},
@@ -158,7 +159,9 @@ def label(spec: FigureSpec, scale: str, table: pd.DataFrame) -> str:
     return f"{spec.key} · scale {scale}{mark} · {measured}{single}"
 
 
-def _provenance(spec: FigureSpec, scale: str, measures: Measures, seconds: float) -> dict[str, Any]:
+def _provenance(
+    spec: FigureSpec, scale: str, measures: Measures, seconds: float, device: str
+) -> dict[str, Any]:
     return {
         "key": spec.key,
         "scale": scale,
@@ -171,6 +174,9 @@ def _provenance(spec: FigureSpec, scale: str, measures: Measures, seconds: float
         "seconds": round(seconds, 1),
         "versions": versions(),
         "git": git_state(),
+        "hardware": hardware(device),
+        # of the sessions of all runs, each once
+        "trained_on": list({str(h): h for m in measures for h in m.get("trained_on", [])}.values()),
     }
 
 
