@@ -95,7 +95,7 @@ def _measure_run(spec: FigureSpec, planned: PlannedRun, config: Config, device: 
 
 
 def _told(run: Run) -> dict[str, Any]:
-    """state, step, result, config (flat) and history (columns) of a run."""
+    """state, step, result, config (flat), history (columns) of a run, and the hardware of its sessions."""
     status, history = run.status, run.history()
     scalars = [k for k, v in history[0].items() if isinstance(v, int | float) or v is None]
     return {
