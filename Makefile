@@ -11,9 +11,11 @@ BIN := .venv/bin
 RUN := $(BIN)/flowrepro
 FIGURES := $(patsubst conf/figure/%.yaml,%,$(wildcard conf/figure/*/*.yaml))
 PAPERS := $(sort $(patsubst %/,%,$(dir $(FIGURES))))
-SOURCES := $(shell find flowrepro conf -name '*.py' -o -name '*.yaml')
+# what all figures are made by; each has its own files and its paper's runs beside
+MEASURING := $(shell find $(addprefix flowrepro/,analysis data flows measures metrics) -name '*.py')
+DRAWING := $(filter-out $(FIGURES:%=flowrepro/figures/%.py),$(wildcard flowrepro/figures/*.py flowrepro/figures/*/*.py))
 
-.PHONY: help demo test lint figures report bench wheel clean setup setup-dev lower-bounds $(FIGURES) $(PAPERS)
+.PHONY: help demo test lint figures verify report bench wheel clean setup setup-dev lower-bounds always $(FIGURES) $(PAPERS)
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-28s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -36,8 +38,8 @@ setup-dev: .venv/ready-dev ## the same with what the tests need
 	touch .venv/ready $@
 
 demo: .venv/ready ## a figure, a manifold and digits in ten minutes, without any download of data
-	$(RUN) evaluate figure=linear_systems/fig2
-	$(RUN) plot figure=linear_systems/fig2
+	$(RUN) evaluate figure=linear_systems/fig2 output_dir=outputs/demo
+	$(RUN) plot figure=linear_systems/fig2 output_dir=outputs/demo
 	$(RUN) train dataset=sine scale=demo
 	$(RUN) evaluate run=latest
 	$(RUN) plot run=latest
@@ -45,7 +47,7 @@ demo: .venv/ready ## a figure, a manifold and digits in ten minutes, without any
 	$(RUN) evaluate run=latest
 	$(RUN) plot run=latest
 	@echo
-	@echo "Figure 2 of the first paper, its table and claims:  outputs/figures/linear_systems/fig2/cpu/"
+	@echo "Figure 2 of the first paper, its table and claims:  outputs/demo/figures/linear_systems/fig2/cpu/"
 	@echo "The sine manifold (shortened: scale=demo) and the digits, pictures and tables:"
 	@ls -d outputs/runs/*-*/plots outputs/runs/*-*/measures/*/
 
@@ -57,18 +59,23 @@ lint: .venv/ready-dev ## style and types
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-# A figure is made again when the code, the config or the scale's outputs say so; finished runs are left alone.
+# A figure is made once here, and again when its code, its config or its paper's runs change, or its picture is missing;
+# finished runs are left alone. The pictures of a fresh clone were made elsewhere, so stamps say what was made here.
 define FIGURE_RULE
-$(1): outputs/figures/$(1)/$(SCALE)/figure.png
-outputs/figures/$(1)/$(SCALE)/figure.png: conf/figure/$(1).yaml flowrepro/figures/$(1).py | .venv/ready
+$(1): outputs/made/$(1)/$(SCALE)
+outputs/made/$(1)/$(SCALE): conf/figure/$(1).yaml $(wildcard $(patsubst %/,conf/runs/%.yaml,$(dir $(1)))) flowrepro/figures/$(1).py $(MEASURING) $(DRAWING) $(if $(wildcard outputs/figures/$(1)/$(SCALE)/figure.png),,always) | .venv/ready
 	$(RUN) train figure=$(1) scale=$(SCALE) jobs=$(JOBS)
 	$(RUN) evaluate figure=$(1) scale=$(SCALE)
 	$(RUN) plot figure=$(1) scale=$(SCALE)
+	@mkdir -p $$(@D) && touch $$@
 endef
 $(foreach figure,$(FIGURES),$(eval $(call FIGURE_RULE,$(figure))))
 $(foreach paper,$(PAPERS),$(eval $(paper): $(filter $(paper)/%,$(FIGURES))))
 
 figures: $(FIGURES) report ## every figure at SCALE (cpu), then the report
+
+verify: .venv/ready ## judge every stored table again: exit code 1 where the stored claims differ
+	$(RUN) evaluate figure=all claims=verify
 
 report: .venv/ready ## the page outputs/report/index.html and the README's index
 	$(RUN) plot figure=all

@@ -72,7 +72,7 @@ def _commands(verb: str, given: list[str]) -> list[str]:
 def _values(verb: str, name: str, start: str, fields: Fields, given: list[str]) -> Iterable[str]:
     """The values of a key that are known beforehand."""
     if name in (*GROUPS, "figure"):
-        return [*options(name), *(["all"] if (name, verb) == ("figure", "plot") else [])]
+        return [*options(name), *(["all"] if name == "figure" and verb != "train" else [])]
     if name == "run":
         folder = dict(w.split("=", 1) for w in given if "=" in w).get("output_dir", "outputs")
         return ["latest", *(p.parent.name for p in Path(folder, "runs").glob("*/config.yaml"))]

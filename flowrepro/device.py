@@ -2,8 +2,10 @@
 
 import ctypes
 import functools
+from itertools import chain
 
 import torch
+from torch import nn
 
 from flowrepro.errors import UsageError
 
@@ -42,3 +44,8 @@ def choose_device(device: str = "auto", threads: int = 0) -> str:
     if device == "cuda" and not torch.cuda.is_available():
         raise UsageError("device=cuda, but torch sees no GPU; use device=cpu")
     return device
+
+
+def device_of(module: nn.Module) -> str:
+    """The device that a module's parameters and buffers are on."""
+    return str(next(chain(module.parameters(), module.buffers())).device)

@@ -62,7 +62,9 @@ def test_train_evaluate_plot_digits(flowrepro, workdir):
     assert flowrepro("plot", "run=latest").code == 0
     table = pd.read_csv(next(workdir.glob("outputs/runs/latest/measures/*/likelihood.csv")))
     levels = table.bits_per_dim_17_levels - table.bits_per_dim
-    assert np.allclose(levels, np.log2(17))
+    assert np.allclose(levels, np.log2(16))
+    linear = table[table.model.str.startswith("linear") & (table.split == "val")]
+    assert linear.bits_per_dim_17_levels.round(4).tolist() == [2.5087]
 
 
 def test_train_on_the_users_own_points(flowrepro, workdir):

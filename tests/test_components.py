@@ -8,12 +8,12 @@ from scipy.stats import spearmanr
 from sklearn.decomposition import PCA
 from torch import Tensor
 
-from flowrepro.analysis.components import Components, components, components_of, neighbour_signs
+from flowrepro.analysis.components import Components, components_of, neighbour_signs
 from flowrepro.analysis.jacobian import jacobian
 from flowrepro.config.schema import DenseConfig, LinearConfig
 from flowrepro.errors import Diverged, UsageError
 from flowrepro.flows.core import Flow
-from flowrepro.flows.models.vectors import build
+from flowrepro.flows.models import build
 
 
 def seeded(seed: int = 0) -> torch.Generator:
@@ -25,7 +25,7 @@ def points(*shape: int, seed: int = 0) -> Tensor:
 
 
 def made(config: DenseConfig | LinearConfig, data: Tensor, seed: int = 0) -> Flow:
-    flow = build(config, data.shape[1], seeded(seed), torch.float64)
+    flow = build(config, data.shape[1:], None, seeded(seed), torch.float64)
     flow.init_from(data)
     return flow
 
@@ -156,12 +156,54 @@ def test_matrix_free_is_the_head_of_the_exact(dim: int) -> None:
     data = points(1000, dim) / torch.arange(1, dim + 1)
     flow = made(DenseConfig("dense_asinh", layers=3, init="whitening", gain=0.5), data)
     x = data[:20]
-    exact, free = (components(flow, x, 2, method) for method in ("exact", "matrix_free"))
+    exact, free = (flow.components(x, 2, method) for method in ("exact", "matrix_free"))
     torch.testing.assert_close(free.std, exact.std, rtol=1e-4, atol=0)
     torch.testing.assert_close(free.values.abs(), exact.values.abs(), rtol=1e-2, atol=1e-3)
     assert torch.einsum("bdk,bdk->bk", free.directions, exact.directions).abs().min() > 0.999
     if dim > 64:
         assert torch.equal(flow.components(x, 2).values, free.values)
+
+
+def test_neighbouring_stds_are_separated_in_large_dimensions() -> None:
+    """Stds 0.6 % apart, of a linear flow that has them by construction."""
+    std = 1.006 ** -torch.arange(100, dtype=torch.float64)
+    axes = torch.linalg.qr(points(100, 100, seed=1)).Q
+    flow = build(LinearConfig("linear"), (100,), None, seeded(), torch.float64)
+    with torch.no_grad():
+        flow.chain[1].weight.copy_(torch.linalg.qr(points(100, 100, seed=2)).Q / std @ axes.mT)
+    found = flow.components(points(3, 100), 2)
+    torch.testing.assert_close(found.std, std[:2].expand(3, 2), rtol=1e-6, atol=0)
+    assert (found.directions * axes[:, :2]).sum(1).abs().min() > 1 - 1e-6
+
+
+@pytest.mark.parametrize("unit", [1e-25, 1.0, 1e25])
+@pytest.mark.parametrize("dim", [30, 100])
+def test_components_are_in_the_units_of_the_data(unit: float, dim: int) -> None:
+    """In float32, where squares of such units overflow or vanish."""
+    data = points(300, dim) * 1.2 ** -torch.arange(dim)
+    flow, x = made(DenseConfig("dense_asinh", layers=2, init="whitening"), data), data[:4]
+    expected = flow.components(x, 2)
+    with torch.no_grad():
+        flow.chain[1].weight.div_(unit)
+        flow.chain[1].bias.mul_(unit)
+    flow.chain[0].mean.mul_(unit)
+    found = flow.float().components(unit * x, 2)
+    torch.testing.assert_close(found.std.double() / unit, expected.std, rtol=1e-3, atol=0)
+    assert (found.directions.double() * expected.directions).sum(1).abs().min() > 0.999
+
+
+@pytest.mark.parametrize("method", ["exact", "matrix_free"])
+def test_components_where_squares_overflow(method: str) -> None:
+    """Units so small that asinh sees 1e25 in float32: as they are in float64."""
+    flow = made(DenseConfig("dense_asinh", layers=2, init="whitening"), points(200, 3))
+    with torch.no_grad():
+        flow.chain[1].weight.mul_(1e25)
+    x = points(20, 3, seed=1)
+    expected, single = flow.components(x, method=method), flow.float()
+    assert single.log_prob(x).isfinite().all()
+    found = single.components(x, method=method)
+    torch.testing.assert_close(found.std.double(), expected.std, rtol=1e-3, atol=0)
+    torch.testing.assert_close(found.values.double().abs(), expected.values.abs(), rtol=1e-3, atol=1e-4)
 
 
 def test_chunks_do_not_change_the_result(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -172,7 +214,7 @@ def test_chunks_do_not_change_the_result(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def test_keeps_the_dtype_and_no_graph() -> None:
-    flow = build(DenseConfig("dense_asinh", layers=1), 3, seeded(), torch.float32)
+    flow = build(DenseConfig("dense_asinh", layers=1), (3,), None, seeded(), torch.float32)
     found = flow.components(points(4, 3).float())
     assert found.values.dtype == found.std.dtype == found.directions.dtype == torch.float32
     assert not found.values.requires_grad
@@ -185,9 +227,15 @@ def test_mistakes_are_told() -> None:
     with pytest.raises(UsageError, match="0 components"):
         flow.components(x, 0)
     with pytest.raises(UsageError, match="auto, exact, matrix_free"):
-        components(flow, x, 2, "magic")
+        flow.components(x, 2, "magic")
     with pytest.raises(Diverged, match="1 of 4 points"):
         flow.components(torch.cat([x[:3], torch.full_like(x[:1], torch.nan)]))
+
+
+def test_an_inverse_that_overflows_is_told() -> None:
+    x = torch.tensor([[1.0, 2.0, 3.0], [1.0, 2.0, 1000.0]], dtype=torch.float64)
+    with pytest.raises(Diverged, match="1 of 2 points"):
+        components_of(torch.asinh, x.sinh().clamp(max=1e300), 2, lambda z: torch.sinh(2 * z), "matrix_free")
 
 
 class TestNeighbourSigns:

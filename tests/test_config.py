@@ -2,15 +2,16 @@
 
 import dataclasses
 import itertools
+import json
 
 import pytest
+import yaml
 
 from flowrepro.config import schema
 from flowrepro.config.compose import check_words, compose, expand, options
-from flowrepro.config.identity import takes_images
 from flowrepro.config.options import allowed, default_of, faults
-from flowrepro.config.reading import from_tree, to_tree
-from flowrepro.config.schema import SCHEMAS
+from flowrepro.config.reading import conf_dir, from_tree, saved_tree, to_tree
+from flowrepro.config.schema import SCHEMAS, RealNVPImagesConfig
 from flowrepro.errors import UsageError
 
 
@@ -24,16 +25,14 @@ def test_every_combination_composes():
         assert config.scale.name == scale
 
 
-@pytest.mark.parametrize("model", ["glow", "nf", "realnvp"])
+@pytest.mark.parametrize("model", [name for name, schema in SCHEMAS["model"].items() if schema.takes_images])
 @pytest.mark.parametrize("dataset", ["fashion_mnist", "cifar10"])
 def test_image_models_have_a_size_at_every_scale(model, dataset):
     sizes = [
         compose([f"dataset={dataset}", f"model={model}", f"scale={scale}"])
         for scale in ("smoke", "cpu", "paper")
     ]
-    assert all(takes_images(config.model) for config in sizes)
-    depth = "layers" if model == "realnvp" else "steps"
-    for value in (lambda c: c.model.levels * getattr(c.model, depth), lambda c: c.training.steps):
+    for value in (lambda c: c.model.levels * c.model.steps, lambda c: c.training.steps):
         small, middle, large = map(value, sizes)
         assert small < middle < large
 
@@ -42,6 +41,14 @@ def test_every_registered_name_has_a_file_and_every_file_a_schema():
     for group, known in SCHEMAS.items():
         assert set(options(group)) == set(known), group
         assert all(options(group).values()), f"a {group} file has no comment for the help"
+
+
+def test_no_two_files_of_settings_say_the_same():
+    files = [f for group in ("tuned", "sizes") for f in (conf_dir() / group).glob("*.yaml")]
+    said = {}
+    for file in files:
+        said.setdefault(json.dumps(yaml.safe_load(file.read_text()), sort_keys=True), []).append(file.name)
+    assert len(files) > 20 and [names for names in said.values() if len(names) > 1] == []
 
 
 def all_dataclasses():
@@ -122,9 +129,9 @@ def test_choices_are_what_is_implemented():
         ("model=glow model.hidden=0", "model.hidden=0 must be at least 1"),
         ("model=realnvp model.hidden=[8,-1]", "model.hidden=.* must be at least 1"),
         ("model=glow model.levels=0", "model.levels=0 must be at least 1"),
-        ("model=realnvp model.levels=2 model.hidden=[8]", "two hidden layers of one width"),
         ("model=nf model.margin=0.5", "must be above 0 and below 0.5"),
-        ("model=realnvp model.levels=2 model.passive=3", "is for vectors"),
+        ("model=realnvp model.levels=2", "model=realnvp has no key 'levels'"),
+        ("model=realnvp_images model.passive=3", "model=realnvp_images has no key 'passive'"),
         ("regularizer.alpha=-1", "must be at least 0"),
         ("training.optimizer=sgdd", "adam, adamw, adamax"),
         ("training.lr=[1", "cannot be read"),
@@ -218,6 +225,23 @@ def test_identity_of_an_array_is_its_content(tmp_path):
 def test_tree_round_trip():
     config = compose(["phases=annealed", "training.max_minutes=2.5", "dataset=mnist2"])
     assert from_tree(to_tree(config)) == config
+
+
+def test_a_realnvp_of_old_is_read_by_what_it_took():
+    """As saved when one model took vectors with levels=0 and images with more."""
+    old = to_tree(compose(["dataset=moons", "model=realnvp", "model.hidden=[8,8]"]))
+    old["model"]["levels"] = 0
+    assert from_tree(saved_tree(old)) == compose(["dataset=moons", "model=realnvp", "model.hidden=[8,8]"])
+    old["model"]["levels"], old["training"]["steps_per_layer"] = 2, 7
+    config = from_tree(saved_tree(old))
+    assert config.model == RealNVPImagesConfig("realnvp_images", 2, 6, 8, "exponential")
+    assert config.training.steps == old["training"]["steps"]
+
+
+def test_realnvp_means_the_same_on_every_data_set():
+    for dataset in ("celeba", "cifar10", "fashion_mnist", "moons"):
+        assert not compose([f"dataset={dataset}", "model=realnvp"]).model.takes_images
+        assert compose([f"dataset={dataset}", "model=realnvp_images"]).model.takes_images
 
 
 def test_expand_is_the_product_of_swept_values():

@@ -1,6 +1,7 @@
-"""Figures: key, config, module, folder and make target agree; each runs at smoke scale, end to end; measures are kept."""
+"""Figures: key, config, module, folder and make target agree; each runs at smoke scale, end to end, and is drawn again."""
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -11,15 +12,22 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+from flowrepro.analysis.bounds import manifold_log_likelihood
+from flowrepro.analysis.coupling import square_conditionals
 from flowrepro.config.compose import compose
 from flowrepro.config.reading import conf_dir
 from flowrepro.data import check
 from flowrepro.errors import DataError, UsageError
-from flowrepro.figures import build, store
-from flowrepro.figures.catalogue import FigureSpec, keys, load_spec
-from flowrepro.figures.claims import Claim, at_least
-from flowrepro.measures import kept
+from flowrepro.figures import build, catalogue, store
+from flowrepro.figures.catalogue import FigureSpec, RunWords, keys, load_spec, paper_runs
+from flowrepro.figures.claims import VERDICTS, Claim, at_least, column
+from flowrepro.figures.drawn import compact, taken
+from flowrepro.figures.linear_systems import ablation_alpha
+from flowrepro.figures.single_coupling import fig1, fig5
+from flowrepro.figures.verify import MAX_ARRAYS
+from flowrepro.measures import gmm_coupling, kept, manifold
 from flowrepro.pictures import style
+from flowrepro.runs.manifest import hardware
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -29,7 +37,11 @@ def test_the_place_follows_from_the_key(key):
     spec = load_spec(key)
     assert (conf_dir() / "figure" / f"{key}.yaml").is_file()
     assert (ROOT / "flowrepro" / "figures" / f"{key}.py").is_file()
-    assert all(hasattr(spec.module, name) for name in ("measure", "table", "draw", "CLAIMS"))
+    assert all(hasattr(spec.module, name) for name in ("table", "arrays", "draw", "CLAIMS"))
+    assert hasattr(spec.module, "measure") == (not spec.runs)
+    assert set(spec.runs) <= set(paper_runs(spec.paper))
+    assert spec.measures.keys() == (spec.seeds.keys() if spec.runs else set())
+    assert {name for wanted in spec.measures.values() for name in wanted} <= set(kept.names())
     assert spec.module.__doc__.startswith(spec.paper)
     assert {"smoke", "cpu", "paper"} <= set(spec.seeds) and "cpu" in spec.minutes
     assert store.folder_of(Path("outputs"), key, "cpu") == Path("outputs/figures") / key / "cpu"
@@ -45,13 +57,23 @@ def test_every_figure_runs_at_smoke_scale_end_to_end(flowrepro, workdir, key):
             check(planned.config.dataset)
         except DataError as error:
             pytest.skip(str(error))
-    for verb in ("train", "evaluate", "plot"):
+    for verb in ("train", "evaluate"):
         answer = flowrepro(verb, f"figure={key}", "scale=smoke")
         assert answer.code == 0, answer.err
-    folder = workdir / "outputs/figures" / key / "smoke"
+    folder, runs = workdir / "outputs/figures" / key / "smoke", workdir / "outputs/runs"
     claims, table = pd.read_csv(folder / "claims.csv"), pd.read_csv(folder / "table.csv")
+    if load_spec(key).runs:
+        shutil.move(runs, workdir / "elsewhere")
+        assert {"last_fifth_gain", "state"} <= set(table)
+    answer = flowrepro("plot", f"figure={key}", "scale=smoke")
+    assert answer.code == 0, f"without the runs: {answer.err}"
+    if load_spec(key).runs:
+        shutil.move(workdir / "elsewhere", runs)
+    assert (folder / "arrays.npz").stat().st_size <= MAX_ARRAYS
+    with np.load(folder / "arrays.npz") as arrays:
+        assert {a.dtype.itemsize for a in arrays.values()} <= {1, 2, 4}
     assert len(claims) == len(load_spec(key).module.CLAIMS) and len(table) >= 1
-    assert set(claims.verdict) <= {"holds", "does not hold", "inconclusive", "not measured at this scale"}
+    assert set(claims.verdict) <= set(VERDICTS)
     pixels = np.asarray(Image.open(folder / "figure.png").convert("L"))
     assert pixels.std() > 5, "the picture is blank"
     assert (folder / "figure.png").stat().st_size < 300_000
@@ -106,26 +128,34 @@ def test_reduced_is_computed_from_the_values():
 
 @pytest.fixture
 def toy_figure(monkeypatch):
-    """A figure with two runs, to test what figures with trained runs share."""
+    """A figure with two runs, to test what figures with trained runs share; the options of every measurement."""
     calls = []
 
     def measure(flow, data, n):
         calls.append(n)
-        return {"score": float(flow.log_prob(data.val[:n]).mean()), "points": data.val[:n].numpy()}
+        return {"score": float(flow.log_prob(data.val[:n]).mean()), "points": data.val[:n]}
 
     module = SimpleNamespace(
-        measure=measure,
         table=lambda measures: pd.DataFrame([{k: m[k] for k in ("seed", "score", "run")} for m in measures]),
-        CLAIMS=[Claim("finite", "here", "the score is finite", lambda t: (t.score.tolist(), at_least(-1e9)))],
+        arrays=lambda measures: taken(measures, "points"),
+        CLAIMS=[Claim("finite", "here", "The score is finite.", "score", column("score"), at_least(-1e9))],
     )
-    run = ["dataset=sine", "model=linear", "training.steps=5", "dataset.n_train=300", "threads=1"]
+    words = ["dataset=sine", "model=linear", "training.steps=5", "dataset.n_train=300", "threads=1"]
+    runs = {"linear": RunWords(words, {})}
     spec = FigureSpec(
-        "a test", "linear_systems/test", {"linear": run}, seeds={"smoke": [0, 1]}, options={"smoke": {"n": 7}}
+        "a test",
+        "linear_systems/test",
+        ["linear"],
+        seeds={"smoke": [0, 1]},
+        measures={"smoke": {"score": {"n": 7}}},
     )
     monkeypatch.setattr(FigureSpec, "module", module)
     monkeypatch.setattr(build, "load_spec", lambda key: spec)
     monkeypatch.setattr("flowrepro.figures.catalogue.load_spec", lambda key: spec)
-    return calls
+    monkeypatch.setattr(catalogue, "paper_runs", lambda paper: runs)
+    monkeypatch.setattr(kept, "named", lambda name: measure)
+    monkeypatch.setattr(kept, "code_hash", lambda *modules: "0")
+    return SimpleNamespace(calls=calls, runs=runs, spec=spec, words=words)
 
 
 def test_a_figure_knows_its_runs_and_keeps_its_measures(flowrepro, workdir, toy_figure):
@@ -133,62 +163,176 @@ def test_a_figure_knows_its_runs_and_keeps_its_measures(flowrepro, workdir, toy_
     assert answer.code == 2 and "flowrepro train figure=linear_systems/test scale=smoke" in answer.err
     assert flowrepro("train", "figure=linear_systems/test", "scale=smoke").code == 0
     assert flowrepro("evaluate", "figure=linear_systems/test", "scale=smoke").code == 0
-    assert toy_figure == [7, 7]
+    assert toy_figure.calls == [7, 7]
     assert flowrepro("evaluate", "figure=linear_systems/test", "scale=smoke").code == 0
-    assert toy_figure == [7, 7], "measured again though the checkpoint is the same"
-    table = pd.read_csv(workdir / "outputs/figures/linear_systems/test/smoke/table.csv")
+    assert toy_figure.calls == [7, 7], "measured again though nothing has changed"
+    folder = workdir / "outputs/figures/linear_systems/test/smoke"
+    table = pd.read_csv(folder / "table.csv")
     assert list(table.seed) == [0, 1] and table.run.nunique() == 2
-    spec = build.load_spec("")
-    assert kept.missing_runs(spec, compose(["scale=smoke"])) == []
+    recorded = json.loads((folder / "provenance.json").read_text())["measures"]
+    assert [(r["name"], r["options"], r["device"]) for r in recorded] == [("score", {"n": 7}, "cpu")]
+    assert build.missing_runs(toy_figure.spec, compose(["scale=smoke"])) == []
     assert "already finished" in flowrepro("train", "figure=linear_systems/test", "scale=smoke").out
+
+
+def test_another_figure_with_the_same_measure_of_the_same_runs_measures_nothing(
+    flowrepro, workdir, toy_figure
+):
+    flowrepro("train", "figure=linear_systems/test", "scale=smoke")
+    for key in ("linear_systems/test", "linear_systems/other"):
+        toy_figure.spec.key = key
+        assert flowrepro("evaluate", f"figure={key}", "scale=smoke").code == 0
+        assert (workdir / "outputs/figures" / key / "smoke/table.csv").exists()
+    assert toy_figure.calls == [7, 7]
+
+
+def test_provenance_says_on_what_was_measured_and_trained(flowrepro, workdir, toy_figure):
+    flowrepro("train", "figure=linear_systems/test", "scale=smoke")
+    manifest = sorted(workdir.glob("outputs/runs/sine-*/manifest.json"))[0]
+    told = json.loads(manifest.read_text())
+    told["sessions"].append({"hardware": told["sessions"][0]["hardware"] | {"threads": 7}})
+    manifest.write_text(json.dumps(told))
+    flowrepro("evaluate", "figure=linear_systems/test", "scale=smoke")
+    folder = workdir / "outputs/figures/linear_systems/test/smoke"
+    provenance = json.loads((folder / "provenance.json").read_text())
+    assert provenance["hardware"] == hardware("cpu")
+    assert sorted(h["threads"] for h in provenance["trained_on"]) == [1, 7]
+    assert {h["processor"] for h in provenance["trained_on"]} == {hardware("cpu")["processor"]}
 
 
 def test_runs_of_a_figure_train_side_by_side(flowrepro, workdir, toy_figure):
     answer = flowrepro("train", "figure=linear_systems/test", "scale=smoke", "jobs=2")
     assert answer.code == 0, answer.err
     assert "2 runs, 2 at a time" in answer.out and answer.out.count("log-likelihood  train") == 2
-    assert kept.missing_runs(build.load_spec(""), compose(["scale=smoke"])) == []
+    assert build.missing_runs(toy_figure.spec, compose(["scale=smoke"])) == []
+    answer = flowrepro("train", "figure=linear_systems/test", "scale=smoke", "jobs=2")
+    assert "2 of 2 runs have ended before" in answer.out and "at a time" not in answer.out
 
 
 def test_a_figures_run_that_fails_is_told_and_the_others_go_on(flowrepro, workdir, toy_figure):
-    spec = build.load_spec("")
-    spec.runs["broken"] = ["dataset=array", "dataset.path=nowhere.npy"]
+    toy_figure.runs["broken"] = RunWords(["dataset=array", "dataset.path=nowhere.npy"], {})
+    toy_figure.spec.runs.append("broken")
     answer = flowrepro("train", "figure=linear_systems/test", "scale=smoke", "jobs=2")
     assert answer.code == 6 and "2 of 4 runs failed" in answer.err
     assert "nowhere.npy: no such file" in answer.out and answer.out.count("done:") == 2
 
 
 def test_a_run_that_diverged_is_measured_with_the_others(flowrepro, workdir, toy_figure):
-    spec = build.load_spec("")
-    spec.runs["wild"] = [*spec.runs["linear"], "training.lr=1e200", "training.checkpoint_seconds=0"]
+    wild = [*toy_figure.words, "training.lr=1e200", "training.checkpoint_seconds=0"]
+    toy_figure.runs["wild"] = RunWords(wild, {})
+    toy_figure.spec.runs.append("wild")
     assert flowrepro("train", "figure=linear_systems/test", "scale=smoke").code == 0
     assert flowrepro("evaluate", "figure=linear_systems/test", "scale=smoke").code == 0
-    states = {m["case"]: m["state"] for m in map(_measured(spec), spec.planned("smoke"))}
-    assert states == {"linear": "completed", "wild": "diverged"}
-
-
-def _measured(spec):
-    return lambda planned: kept.measure_run(spec, planned, compose(["scale=smoke"]))
+    measures = build.measure_runs(toy_figure.spec, compose(["scale=smoke"]))
+    assert {m["case"]: m["state"] for m in measures} == {"linear": "completed", "wild": "diverged"}
 
 
 def test_a_case_that_sweeps_is_a_case_for_each_value(toy_figure):
-    spec = build.load_spec("")
-    spec.runs = {"sine": ["dataset=sine", "regularizer.alpha=0,1e-4"]}
-    assert [(p.case, p.seed) for p in spec.planned("smoke")] == [
-        ("sine regularizer.alpha=0", 0),
-        ("sine regularizer.alpha=0.0001", 0),
-        ("sine regularizer.alpha=0", 1),
-        ("sine regularizer.alpha=0.0001", 1),
+    toy_figure.runs["linear"] = RunWords(["dataset=sine", "regularizer.alpha=0,1e-4"], {})
+    assert [(p.case, p.seed) for p in toy_figure.spec.planned("smoke")] == [
+        ("linear regularizer.alpha=0", 0),
+        ("linear regularizer.alpha=0.0001", 0),
+        ("linear regularizer.alpha=0", 1),
+        ("linear regularizer.alpha=0.0001", 1),
     ]
+
+
+def test_a_run_has_its_own_words_those_of_its_group_and_those_of_the_scale():
+    run = RunWords(
+        ["dataset=sine"], {"all": ["model=linear"], "smoke": ["training.steps=3"], "cpu": ["seed=1"]}
+    )
+    assert run.words("smoke") == ["dataset=sine", "model=linear", "training.steps=3"]
+    assert run.words("paper") == ["dataset=sine", "model=linear"]
+    assert paper_runs("a_paper_without_runs") == {}
+
+
+@pytest.mark.parametrize(
+    ("text", "hint"),
+    [
+        ("a: {runs: {x: [seed=1]}}\nb: {runs: {x: [seed=2]}}", "there are two runs 'x'"),
+        ("a: {runs: {x: []}, wrods: {all: []}}", "unknown word 'wrods'"),
+        ("a: {runs: {x: []}, words: {smokey: []}}", "unknown word 'smokey'"),
+    ],
+)
+def test_mistakes_in_a_list_of_runs_are_told(tmp_path, monkeypatch, text, hint):
+    (tmp_path / "runs").mkdir()
+    (tmp_path / "runs/mistaken.yaml").write_text(text)
+    monkeypatch.setattr(catalogue, "conf_dir", lambda: tmp_path)
+    with pytest.raises(UsageError, match=hint):
+        paper_runs.__wrapped__("mistaken")
+
+
+def test_a_figure_that_names_an_unknown_run_is_told(toy_figure):
+    toy_figure.spec.runs.append("linaer")
+    with pytest.raises(UsageError, match="Did you mean 'linear'"):
+        toy_figure.spec.planned("smoke")
+
+
+def test_no_run_is_listed_without_a_figure_that_shows_it():
+    for paper in {key.split("/")[0] for key in keys()}:
+        shown = {run for key in keys() if key.startswith(paper) for run in load_spec(key).runs}
+        assert shown == set(paper_runs(paper))
 
 
 def test_what_a_runs_folder_tells_is_measured_too(flowrepro, workdir, toy_figure):
     flowrepro("train", "figure=linear_systems/test", "scale=smoke")
-    spec = build.load_spec("")
-    found = _measured(spec)(spec.planned("smoke")[1])
+    found = build.measure_runs(toy_figure.spec, compose(["scale=smoke"]))[1]
     assert (found["case"], found["seed"], found["state"], found["step"]) == ("linear", 1, "completed", 5)
     assert found["config"]["training.steps"] == 5
     assert found["result"]["val_log_prob"] == found["history"]["val_log_prob"][-1]
+
+
+def test_gains_of_the_last_fifth_are_of_steps_not_of_records():
+    history = {
+        "step": np.array([0.0, 10, 50, 100]),
+        "val_log_prob": np.array([-9.0, 0, 2, 7]),
+        "train_log_prob": np.array([np.nan, 0, 5, 4]),
+    }
+    # at step 80 a straight line from 2 to 7 has 5, and one from 5 to 4 has 4.4
+    gains = build._last_gains(history)
+    assert gains == {"last_fifth_gain": pytest.approx(2), "train_last_fifth_gain": pytest.approx(-0.4)}
+
+
+def test_figures_with_runs_are_tabulated_drawn_and_judged_without_torch():
+    code = (
+        "import sys; from flowrepro.figures import catalogue, verify\n"
+        "for spec in map(catalogue.load_spec, catalogue.keys()):\n"
+        "    if spec.runs: spec.module\n"
+        "assert 'torch' not in sys.modules"
+    )
+    answer = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert answer.returncode == 0, answer.stderr
+
+
+def test_closed_forms_that_figures_hold_as_numbers():
+    assert fig1.kl_before() == pytest.approx(gmm_coupling.kl_before(), abs=1e-14)
+    assert fig5.BEST_FIRST == pytest.approx(square_conditionals(45).improvement(), abs=1e-14)
+    assert ablation_alpha.OPTIMUM_ALPHA == manifold.ALPHA
+    ours, optimum = (manifold_log_likelihood(1.5, 1, a) for a in (1e-2, manifold.ALPHA))
+    assert optimum - np.log(1e-2 / manifold.ALPHA) / 2 == pytest.approx(ours)
+
+
+def test_stored_arrays_are_small():
+    assert compact(np.linspace(0, 1, 3)).dtype == np.float32
+    assert compact(np.array([0, 200])).dtype == np.uint8
+    assert compact(np.array([-1, 200])).dtype == np.int16
+    assert compact(np.zeros(0, int)).shape == (0,)
+    measures = [{"case": "a b", "x": np.arange(5), "history": {"step": np.arange(3.0)}}]
+    found = taken(measures, "x", "history_step", rows=2)
+    assert {k: v.tolist() for k, v in found.items()} == {"a b/x": [0, 1], "a b/history_step": [0, 1]}
+
+
+def test_a_figure_is_drawn_in_other_formats_the_same_each_time(flowrepro, workdir):
+    flowrepro("evaluate", "figure=linear_systems/fig2", "scale=smoke")
+    folder = workdir / "outputs/figures/linear_systems/fig2/smoke"
+    for form, begins in (("svg", b"<?xml"), ("pdf", b"%PDF"), ("png", b"\x89PNG")):
+        drawn = []
+        for _ in range(2):
+            answer = flowrepro("plot", "figure=linear_systems/fig2", "scale=smoke", f"format={form}")
+            assert answer.code == 0 and f"figure.{form}" in answer.out, answer.err
+            drawn.append((folder / f"figure.{form}").read_bytes())
+        assert drawn[0] == drawn[1] and drawn[0].startswith(begins)
+    assert flowrepro("plot", "figure=linear_systems/fig2", "format=gif").code == 2
 
 
 def test_numbers_of_uncommitted_code_give_way_to_the_same_ones_of_committed_code(tmp_path):

@@ -1,18 +1,21 @@
 """Flows as densities, and the registry of models."""
 
+import inspect
 import math
+from typing import get_type_hints
 
 import pytest
 import torch
 from torch import Tensor
 
-from flowrepro.config.schema import CouplingConfig, DenseConfig, LinearConfig, RealNVPConfig
+from flowrepro.config.schema import SCHEMAS, CouplingConfig, DenseConfig, LinearConfig, RealNVPConfig
 from flowrepro.errors import UsageError
 from flowrepro.flows.bases import StandardNormal
 from flowrepro.flows.core import Flow
 from flowrepro.flows.coupling import AffineCoupling
 from flowrepro.flows.linear import Permutation, Rotation
-from flowrepro.flows.models.vectors import MODELS, build
+from flowrepro.flows.models import MODELS, build
+from flowrepro.flows.norm import update_statistics
 from flowrepro.flows.optimal import OptimalRotation, layerwise_by_moments
 from flowrepro.metrics.correlation import rank_correlations
 from flowrepro.metrics.independence import dependence
@@ -37,9 +40,9 @@ def points(*shape: int, seed: int = 0) -> Tensor:
 
 def made(config: DenseConfig | LinearConfig, dim: int = 2, seed: int = 0) -> Flow:
     """The flow of a config, initialised on points around (1, 1, ...)."""
-    flow = build(config, dim, seeded(seed), torch.float64).eval()
+    flow = build(config, (dim,), None, seeded(seed), torch.float64).eval()
     flow.init_from(points(500, dim, seed=9) + 1)
-    flow.update_statistics(points(500, dim, seed=9) + 1)
+    update_statistics(flow.chain, points(500, dim, seed=9) + 1)
     return flow
 
 
@@ -57,8 +60,16 @@ def grid(low: float, high: float, n: int) -> tuple[Tensor, float]:
     return torch.cartesian_prod(axis, axis), float((axis[1] - axis[0]) ** 2)
 
 
+def test_a_registered_model_is_built_from_its_own_config_by_the_one_signature() -> None:
+    assert set(MODELS) == set(SCHEMAS["model"])
+    for name, builder in MODELS.items():
+        assert list(inspect.signature(builder).parameters) == list(inspect.signature(build).parameters)
+        assert get_type_hints(builder)["config"] is SCHEMAS["model"][name]
+        assert get_type_hints(builder)["return"] is Flow
+
+
 def test_every_model_is_tested() -> None:
-    assert set(CONFIGS) == set(MODELS)
+    assert set(CONFIGS) == {name for name, schema in SCHEMAS["model"].items() if not schema.takes_images}
 
 
 @each_model
@@ -128,7 +139,7 @@ def square(n: int, seed: int) -> Tensor:
 def test_optimal_rotations_anticipate_trained_couplings(config: CouplingConfig | RealNVPConfig) -> None:
     """On the square the first coupling passes the diagonal; the second must not pass it again."""
     config.rotation, config.layers = "oas", 3
-    flow = build(config, 2, seeded(), torch.float64)
+    flow = build(config, (2,), None, seeded(), torch.float64)
     flow.init_from(square(8192, 1))
     first, second, _ = (layer.matrix for layer in flow.chain if isinstance(layer, OptimalRotation))
     angle = math.degrees(math.atan2(float(first[0, 1]), float(first[0, 0])))
@@ -220,7 +231,7 @@ def test_temperature_scales_the_prior() -> None:
 
 def test_samples_are_in_the_units_of_the_data() -> None:
     data = points(2000, 2) * torch.tensor([3.0, 0.1]) + torch.tensor([100.0, -5.0])
-    flow = build(LinearConfig("linear", init="whitening"), 2, seeded(), torch.float64)
+    flow = build(LinearConfig("linear", init="whitening"), (2,), None, seeded(), torch.float64)
     flow.init_from(data)
     samples = flow.sample(20_000, generator=seeded(1))
     torch.testing.assert_close(samples.mean(0), data.mean(0), rtol=0, atol=0.1)
@@ -244,7 +255,7 @@ def test_slices_share_layers_and_are_flows() -> None:
 def test_whitening_starts_as_the_whitened_data_bent_by_gain() -> None:
     data = points(3000, 3) @ points(3, 3, seed=1)
     config = DenseConfig("dense_asinh", layers=2, init="whitening", gain=1e-3, shrinkage=0.0)
-    flow = build(config, 3, seeded(), torch.float64)
+    flow = build(config, (3,), None, seeded(), torch.float64)
     flow.init_from(data)
     # asinh is the identity for a small gain, so that the whole flow whitens
     covariance = torch.cov(flow.latents(data).mT, correction=0)
@@ -254,7 +265,7 @@ def test_whitening_starts_as_the_whitened_data_bent_by_gain() -> None:
 def test_state_dict_restores_a_whitened_flow_without_data() -> None:
     config = DenseConfig("dense_asinh", layers=1, init="whitening")
     flow, x = made(config), points(4, 2)
-    fresh = build(config, 2, torch.Generator(), torch.float64)
+    fresh = build(config, (2,), None, torch.Generator(), torch.float64)
     fresh.load_state_dict(flow.state_dict())
     assert torch.equal(fresh.log_prob(x), flow.log_prob(x))
 
@@ -273,8 +284,79 @@ def test_flows_stack_under_torch_func(name: str) -> None:
 
 
 @each_model
+@pytest.mark.parametrize("shape", [(5, 1), (5, 2), (5, 4), (2,), (1,), (), (2, 5, 3), (5, 3, 1)])
+def test_points_of_another_shape_are_refused(name: str, shape: tuple[int, ...]) -> None:
+    flow = made(CONFIGS[name], 3)
+    calls = (
+        flow.log_prob,
+        flow.latents,
+        flow.reconstruct,
+        flow.components,
+        flow.init_from,
+    )
+    for call in calls:
+        with pytest.raises(UsageError, match=r"shape \(3,\) or \(N, 3\) are needed, not \(") as error:
+            call(torch.zeros(shape, dtype=torch.float64))
+        assert str(tuple(shape)) in str(error.value)
+
+
+@each_model
+def test_one_point_and_no_point(name: str) -> None:
+    flow, x = made(CONFIGS[name], 3), points(4, 3)
+    torch.testing.assert_close(flow.log_prob(x[1]), flow.log_prob(x)[1])
+    torch.testing.assert_close(flow.latents(x[1]), flow.latents(x)[1])
+    torch.testing.assert_close(flow.reconstruct(x[1]), x[1])
+    one, all_of_them = flow.components(x[1], 2), flow.components(x, 2)
+    for name_of in ("values", "std", "directions"):
+        torch.testing.assert_close(getattr(one, name_of), getattr(all_of_them, name_of)[1])
+    assert flow.log_prob(x[:0]).shape == (0,)
+    assert flow.latents(x[:0]).shape == flow.reconstruct(x[:0]).shape == flow.sample(0).shape == (0, 3)
+    for method in ("exact", "matrix_free"):
+        assert flow.components(x[:0], 2, method).directions.shape == (0, 3, 2)
+
+
+@each_model
+@pytest.mark.parametrize("own", [torch.float32, torch.float64])
+def test_another_dtype_and_numpy_are_converted(name: str, own: torch.dtype) -> None:
+    flow, x = made(CONFIGS[name], 3).to(own), torch.arange(-6, 6).view(4, 3)
+    expected = flow.log_prob(x.to(own))
+    read_only = x.numpy().astype("float32")
+    read_only.flags.writeable = False
+    given = [x, x.to(torch.int8), x.float(), x.double(), x.half(), x.numpy(), read_only]
+    given += [x.numpy().astype(">f8"), x.flip(0).numpy()[::-1], x.numpy().tolist()]
+    for points in given:
+        found = flow.log_prob(points)
+        assert found.dtype == own and torch.equal(found, expected)
+    assert flow.components(x.numpy()).values.dtype == own
+
+
+def test_gradients_pass_the_door() -> None:
+    flow, x = made(CONFIGS["dense_asinh"], 3), points(4, 3).float().requires_grad_()
+    flow.log_prob(x).sum().backward()
+    assert x.grad is not None and x.grad.dtype == torch.float32 and x.grad.abs().sum() > 0
+    one = torch.func.vmap(torch.func.grad(flow.log_prob))(x.detach())
+    torch.testing.assert_close(one, x.grad)
+
+
+def test_a_slice_takes_what_reaches_it() -> None:
+    flow, x = made(CONFIGS["dense_asinh"], 3), points(4, 3)
+    tail = flow.slice(None, start=2)
+    torch.testing.assert_close(tail.log_prob(flow.chain[:2](x)[0]) + flow.chain[:2](x)[1], flow.log_prob(x))
+    with pytest.raises(UsageError, match="N, 3"):
+        tail.log_prob(x[:, :2])
+
+
+@each_model
+def test_neither_the_flow_nor_its_door_breaks_a_compiled_graph(name: str) -> None:
+    flow, x = made(CONFIGS[name], 3), points(4, 3)
+    for call in (flow, flow.log_prob):
+        compiled = torch.compile(call, backend="eager", fullgraph=True)
+        torch.testing.assert_close(compiled(x), flow.log_prob(x))
+
+
+@each_model
 def test_dtype(name: str) -> None:
-    flow = build(CONFIGS[name], 3, seeded(), torch.float32)
+    flow = build(CONFIGS[name], (3,), None, seeded(), torch.float32)
     assert flow.sample(4, generator=seeded()).dtype == torch.float32
     floating = [value for value in flow.state_dict().values() if value.is_floating_point()]
     assert {value.dtype for value in floating} == {torch.float32}
@@ -282,8 +364,8 @@ def test_dtype(name: str) -> None:
 
 def test_unknown_words_name_the_known_ones() -> None:
     with pytest.raises(UsageError, match="linear, dense_asinh, dense_softplus"):
-        build(LinearConfig("lineer"), 2, seeded(), torch.float64)
+        build(LinearConfig("lineer"), (2,), None, seeded(), torch.float64)
     with pytest.raises(UsageError, match="glorot, orthogonal, whitening"):
-        build(LinearConfig("linear", init="xavier"), 2, seeded(), torch.float64)
+        build(LinearConfig("linear", init="xavier"), (2,), None, seeded(), torch.float64)
     with pytest.raises(UsageError, match="dimension"):
-        build(LinearConfig("linear"), 0, seeded(), torch.float64)
+        build(LinearConfig("linear"), (0,), None, seeded(), torch.float64)

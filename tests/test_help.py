@@ -127,7 +127,7 @@ def test_the_help_of_evaluate_and_plot_has_the_keys_that_count(shown):
         ("training.stepz=4", "Did you mean 'training.steps'?"),
         ("model=nf model.stesp=4", "Did you mean 'model.steps'?"),
         ("model=linear model.layers=4", "model=linear has no key 'layers'. Known: init"),
-        ("xyzzy=4", "Known: dataset, dataset.fresh, "),
+        ("xyzzy=4", "Known: claims, dataset, dataset.fresh, "),
     ],
 )
 def test_a_typo_finds_the_last_part_of_a_key(words, hint):

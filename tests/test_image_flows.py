@@ -1,5 +1,6 @@
 """Image flows as densities: bits per dimension, multi-scale, the models, and the same layers in other libraries."""
 
+import functools
 import itertools
 import math
 
@@ -7,28 +8,29 @@ import pytest
 import torch
 from torch import Tensor
 
-from flowrepro.config.schema import GlowConfig, NFConfig, RealNVPConfig
+from flowrepro.config.schema import SCHEMAS, GlowConfig, NFConfig, RealNVPConfig, RealNVPImagesConfig
 from flowrepro.data import ImageData
 from flowrepro.data.dequantised import Images
 from flowrepro.errors import UsageError
 from flowrepro.flows.bases import Base, StandardNormal
 from flowrepro.flows.conv_nets import ConvNet, glow_net, zero_conv
 from flowrepro.flows.convolution import InvertibleConv, LUMatrix, NormalisedMatrix, NormedConv, PlainMatrix
-from flowrepro.flows.core import Chain, Flow
+from flowrepro.flows.core import Chain, Flow, Layer
 from flowrepro.flows.coupling import AffineCoupling, GlowCoupling, sigmoid
 from flowrepro.flows.linear import orthogonal
-from flowrepro.flows.models.images import IMAGE_MODELS, build_images
-from flowrepro.flows.models.vectors import build_for
+from flowrepro.flows.models import build
+from flowrepro.flows.models.images import multi_scale
 from flowrepro.flows.norm import ActNorm
 from flowrepro.flows.preprocess import Logit, Rescale
 from flowrepro.flows.reshape import MultiScale, SplitPrior, Squeeze, latent_shapes
 from flowrepro.measures.image_flow import bits, faults, interpolate
 from flowrepro.metrics.likelihood import bits_per_dim, log_probs, summary
+from flowrepro.training.gradients import set_backward
 
 CONFIGS = {
     "glow": GlowConfig("glow", levels=2, steps=2, hidden=6),
     "nf": NFConfig("nf", levels=2, steps=2, hidden=6),
-    "realnvp": RealNVPConfig("realnvp", levels=2, layers=2, hidden=[6, 6], scale="soft_clamp"),
+    "realnvp_images": RealNVPImagesConfig("realnvp_images", levels=2, steps=2, hidden=6),
 }
 each_model = pytest.mark.parametrize("name", CONFIGS)
 
@@ -48,7 +50,7 @@ def grey(n: int, channels: int = 1, side: int = 4, seed: int = 0) -> Tensor:
 
 def made(name: str, channels: int = 1, side: int = 4) -> Flow:
     """An initialised flow whose networks no longer start at zero."""
-    flow = build_images(CONFIGS[name], (channels, side, side), 256, seeded(), torch.float64).eval()
+    flow = build(CONFIGS[name], (channels, side, side), 256, seeded(), torch.float64).eval()
     flow.init_from(grey(100, channels, side, seed=5))
     with torch.no_grad():
         for parameter in flow.parameters():
@@ -62,7 +64,7 @@ def made(name: str, channels: int = 1, side: int = 4) -> Flow:
 class Uniform(Base):
     """Uniform on the unit cube."""
 
-    def log_prob(self, z: Tensor) -> Tensor:
+    def log_prob(self, z: Tensor, generator: torch.Generator | None = None) -> Tensor:
         inside = ((z >= 0) & (z < 1)).all(1)
         return torch.where(inside, 0.0, -math.inf).to(z)
 
@@ -78,21 +80,21 @@ class Flat(Squeeze):
 def test_uniform_noise_of_b_bits_costs_b_bits_per_dimension(bits: int) -> None:
     levels = 2**bits
     pixels = torch.randint(0, levels, (20, 6, 5, 3), generator=seeded(), dtype=torch.uint8)
-    flow = Flow(Chain(Rescale(levels), Flat()), Uniform(90))
+    flow = Flow(Chain(Rescale(levels), Flat()), Uniform(90), (3, 6, 5))
     values = log_probs(flow.log_prob, Images(pixels, levels), batch_size=7)
     assert bits_per_dim(summary(values)["log_prob"], 90) == pytest.approx(bits, abs=1e-6)
 
 
 def test_an_identity_flow_has_its_closed_form() -> None:
     x = grey(50, 3, 8)
-    flow = Flow(Chain(Rescale(256, 0.5), Flat()), StandardNormal(192, torch.float64))
+    flow = Flow(Chain(Rescale(256, 0.5), Flat()), StandardNormal(192, torch.float64), (3, 8, 8))
     y = x / 256 - 0.5
     expected = 8 + (0.5 * math.log(2 * math.pi) + 0.5 * float(y.square().mean())) / math.log(2)
     assert bits_per_dim(float(flow.log_prob(x).mean()), 192) == pytest.approx(expected, abs=1e-10)
 
 
 def test_the_density_of_a_logit_flow_integrates_to_one_but_for_its_tails() -> None:
-    flow = Flow(Chain(Rescale(256), Logit(), Flat()), StandardNormal(1, torch.float64))
+    flow = Flow(Chain(Rescale(256), Logit(), Flat()), StandardNormal(1, torch.float64), (1, 1, 1))
     margin = 0.05 / 0.9 * 256
     x = torch.linspace(-margin, 256 + margin, 200_003, dtype=torch.float64)[1:-1].view(-1, 1, 1, 1)
     mass = float(flow.log_prob(x).exp().sum()) * float(x[1] - x[0])
@@ -102,7 +104,7 @@ def test_the_density_of_a_logit_flow_integrates_to_one_but_for_its_tails() -> No
 @each_model
 def test_bits_per_dim_are_the_same_whatever_the_batch(name: str) -> None:
     pixels = torch.randint(0, 256, (23, 8, 8, 3), generator=seeded(), dtype=torch.uint8)
-    flow = build_images(CONFIGS[name], (3, 8, 8), 256, seeded(), torch.float32).eval()
+    flow = build(CONFIGS[name], (3, 8, 8), 256, seeded(), torch.float32).eval()
     flow.init_from(Images(pixels)[:])
     found = [
         bits_per_dim(summary(log_probs(flow.log_prob, Images(pixels), size))["log_prob"], 192)
@@ -133,17 +135,68 @@ def test_padding_is_left_out_of_the_denominator() -> None:
     pixels = torch.randint(0, 256, (6, 28, 28, 1), generator=seeded(), dtype=torch.uint8)
     images = Images(pixels, border=2)
     data = ImageData("mnist", images, images, "", "")
-    flow = Flow(Chain(Rescale(256), Flat()), Uniform(1024))
+    flow = Flow(Chain(Rescale(256), Flat()), Uniform(1024), (1, 32, 32))
     row = bits(flow, images, data, draws=2, size=250)
     assert row["bits_per_dim"] == pytest.approx(8 * 1024 / 784)
     assert row["bits_per_padded_dim"] == pytest.approx(8) and row["bits_se_draws"] == pytest.approx(0)
+
+
+# The door
+
+
+@each_model
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.int64, torch.float16, torch.float32, torch.float64])
+def test_grey_levels_in_any_dtype_have_their_value(name: str, dtype: torch.dtype) -> None:
+    flow = build(CONFIGS[name], (3, 8, 8), 256, seeded(), torch.float32).eval()
+    x = torch.randint(0, 256, (5, 3, 8, 8), generator=seeded())
+    flow.init_from(x)
+    torch.testing.assert_close(flow.log_prob(x.to(dtype)), flow.log_prob(x.float()), rtol=0, atol=0)
+    torch.testing.assert_close(flow.log_prob(x.to(dtype).numpy()), flow.log_prob(x.float()), rtol=0, atol=0)
+
+
+@each_model
+@pytest.mark.parametrize("shape", [(2, 1, 8, 8), (2, 3, 4, 4), (2, 16), (16,), (4, 4), (8, 4, 4), ()])
+def test_images_of_another_shape_are_refused(name: str, shape: tuple[int, ...]) -> None:
+    flow = made(name)
+    for call in (flow.log_prob, flow.latents, flow.reconstruct, flow.components, flow.init_from):
+        with pytest.raises(UsageError, match=r"shape \(1, 4, 4\) or \(N, 1, 4, 4\) .* not \("):
+            call(torch.zeros(shape))
+
+
+@each_model
+def test_one_image_and_no_image(name: str) -> None:
+    flow, x = made(name), grey(3, seed=1)
+    close = functools.partial(torch.testing.assert_close, rtol=1e-9, atol=1e-9)
+    close(flow.log_prob(x[1]), flow.log_prob(x)[1])
+    close(flow.latents(x[1]), flow.latents(x)[1])
+    close(flow.reconstruct(x[1]), x[1])
+    close(flow.components(x[1]).std, flow.components(x).std[1])
+    assert flow.log_prob(x[:0]).shape == (0,) and flow.latents(x[:0]).shape == (0, 16)
+    assert flow.reconstruct(x[:0]).shape == flow.sample(0).shape == (0, 1, 4, 4)
+    assert flow.components(x[:0], 2).directions.shape == (0, 16, 2)
+
+
+@each_model
+@pytest.mark.parametrize("method", ["exact", "matrix_free"])
+def test_components_of_images_are_those_of_their_pixels(name: str, method: str) -> None:
+    flow, x = made(name), grey(3, seed=1)
+    found = flow.components(x, 2, method)
+    for i, image in enumerate(x):
+        jacobian = torch.autograd.functional.jacobian(lambda x: flow.latents(x[None])[0], image).view(16, 16)
+        u, s, vh = torch.linalg.svd(jacobian)
+        torch.testing.assert_close(found.std[i], s.flip(0)[:2].reciprocal())
+        overlap = (found.directions[i] * vh.flip(0)[:2].mT).sum(0)
+        torch.testing.assert_close(overlap.abs(), torch.ones(2, dtype=x.dtype))
+        torch.testing.assert_close(
+            found.values[i].abs(), (found.std[i] * (u.flip(1)[:, :2].mT @ flow.latents(image))).abs()
+        )
 
 
 # The models
 
 
 def test_every_image_model_is_tested() -> None:
-    assert set(CONFIGS) == set(IMAGE_MODELS)
+    assert set(CONFIGS) == {name for name, schema in SCHEMAS["model"].items() if schema.takes_images}
 
 
 @each_model
@@ -159,7 +212,7 @@ def test_a_model_is_a_bijection_with_the_log_determinant_of_its_jacobian(name: s
 
 @each_model
 def test_a_model_can_start_at_the_data_with_unit_variance(name: str) -> None:
-    flow = build_images(CONFIGS[name], (3, 8, 8), 256, seeded(), torch.float64)
+    flow = build(CONFIGS[name], (3, 8, 8), 256, seeded(), torch.float64)
     x = grey(200, 3, 8)
     flow.init_from(x)
     assert 0.5 < flow.latents(x).var().item() < 2
@@ -179,6 +232,27 @@ def test_the_trace_adds_up(name: str) -> None:
     torch.testing.assert_close(torch.stack([d for _, _, d in steps]).sum(0), flow.chain(x)[1])
     names = [n for n, _, _ in steps]
     assert len(set(names)) == len(names) and sum(n.endswith("leaves") for n in names) == 2
+
+
+@each_model
+@pytest.mark.parametrize("how", ["checkpoint", "invert"])
+def test_every_backward_pass_gives_the_gradients_of_plain_autograd(name: str, how: str) -> None:
+    def gradients(flow: Flow) -> tuple[Tensor, ...]:
+        x = grey(5, seed=1).requires_grad_()
+        return torch.autograd.grad(-flow.log_prob(x).mean(), [x, *flow.parameters()])
+
+    plain, other = made(name), made(name)
+    set_backward(other, how)
+    assert list(other.state_dict()) == list(plain.state_dict())
+    for a, b in zip(gradients(plain), gradients(other), strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-8, atol=1e-10)
+
+
+@each_model
+def test_a_prepared_flow_gives_the_same_samples(name: str) -> None:
+    flow = made(name)
+    expected, found = (f.sample(3, generator=seeded(1)) for f in (flow, flow.prepared()))
+    torch.testing.assert_close(found, expected)
 
 
 def glow_parameters(config: GlowConfig, channels: int) -> int:
@@ -207,7 +281,7 @@ def test_glow_has_as_many_parameters_as_the_formula_says(
     levels, steps, hidden, coupling, conv, prior
 ) -> None:
     config = GlowConfig("glow", levels, steps, hidden, coupling, conv, prior)
-    flow = build_images(config, (3, 16, 16), 256, seeded(), torch.float32)
+    flow = build(config, (3, 16, 16), 256, seeded(), torch.float32)
     assert sum(p.numel() for p in flow.parameters()) == glow_parameters(config, 3)
 
 
@@ -228,21 +302,23 @@ def nf_parameters(config: NFConfig, c: int) -> int:
 def test_nf_of_across_dimensions_has_26_7_million_parameters() -> None:
     assert nf_parameters(NFConfig("nf"), 3) == 26_657_472
     config = NFConfig("nf", 2, 3, 8)
-    flow = build_images(config, (3, 8, 8), 8, seeded(), torch.float32)
+    flow = build(config, (3, 8, 8), 8, seeded(), torch.float32)
     assert sum(p.numel() for p in flow.parameters()) == nf_parameters(config, 3)
 
 
 def test_images_that_cannot_be_halved_so_often_are_refused() -> None:
     with pytest.raises(UsageError, match="model.levels=3: 12x12 images"):
-        build_images(GlowConfig("glow"), (3, 12, 12), 256, seeded(), torch.float32)
-    with pytest.raises(UsageError, match="takes no images; known: glow, nf, realnvp"):
-        build_images(RealNVPConfig("linear", levels=1), (3, 8, 8), 256, seeded(), torch.float32)
+        build(GlowConfig("glow"), (3, 12, 12), 256, seeded(), torch.float32)
 
 
-def test_the_model_says_whether_data_are_images() -> None:
-    vectors = build_for(RealNVPConfig("realnvp", layers=1, hidden=[4]), (48,), None, seeded(), torch.float32)
-    images = build_for(CONFIGS["realnvp"], (3, 4, 4), 256, seeded(), torch.float32)
+def test_a_model_takes_either_vectors_or_images() -> None:
+    vectors = build(RealNVPConfig("realnvp", layers=1, hidden=[4]), (48,), None, seeded(), torch.float32)
+    images = build(CONFIGS["realnvp_images"], (3, 4, 4), 256, seeded(), torch.float32)
     assert vectors.sample(2).shape == (2, 48) and images.sample(2).shape == (2, 3, 4, 4)
+    with pytest.raises(UsageError, match=r"model=realnvp takes vectors .*, not samples of shape \(3, 4, 4\)"):
+        build(RealNVPConfig("realnvp"), (3, 4, 4), 256, seeded(), torch.float32)
+    with pytest.raises(UsageError, match=r"model=glow takes images .*, not samples of shape \(48,\)"):
+        build(CONFIGS["glow"], (48,), None, seeded(), torch.float32)
 
 
 # Multi-scale
@@ -270,14 +346,17 @@ def test_a_split_prior_is_a_conditional_normal_as_in_glow() -> None:
     mean, log_std = layer.priors[0].moments(stays)
     expected = torch.distributions.Normal(mean, log_std.exp()).log_prob(leaves).flatten(1).sum(1)
     expected = expected + torch.distributions.Normal(0, 1).log_prob(stays).flatten(1).sum(1)
-    flow = Flow(Chain(layer), StandardNormal(16, torch.float64))
+    flow = Flow(Chain(layer), StandardNormal(16, torch.float64), (1, 4, 4))
     torch.testing.assert_close(flow.log_prob(x), expected)
 
 
-def test_keeping_the_latents_of_some_levels_keeps_their_part_of_the_image() -> None:
-    flow, x = made("glow"), grey(1, seed=2)
+@each_model
+def test_keeping_the_latents_of_some_levels_keeps_their_part_of_the_image(name: str) -> None:
+    flow, x = made(name), grey(1, seed=2)
     layer = flow.chain[-1]
     fine, coarse = layer.split(flow.latents(x))
+    assert [tuple(z.shape[1:]) for z in (fine, coarse)] == latent_shapes((1, 4, 4), 2)
+    assert torch.equal(torch.cat([fine.flatten(1), coarse.flatten(1)], 1), flow.latents(x))
     changed = torch.cat([0 * fine.flatten(1), coarse.flatten(1)], 1)
     again = layer.split(flow.latents(flow.chain.inverse(changed)))
     torch.testing.assert_close(again[1], coarse)
@@ -285,11 +364,38 @@ def test_keeping_the_latents_of_some_levels_keeps_their_part_of_the_image() -> N
 
 
 def test_latent_shapes_keep_the_number_of_values() -> None:
-    for (levels, kept), side in itertools.product([(1, 2), (3, 2), (3, 4)], (16, 32)):
-        shapes = latent_shapes((3, side, side), levels, kept)
+    for (levels, share), side in itertools.product([(1, 1 / 2), (3, 1 / 2), (3, 3 / 4)], (16, 32)):
+        shapes = latent_shapes((3, side, side), levels, share)
         assert sum(c * h * w for c, h, w in shapes) == 3 * side * side
-    # three quarters leave: 12 channels at every level (jacobian_determinant)
-    assert latent_shapes((3, 64, 64), 3, kept=4) == [(9, 32, 32), (9, 16, 16), (12, 8, 8)]
+
+
+@pytest.mark.parametrize(("share", "entering"), [(1 / 2, [12, 24, 48]), (3 / 4, [12, 12, 12])])
+def test_a_share_of_the_channels_leaves_every_level(share: float, entering: list[int]) -> None:
+    """With three quarters there are 12 channels at every level (jacobian_determinant)."""
+    seen: list[int] = []
+    leaving: list[tuple[int, int]] = []
+
+    def level(channels: int) -> list[Layer]:
+        seen.append(channels)
+        return [InvertibleConv(channels, generator=seeded(), dtype=torch.float64)]
+
+    def prior(stays: int, leaves: int) -> SplitPrior:
+        leaving.append((stays, leaves))
+        return SplitPrior(zero_conv(stays, 2 * leaves, torch.float64))
+
+    layer, x = multi_scale((3, 16, 16), 3, level, prior, share), points(2, 3, 16, 16)
+    with torch.no_grad():
+        for parameter in layer.priors.parameters():
+            parameter.add_(0.1 * points(*parameter.shape))
+    assert seen == entering
+    assert leaving == [(c - share * c, share * c) for c in entering[:-1]]
+    assert [z.shape[1] for z in layer.split(layer(x)[0])] == [
+        *(share * c for c in entering[:-1]),
+        entering[-1],
+    ]
+    torch.testing.assert_close(layer.inverse(layer(x)[0]), x)
+    jacobian = torch.autograd.functional.jacobian(lambda x: layer(x[None])[0][0], x[0]).view(768, 768)
+    torch.testing.assert_close(layer(x)[1][0], torch.linalg.slogdet(jacobian)[1])
 
 
 # Layers
@@ -369,13 +475,13 @@ def test_a_scale_never_falls_below_its_floor() -> None:
         GlowConfig("glow", 3, 32, 8),
         GlowConfig("glow", 3, 32, 8, coupling="additive"),
         NFConfig("nf", 3, 32, 8),
-        RealNVPConfig("realnvp", levels=3, layers=16, hidden=[8, 8], scale="exponential"),
+        RealNVPImagesConfig("realnvp_images", 3, 16, 8, scale="exponential"),
     ],
     ids=lambda c: f"{c.name}-{getattr(c, 'coupling', '')}",
 )
 def test_samples_of_a_hundred_wild_couplings_are_finite(config) -> None:
     """Each divides by as little as it can and shifts by hundreds: float32 would overflow after thirty."""
-    flow = build_images(config, (3, 16, 16), 256, seeded(), torch.float32)
+    flow = build(config, (3, 16, 16), 256, seeded(), torch.float32)
     with torch.no_grad():
         for net in (m for m in flow.modules() if isinstance(m, ConvNet)):
             net[-1].weight.normal_(0, 30, generator=seeded(1))
@@ -387,7 +493,7 @@ def test_samples_of_a_hundred_wild_couplings_are_finite(config) -> None:
 
 def test_samples_through_wild_matrices_and_gains_are_finite() -> None:
     """What passes a coupling unchanged is stretched by every matrix and gain between couplings."""
-    flow = build_images(GlowConfig("glow", 3, 32, 8), (3, 16, 16), 256, seeded(), torch.float32)
+    flow = build(GlowConfig("glow", 3, 32, 8), (3, 16, 16), 256, seeded(), torch.float32)
     with torch.no_grad():
         for module in flow.modules():
             if isinstance(module, LUMatrix):

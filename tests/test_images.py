@@ -3,6 +3,7 @@
 import functools
 import gzip
 import hashlib
+import math
 import struct
 import threading
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -178,7 +179,32 @@ def test_the_closed_form_linear_baseline_has_the_known_values_in_nats(real_data,
 @pytest.mark.parametrize(("nats", "bits"), [(2111, -3.885), (2014, -3.706), (3265, -6.008), (-5659, 10.414)])
 def test_bits_per_dim_of_the_papers_scores(nats, bits):
     assert bits_per_dim(nats, 784) == pytest.approx(bits, abs=1e-3)
-    assert bits_per_dim(nats, 784, levels=256) == pytest.approx(bits + 8, abs=1e-3)
+    assert bits_per_dim(nats, 784, levels=256) == pytest.approx(bits + math.log2(255), abs=1e-3)
+
+
+@pytest.mark.parametrize("name", ["digits", "digits2", "mnist2", "cifar10"])
+def test_bits_of_grey_levels_know_the_step_between_pixels(name, request):
+    if not name.startswith("digits"):
+        request.getfixturevalue("real_data")
+    data = load(
+        compose([f"dataset={name}", "dataset.n_train=200", "dataset.n_val=50"]).dataset, torch.float64
+    )
+    step = float(data.train.unique().diff().min())
+    assert bits_per_dim(0.0, data.dim, data.levels) == pytest.approx(-math.log2(step), abs=1e-9)
+
+
+def test_bits_of_grey_levels_are_those_of_the_density_of_grey_levels():
+    data = load(compose(["dataset=digits2"]).dataset, torch.float64)
+    by_pixels = linear_baseline(data.train, data.val, 5e-5).mean()
+    by_levels = linear_baseline(16 * data.train, 16 * data.val, 5e-5 * 16**2).mean()
+    ours = bits_per_dim(float(by_pixels), data.dim, data.levels)
+    assert ours == pytest.approx(bits_per_dim(float(by_levels), data.dim), abs=1e-9)
+
+
+def test_the_linear_baseline_of_bundled_twos_in_bits_of_grey_levels():
+    data = load(compose(["dataset=digits2"]).dataset, torch.float64)
+    value = float(linear_baseline(data.train, data.val, 5e-5).mean())
+    assert bits_per_dim(value, 64, data.levels) == pytest.approx(2.5087, abs=1e-4)
 
 
 def test_fashion_mnist(real_data):

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from flowrepro.analysis.jacobian import jacobian, jvp, top_svd, vjp
+from flowrepro.analysis.jacobian import STEPS, TOLERANCE, _lanczos, jacobian, jvp, top_svd, vjp
 
 pytestmark = pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecated:DeprecationWarning")
 
@@ -60,11 +60,66 @@ def test_top_svd_of_a_small_map_is_complete() -> None:
     torch.testing.assert_close((u * s[:, None]) @ v.mT, jacobian(f, x), rtol=1e-9, atol=1e-10)
 
 
-def test_top_svd_converges_with_iterations() -> None:
-    x, f = points(3, 60), bent(60, decay=0.3)
-    exact = torch.linalg.svdvals(jacobian(f, x))[:, :2]
-    errors = [float((top_svd(f, x, 2, iterations)[1] / exact - 1).abs().max()) for iterations in (1, 3, 8)]
-    assert errors[0] > errors[1] > errors[2] and errors[2] < 1e-8
+def with_spectrum(s: Tensor, seed: int = 0):
+    """A linear batch map with these singular values (D,), and its right singular vectors (D, D)."""
+    u, v = (torch.linalg.qr(points(len(s), len(s), seed=seed + i)).Q for i in range(2))
+    return (lambda x: x @ (u * s @ v.mT).mT.to(x)), v
+
+
+@pytest.mark.parametrize("tolerance", [1e-1, 1e-3, 1e-6])
+@pytest.mark.parametrize("decay", [0.3, 0.03])
+def test_top_svd_is_as_exact_as_asked_for(tolerance: float, decay: float) -> None:
+    s = torch.arange(1, 151, dtype=torch.float64) ** -decay
+    f, v = with_spectrum(s)
+    _, found, directions = top_svd(f, points(2, 150), 2, tolerance=tolerance)
+    torch.testing.assert_close(found, s[:2].expand(2, 2), rtol=tolerance, atol=0)
+    cosines = (directions * v[:, :2]).sum(1).abs()
+    assert (1 - cosines.square()).clamp(min=0).sqrt().max() <= tolerance
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("gap", [0.1, 0.006, 0.001])
+@pytest.mark.parametrize("dim", [100, 300])
+def test_top_svd_separates_neighbours(dim: int, gap: float, dtype: torch.dtype) -> None:
+    """All singular values so near to each other: as exact as the whole SVD of the Jacobian is."""
+    s = (1 + gap) ** -torch.arange(dim, dtype=torch.float64)
+    f, v = with_spectrum(s)
+    _, found, directions = top_svd(f, points(2, dim).to(dtype), 2)
+    torch.testing.assert_close(found.double(), s[:2].expand(2, 2), rtol=1e-5, atol=0)
+    assert (directions.double() * v[:, :2]).sum(1).abs().min() > 1 - 1e-5
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("equal", [2, 3, 5, 90])
+def test_top_svd_of_equal_singular_values_ends_with_one_of_their_bases(
+    equal: int, dtype: torch.dtype
+) -> None:
+    s = torch.cat(
+        [torch.ones(equal), 0.5 * torch.rand(90 - equal, generator=torch.Generator().manual_seed(0))]
+    )
+    f, v = with_spectrum(s.double().sort(descending=True).values)
+    _, found, directions = top_svd(f, points(2, 90).to(dtype), 2)
+    torch.testing.assert_close(found.double(), torch.ones(2, 2, dtype=torch.float64), rtol=1e-5, atol=0)
+    inside = v[:, :equal].mT @ directions.double()
+    torch.testing.assert_close(inside.mT @ inside, torch.eye(2).double().expand(2, 2, 2), rtol=0, atol=1e-5)
+
+
+def test_a_row_settles_for_itself() -> None:
+    """Points with x_1 > 0 have singular values far apart, the others near to each other."""
+    v, decay = torch.linalg.qr(points(150, 150, seed=1)).Q, torch.arange(150, dtype=torch.float64)
+
+    def f(x: Tensor) -> Tensor:
+        rate = torch.where(x[:, :1].detach() > 0, 0.2, 0.005)
+        return x @ v * (-rate * decay).exp()
+
+    x = points(6, 150)
+    easy = _lanczos(f, x, 2, STEPS, TOLERANCE, 2)[-1]
+    assert torch.equal(easy, x[:, 0] > 0) and 0 < easy.sum() < 6
+    together = top_svd(f, x, 2)
+    assert ((together[2] * v[:, :2]).sum(1).abs() > 1 - 1e-5).all()
+    for i in range(6):
+        for a, b in zip(together, top_svd(f, x[i : i + 1], 2), strict=True):
+            torch.testing.assert_close(a[i], b[0], rtol=1e-9, atol=1e-12)
 
 
 def test_top_svd_in_float32() -> None:

@@ -1,9 +1,11 @@
 """The laws of layers. A new layer is one line in CATALOGUE."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
+import mpmath
 import pytest
 import torch
 from hypothesis import assume, given, settings
@@ -19,10 +21,11 @@ from flowrepro.flows.coupling import AdditiveCoupling, AffineCoupling, GlowCoupl
 from flowrepro.flows.linear import Dense, Permutation, Rotation, orthogonal
 from flowrepro.flows.moments import BinnedCoupling, QuadraticCoupling
 from flowrepro.flows.nets import mlp
-from flowrepro.flows.norm import ActNorm, BatchNorm
+from flowrepro.flows.norm import ActNorm, BatchNorm, keeps_statistics, update_statistics
 from flowrepro.flows.optimal import OptimalRotation
 from flowrepro.flows.preprocess import Center, Logit, Rescale, Standardize
 from flowrepro.flows.reshape import MultiScale, NoPrior, SplitPrior, Squeeze, latent_shapes
+from flowrepro.training.gradients import BACKWARDS
 
 # torch's forward-mode differentiation scripts its own formulas when it is first used
 pytestmark = pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecated:DeprecationWarning")
@@ -107,8 +110,15 @@ class OnImages(Layer):
     def inverse(self, z: Tensor) -> Tensor:
         return self.layer.inverse(z.unflatten(1, self.shape)).flatten(1)
 
+    def forward_tangents(self, x: Tensor, t: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        z, dlogp, pushed = self.layer.forward_tangents(self.images(x), self.images(t))
+        return z.flatten(1), dlogp, pushed.flatten(1, -2)
+
     def init_from(self, x: Tensor) -> None:
         self.layer.init_from(self.images(x))
+
+    def trace(self, x: Tensor) -> Iterator[tuple[str, Tensor, Tensor]]:
+        return self.layer.trace(self.images(x))
 
     def prepared(self) -> Layer:
         ready = OnImages(self.layer.prepared(), self.side)
@@ -120,7 +130,8 @@ class OnImages(Layer):
 class Case:
     """A constructor (dim, dtype) -> layer, and the latents (low, high) that its inverse is defined for.
 
-    With `side` the layer is on images of `dim` channels, at most two, and is seen as one on vectors.
+    With `side` the layer is on images of `dim` channels, at most two, and is seen as one on vectors; with `halves` it
+    makes four channels of every 2x2 pixels.
     """
 
     make: Callable[[int, torch.dtype], Layer]
@@ -129,6 +140,7 @@ class Case:
     onto: bool = True
     min_dim: int = 1
     side: int = 0
+    halves: bool = False
     domain: Callable[[Tensor], Tensor] = lambda x: x
 
     def layer(self, dim: int, dtype: torch.dtype) -> Layer:
@@ -167,34 +179,49 @@ CATALOGUE = {
     "rescale": Case(lambda dim, dtype: Rescale(256, 0.5)),
     "logit": Case(lambda dim, dtype: Logit(), low=-2.5, high=2.5, domain=torch.sigmoid),
     "chain": Case(everything, onto=False, min_dim=2),
+    "image_rescale": Case(lambda channels, dtype: Rescale(256, 0.5), side=2),
+    "image_logit": Case(lambda channels, dtype: Logit(), side=2, domain=torch.sigmoid),
+    "image_asinh": Case(lambda channels, dtype: Asinh(), side=2),
+    "image_softplus": Case(lambda channels, dtype: Softplus(), side=2),
     "image_act_norm": Case(lambda channels, dtype: ActNorm(channels, 3.0, dtype), side=2),
     "conv_plain": Case(conv("plain"), side=2),
     "conv_lu": Case(conv("lu"), side=2),
     "conv_normalised": Case(conv("normalised"), side=2),
-    "conv_strided": Case(conv("plain", size=2), side=4),
+    "conv_strided": Case(conv("plain", size=2), side=4, halves=True),
     "normed_conv": Case(lambda c, dtype: NormedConv(ActNorm(c, 3.0, dtype), conv("lu")(c, dtype)), side=2),
     "image_coupling_tanh": Case(image_coupling(AffineCoupling, "tanh"), min_dim=2, side=2),
     "image_coupling_glow": Case(image_coupling(GlowCoupling, "sigmoid"), min_dim=2, side=2),
     "image_coupling_additive": Case(image_coupling(AdditiveCoupling), min_dim=2, side=2),
-    "squeeze": Case(lambda channels, dtype: Squeeze(), side=2),
+    "squeeze": Case(lambda channels, dtype: Squeeze(), side=2, halves=True),
     "multi_scale": Case(multi_scale(prior=False), side=4),
     "multi_scale_prior": Case(multi_scale(prior=True), side=4),
 }
 each_layer = pytest.mark.parametrize("case", CATALOGUE.values(), ids=CATALOGUE.keys())
 PARAMETRISED = {n: c for n, c in CATALOGUE.items() if list(c.layer(2, torch.float64).parameters())}
 each_parametrised_layer = pytest.mark.parametrize("case", PARAMETRISED.values(), ids=PARAMETRISED.keys())
+# what can stand in a level: logits are of pixels alone
+IN_LEVELS = {
+    n: c
+    for n, c in CATALOGUE.items()
+    if c.side and n not in ("multi_scale", "multi_scale_prior", "image_logit")
+}
+each_layer_in_levels = pytest.mark.parametrize("case", IN_LEVELS.values(), ids=IN_LEVELS.keys())
 dims = st.integers(1, 8)
 seeds = st.integers(0, 10_000)
 
 
 def filled(case: Case, dim: int, dtype: torch.dtype = torch.float64) -> Layer:
-    """The layer, initialised by data and moved away from special values such as zero biases."""
-    layer = case.layer(dim, dtype).eval()
-    layer.init_from(case.points(200, dim, seed=7, dtype=dtype) + 0.5)
-    layer.update_statistics(case.points(200, dim, seed=7, dtype=dtype) + 0.5)
+    """The layer of a case, initialised by data and moved away from special values such as zero biases."""
+    return started(case.layer(dim, dtype), case.points(200, dim, seed=7, dtype=dtype) + 0.5)
+
+
+def started(layer: Layer, x: Tensor) -> Layer:
+    """The layer in evaluation mode, initialised by x and moved away from special values."""
+    layer.eval().init_from(x)
+    update_statistics(layer, x)
     with torch.no_grad():
         for parameter in layer.parameters():
-            parameter.add_(0.05 * points(*parameter.shape, seed=8, dtype=dtype))
+            parameter.add_(0.05 * points(*parameter.shape, seed=8, dtype=x.dtype))
     return layer
 
 
@@ -236,6 +263,53 @@ def test_prepared_is_the_same_map(case: Case) -> None:
     close(ready(x)[0], z)
     close(ready(x)[1], dlogp)
     close(ready.inverse(z), x, 1e-7)
+
+
+@each_layer
+def test_the_trace_adds_up(case: Case) -> None:
+    layer, x = filled(case, 4), case.points(5, 4)
+    names, outputs, changes = zip(*layer.trace(x), strict=True)
+    close(torch.stack(changes).sum(0), layer(x)[1])
+    assert len(set(names)) == len(names)
+    # of several scales the latents of all levels come out, not the last alone
+    last = torch.cat(
+        [z.flatten(1) for n, z in zip(names, outputs, strict=True) if "leaves" in n] or [outputs[-1]], 1
+    )
+    close(last.flatten(1), layer(x)[0])
+
+
+@each_layer
+@pytest.mark.parametrize("how", ["checkpoint", "invert"])
+def test_every_backward_pass_gives_the_gradients_of_plain_autograd(case: Case, how: str) -> None:
+    layer, x = filled(case, 4), case.points(6, 4)
+    if case.side:
+        layer, x = layer.layer, layer.images(x)
+    plain, other = tracked(Chain(layer), x), tracked(BACKWARDS[how](layer), x)
+    for a, b in zip(plain, other, strict=True):
+        close(a, b)
+
+
+@each_layer_in_levels
+@pytest.mark.parametrize("share", [1 / 2, 3 / 4])
+def test_levels_of_any_layer_are_a_bijection_with_its_log_determinant(case: Case, share: float) -> None:
+    shapes, widths = latent_shapes((1, 8, 8), 3, share), [1]
+    for leaves, _, _ in shapes[:-1]:
+        widths.append(4 * widths[-1] - leaves)
+    levels = [
+        Chain(case.make(c, torch.float64))
+        if case.halves
+        else Chain(Squeeze(), case.make(4 * c, torch.float64))
+        for c in widths
+    ]
+    layer = started(MultiScale(levels, [NoPrior()] * 2, shapes), points(50, 1, 8, 8) + 0.5)
+    x = points(2, 1, 8, 8)
+    z, dlogp = layer(x)
+    close(layer.inverse(z), x, 1e-7)
+    jacobian = torch.autograd.functional.jacobian(lambda x: layer(x[None])[0][0], x[0]).view(64, 64)
+    close(dlogp[0], torch.linalg.slogdet(jacobian)[1])
+    close(torch.stack([change for _, _, change in layer.trace(x)]).sum(0), dlogp)
+    assert [tuple(part.shape[1:]) for part in layer.split(z)] == shapes
+    close(torch.cat([part.flatten(1) for part in layer.split(z)], 1), z)
 
 
 @each_layer
@@ -329,13 +403,99 @@ def test_keeps_the_dtype(case: Case) -> None:
     assert z.dtype == dlogp.dtype == layer.inverse(z).dtype == torch.float32
 
 
-@pytest.mark.parametrize("size", [1e10, 1e20, 1e30, -1e10, -1e20, -1e30])
-def test_asinh_is_finite_up_to_1e30_in_float32(size: float) -> None:
-    layer, h = Asinh(), torch.full((1, 9), size)
-    z, dlogp = layer(h)
-    close(z, torch.full_like(h, math.asinh(size)), 1e-5)
-    close(dlogp, torch.tensor([-9 * math.log(abs(size))]), 1e-5)
-    assert tracked(layer, h)[0].isfinite().all()
+def extremes(dtype: torch.dtype) -> Tensor:
+    """Numbers (N, 1) of both signs from 1e-30 to the largest of a dtype, and those around 2^30 one by one."""
+    info = torch.finfo(dtype)
+    steps = torch.arange(-30, math.log10(info.max), 0.25, dtype=torch.float64)
+    around = 2.0**30 * (1 + info.eps * torch.arange(-3, 4, dtype=torch.float64))
+    h = torch.cat([10**steps, around, torch.tensor([0.0, info.max], dtype=torch.float64)]).to(dtype)
+    return torch.cat([h, -h])[:, None]
+
+
+def exactly(formula: Callable[[Any], Any], h: Tensor) -> Tensor:
+    """A formula in 60 digits at every number of h, (N, 1) of its dtype; what underflows is 0."""
+    with mpmath.workdps(60):
+        found = [float(formula(mpmath.mpf(v))) for v in h.double().flatten().tolist()]
+    return torch.tensor(found, dtype=torch.float64).to(h.dtype)[:, None]
+
+
+def slope(h: Any) -> Any:
+    return 1 / mpmath.sqrt(1 + h**2)
+
+
+def bend(h: Any) -> Any:
+    return -h / mpmath.sqrt(1 + h**2) ** 3
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+class TestAsinhAtAllSizes:
+    """Squares overflow from 1e19 on in float32 and 1e154 in float64; nothing here may notice."""
+
+    def same(
+        self, found: Tensor, formula: Callable[[Any], Any], h: Tensor, atol: float | None = None
+    ) -> None:
+        info = torch.finfo(h.dtype)
+        atol = 4 * info.tiny if atol is None else atol
+        # e^s has a relative error of |s| times that of s
+        rtol = 4 * info.eps * math.log(info.max)
+        torch.testing.assert_close(found, exactly(formula, h), rtol=rtol, atol=atol)
+
+    def test_value_and_log_derivative(self, dtype: torch.dtype) -> None:
+        h = extremes(dtype)
+        z, dlogp = Asinh()(h)
+        self.same(z, mpmath.asinh, h)
+        # a term of log p: near h = 0 its error is that of one
+        self.same(dlogp[:, None], lambda h: mpmath.log(slope(h)), h, atol=torch.finfo(dtype).eps)
+
+    def test_derivatives_by_every_route(self, dtype: torch.dtype) -> None:
+        h, one = extremes(dtype), torch.ones_like(extremes(dtype))
+        value = Asinh().value
+        found = [
+            torch.func.vjp(value, h)[1](one)[0],
+            torch.func.jvp(value, (h,), (one,))[1],
+            torch.func.vmap(torch.func.jacrev(value))(h)[..., 0],
+            torch.autograd.functional.jacobian(lambda h: value(h).sum(0), h)[0],
+            Asinh().forward_tangents(h, one[..., None])[2][..., 0],
+        ]
+        for derivative in found:
+            self.same(derivative, slope, h)
+
+    def test_second_derivatives_of_value_and_tangents(self, dtype: torch.dtype) -> None:
+        h, one = extremes(dtype), torch.ones_like(extremes(dtype))
+
+        def once(h: Tensor) -> Tensor:
+            return torch.func.vjp(Asinh().value, h)[1](one)[0]
+
+        def tangents(h: Tensor) -> Tensor:
+            return Asinh().forward_tangents(h, one[..., None])[2][..., 0]
+
+        for derivative in (once, tangents):
+            for second in (
+                torch.func.vjp(derivative, h)[1](one)[0],
+                torch.func.jvp(derivative, (h,), (one,))[1],
+            ):
+                self.same(second, bend, h)
+
+    def test_gradients_of_training(self, dtype: torch.dtype) -> None:
+        h = extremes(dtype).requires_grad_()
+        gradient = torch.autograd.grad(Asinh()(h)[1].sum(), h)[0]
+        self.same(gradient, lambda h: -h / (1 + h**2), h.detach())
+        term = 0.5 * Asinh().forward_tangents(h, torch.ones_like(h)[..., None])[2].square().sum()
+        self.same(torch.autograd.grad(term, h)[0], lambda h: slope(h) * bend(h), h.detach())
+
+    def test_infinity_stays_itself(self, dtype: torch.dtype) -> None:
+        h = torch.tensor([[math.inf], [-math.inf], [math.nan]], dtype=dtype)
+        z, dlogp = Asinh()(h)
+        assert z[:2].flatten().tolist() == [math.inf, -math.inf] and z[2].isnan()
+        assert dlogp[:2].tolist() == [-math.inf, -math.inf] and dlogp[2].isnan()
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.int64, torch.float32, torch.float64])
+def test_rescale_takes_grey_levels_in_any_dtype(dtype: torch.dtype) -> None:
+    x = torch.randint(0, 256, (5, 3, 8, 8), generator=seeded()).to(dtype)
+    z, dlogp = Rescale(256, 0.5)(x)
+    close(z.double(), x.double() / 256 - 0.5, 1e-7)
+    close(dlogp.double(), torch.full((5,), -192 * math.log(256), dtype=torch.float64), 1e-6)
 
 
 def test_softplus_has_no_inverse_outside_its_range_and_does_not_raise() -> None:
@@ -453,18 +613,24 @@ def test_batch_norm_takes_the_batchs_statistics_in_training_alone() -> None:
     assert all(torch.equal(value, before[name]) for name, value in layer.state_dict().items())
     layer.eval()
     close(layer(x)[0], x / math.sqrt(1 + 1e-5))
-    layer.update_statistics(x)
+    update_statistics(layer, x)
     close(layer(x)[0], z)
     close(layer(x)[1], dlogp)
 
 
-def test_a_chain_updates_each_layers_statistics_by_what_reaches_it() -> None:
+@pytest.mark.parametrize("nested", [False, True])
+def test_each_batch_norm_of_a_chain_stores_the_statistics_of_what_reaches_it(nested: bool) -> None:
     x = points(300, 2) * 4
     chain = Chain(BatchNorm(2, x.dtype), Asinh(), BatchNorm(2, x.dtype), Asinh()).eval()
-    chain.update_statistics(x)
+    whole = Chain(chain, Asinh()).eval() if nested else chain
+    assert keeps_statistics(whole) and not keeps_statistics(Chain(Asinh()))
+    update_statistics(whole, x)
     z = chain[:3](x)[0]
     close(z.mean(0), torch.zeros(2, dtype=x.dtype))
     close(z.var(0, correction=0), torch.ones(2, dtype=x.dtype), 1e-4)
+    stored = chain[0].mean.clone()
+    whole(x + 1)
+    assert torch.equal(chain[0].mean, stored)
 
 
 def test_a_net_is_glorot_uniform_and_can_start_at_zero() -> None:

@@ -9,8 +9,7 @@ from flowrepro.config.schema import GlowConfig, LinearConfig
 from flowrepro.errors import UsageError
 from flowrepro.flows.conv_nets import set_bf16
 from flowrepro.flows.core import Flow
-from flowrepro.flows.models.images import build_images
-from flowrepro.flows.models.vectors import build
+from flowrepro.flows.models import build
 from flowrepro.training.gradients import set_backward
 
 
@@ -22,7 +21,7 @@ def made(how: str, steps: int = 3, side: int = 8, dtype: torch.dtype = torch.flo
     """A Glow whose networks no longer start at zero."""
     config = GlowConfig("glow", levels=2, steps=steps, hidden=16, **settings)
     generator = torch.Generator().manual_seed(0)
-    flow = build_images(config, (3, side, side), 256, generator, dtype)
+    flow = build(config, (3, side, side), 256, generator, dtype)
     flow.init_from(grey(50, side, dtype))
     with torch.no_grad():
         for parameter in flow.parameters():
@@ -82,7 +81,7 @@ def test_what_is_kept_does_not_grow_with_depth_when_inverting() -> None:
 
 
 def test_only_image_flows_have_levels_to_go_back_through() -> None:
-    vectors = build(LinearConfig("linear"), 2, torch.Generator(), torch.float32)
+    vectors = build(LinearConfig("linear"), (2,), None, torch.Generator(), torch.float32)
     with pytest.raises(UsageError, match="training.backward=invert is for image flows"):
         set_backward(vectors, "invert")
     with pytest.raises(UsageError, match="exact inverses"):

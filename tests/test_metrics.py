@@ -8,8 +8,8 @@ from scipy.stats import spearmanr
 from flowrepro.analysis.bounds import manifold_log_likelihood
 from flowrepro.analysis.components import components_of
 from flowrepro.analysis.jacobian import jacobian
+from flowrepro.analysis.manifolds import MANIFOLDS
 from flowrepro.data.toy import TOYS
-from flowrepro.figures.linear_systems.manifolds import MANIFOLDS
 from flowrepro.metrics.correlation import rank_correlations
 from flowrepro.metrics.distance import energy_distance
 from flowrepro.metrics.images import high_frequency_energy, ink, slant

@@ -10,7 +10,7 @@ from flowrepro.analysis.bounds import linear_log_likelihood, tikhonov_singular_v
 from flowrepro.config.schema import DenseConfig, LinearConfig, NoRegularizerConfig, TikhonovConfig
 from flowrepro.errors import UsageError
 from flowrepro.flows.core import Flow
-from flowrepro.flows.models.vectors import build as build_flow
+from flowrepro.flows.models import build as build_flow
 from flowrepro.training.regularizers import NoRegularizer, Tikhonov, build, half_squares, rademacher
 
 
@@ -23,7 +23,7 @@ def points(*shape: int, seed: int = 0) -> Tensor:
 
 
 def made(name: str = "dense_asinh", dim: int = 3) -> Flow:
-    flow = build_flow(DenseConfig(name, layers=3), dim, seeded(), torch.float64)
+    flow = build_flow(DenseConfig(name, layers=3), (dim,), None, seeded(), torch.float64)
     flow.init_from(points(100, dim, seed=9))
     return flow
 
@@ -56,7 +56,7 @@ def test_exact_is_half_the_squared_frobenius_norm_in_value_and_gradient(name: st
 
 
 def test_the_term_of_a_linear_flow_is_half_the_squared_norm_of_its_weight() -> None:
-    flow = build_flow(LinearConfig("linear"), 4, seeded(), torch.float64)
+    flow = build_flow(LinearConfig("linear"), (4,), None, seeded(), torch.float64)
     term = Tikhonov()(flow, points(3, 4))[1]
     torch.testing.assert_close(term, (0.5 * flow.chain[1].weight.square().sum()).expand(3))
 
@@ -134,7 +134,7 @@ def test_unknown_words_name_the_known_ones() -> None:
 def test_a_trained_linear_flow_reaches_the_closed_form(alpha: float) -> None:
     """linear_systems Sec. 5: s_i = (lambda_i + alpha)^(-1/2), on data of rank 2 in three dimensions."""
     data = points(500, 2) @ points(2, 3, seed=1) + 2
-    flow = build_flow(LinearConfig("linear"), 3, seeded(), torch.float64)
+    flow = build_flow(LinearConfig("linear"), (3,), None, seeded(), torch.float64)
     flow.init_from(data)
     tikhonov = Tikhonov(alpha)
     optimizer = torch.optim.LBFGS(

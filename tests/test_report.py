@@ -3,28 +3,66 @@
 import re
 
 import pandas as pd
+import pytest
 
 from flowrepro.figures import store
+from flowrepro.figures.claims import (
+    EVERY_SCALE,
+    FAILS,
+    HOLDS,
+    UNMEASURED,
+    UNSETTLED,
+    Claim,
+    at_least,
+    column,
+    enough,
+)
+from flowrepro.figures.linear_systems import fig2
 from flowrepro.report import page, readme
 
 
-def test_the_page_tells_all(flowrepro, workdir):
+def claim(key, threshold, **changed):
+    return Claim(
+        key, "Sec. 4", f"what {key} says", f"what {key} measures", column("std_ratio"), threshold, **changed
+    )
+
+
+@pytest.fixture
+def claims(monkeypatch):
+    """Claims of every verdict and kind on the table of figure 2."""
+    found = [
+        claim("right", at_least(1), scales=EVERY_SCALE, closed_form=True),
+        claim("single", at_least(1), scales=EVERY_SCALE),
+        claim("unmeasured", at_least(1)),
+        claim(
+            "wrong", at_least(1e3), scales=EVERY_SCALE, closed_form=True, why="`std_ratio` <is> small & so on"
+        ),
+        claim(
+            "open",
+            at_least(1),
+            scales=EVERY_SCALE,
+            closed_form=True,
+            given=(enough(column("std_ratio"), at_least(1e3), "it is > 1000"),),
+        ),
+        claim("sane", at_least(1), kind="check", scales=EVERY_SCALE, closed_form=True),
+        claim("more", at_least(1), kind="beyond", scales=EVERY_SCALE),
+    ]
+    monkeypatch.setattr(fig2, "CLAIMS", found)
+
+
+def test_the_page_tells_all(flowrepro, workdir, claims):
     for key in ("linear_systems/fig1", "linear_systems/fig2"):
         flowrepro("evaluate", f"figure={key}", "scale=smoke")
-    claims_file = workdir / "outputs/figures/linear_systems/fig2/smoke/claims.csv"
-    claims = pd.read_csv(claims_file, keep_default_na=False)
-    claims.loc[3, ["verdict", "why"]] = ["does not hold", "because <of> this & that"]
-    claims.to_csv(claims_file, index=False)
     answer = flowrepro("plot", "figure=all")
     assert answer.code == 0, answer.err
     html = (workdir / "outputs/report/index.html").read_text()
     for paper in page.PAPERS:
         assert paper.title in html
-    assert "because &lt;of&gt; this &amp; that" in html
-    rows = re.findall(
-        r'<tr><td class="verdict [^"]*">([^<]*)</td>', html.split('id="linear_systems/fig2"')[1]
-    )
-    assert rows[0] == "does not hold" and set(rows[1:]) == {"holds"}
+    shown = html.split('id="linear_systems/fig2"')[1].split("</article>")[0]
+    rows = re.findall(r'<tr><td class="verdict [^"]*">([^<]*)</td>', shown)
+    assert rows == [FAILS, UNSETTLED, HOLDS, HOLDS, UNMEASURED, HOLDS, HOLDS], "the paper's, beyond, checks"
+    assert "`std_ratio` &lt;is&gt; small &amp; so on" in shown and "not met: it is &gt; 1000" in shown
+    assert "what wrong measures" in shown and "beyond the paper:" in shown and "check:" in shown
     assert (
         "reduced: not the paper's settings" in html
         and html.count("No figure of this paper is reproduced yet") == 1
@@ -32,6 +70,42 @@ def test_the_page_tells_all(flowrepro, workdir):
     for link in re.findall(r'src="([^"]+)"', html):
         assert (workdir / "outputs/report" / link).resolve().is_file()
     assert "http" not in html.replace("http-equiv", ""), "the page loads nothing from elsewhere"
+
+
+def test_only_the_papers_claims_enter_the_tally(flowrepro, workdir, claims):
+    assert page.counts(workdir / "outputs") == {}
+    flowrepro("evaluate", "figure=linear_systems/fig2", "scale=smoke")
+    assert page.counts(workdir / "outputs") == {
+        "paper": {FAILS: 1, UNSETTLED: 1, HOLDS: 1, UNMEASURED: 1},
+        "one seed": {HOLDS: 1},
+        "beyond the papers": {HOLDS: 1},
+        "checks": {HOLDS: 1},
+    }
+    assert "2 of 5 hold, 1 not settled, one seed (smoke)" in readme.index(workdir / "outputs")
+
+
+def test_old_evaluations_are_judged_by_the_claims_of_today(flowrepro, workdir):
+    flowrepro("evaluate", "figure=linear_systems/fig2", "scale=smoke")
+    folder = workdir / "outputs/figures/linear_systems/fig2/smoke"
+    (folder / "claims.csv").write_text("key,verdict\nold,holds\n")
+    table = pd.read_csv(folder / "table.csv").drop(columns="rotated_std_ratio")
+    table.to_csv(folder / "table.csv", index=False)
+    found = {c["key"]: c for c in page.figure(workdir / "outputs", "linear_systems/fig2")["claims"]}
+    assert found["scaled"]["verdict"] == UNSETTLED and "rotated_std_ratio" in found["scaled"]["told"]
+    assert found["component_1"]["verdict"] == HOLDS
+
+
+def test_single_values_stand_beside_their_mean():
+    assert page.singles("0:0.993241 1:0.942654 2:-1e-05") == "0.9932, 0.9427, -1e-05"
+    assert page.singles("0:3") == page.singles("") == ""
+
+
+def test_the_command_line_tells_what_is_not_settled(flowrepro, workdir, claims):
+    told = flowrepro("evaluate", "figure=linear_systems/fig2", "scale=smoke").out
+    assert "what right measures: 8." in told and "(passes if ≥ 1)" in told
+    assert re.search(r"not settled +what open says", told) and "not met: it is > 1000: ≥ 1000 (is 8." in told
+    assert re.search(r"holds \(one seed\) +what single says", told)
+    assert re.search(r"not measured at this scale what unmeasured says\n(?! )", told)
 
 
 def test_the_largest_scale_is_shown(flowrepro, workdir):

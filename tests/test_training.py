@@ -11,12 +11,13 @@ from pathlib import Path
 
 import pytest
 import torch
+import yaml
 
 from flowrepro.config.compose import compose
 from flowrepro.data import load as load_data
 from flowrepro.errors import DataError, Diverged, Stopped, UsageError
 from flowrepro.flows.core import Chain
-from flowrepro.flows.models.vectors import build
+from flowrepro.flows.models import build
 from flowrepro.randomness import generator, stream
 from flowrepro.runs.checkpoints import load
 from flowrepro.runs.folder import Run, claimed, find
@@ -188,6 +189,43 @@ def test_a_default_that_changed_since_is_told(workdir):
         train(quick())
 
 
+def as_saved_of_old(run: Run, levels: int) -> None:
+    """Turn a run's config.yaml into one of the time when `realnvp` took vectors or, with levels, images."""
+    file = run.path / "config.yaml"
+    tree = yaml.safe_load(file.read_text())
+    model = tree["model"]
+    if levels:
+        model = {
+            "layers": model["steps"],
+            "passive": 1,
+            "hidden": [model["hidden"]] * 2,
+            "scale": model["scale"],
+            "batch_norm": model["act_norm"],
+            "rotation": "permutation",
+        }
+    tree["model"] = {**model, "name": "realnvp", "levels": levels}
+    file.write_text(yaml.safe_dump(tree))
+
+
+def test_a_realnvp_run_of_old_is_resumed(workdir, monkeypatch):
+    words = ["model=realnvp", "model.layers=2", "model.hidden=[8]"]
+    stop_at([7], monkeypatch)
+    with pytest.raises(Stopped):
+        train(quick(*words))
+    as_saved_of_old(find("latest", workdir / "outputs" / "runs"), levels=0)
+    assert train(quick(*words))["state"] == "completed"
+
+
+def test_a_realnvp_run_of_old_on_images_is_loaded(workdir):
+    words = ["dataset=digits", "model=realnvp_images", "scale=smoke", "model.levels=2", "training.steps=2"]
+    train(compose([*words, "dataset.n_train=64", "dataset.n_val=32", "threads=1"]))
+    run = find("latest", workdir / "outputs" / "runs")
+    before = load_flow(run, "best")
+    as_saved_of_old(run, levels=2)
+    x = before.sample(3, generator=generator(0))
+    assert torch.equal(load_flow(run, "best").log_prob(x), before.log_prob(x))
+
+
 def test_a_time_budget_pauses_and_never_finishes(workdir, capsys):
     words = [*QUICK, "training.max_minutes=0.0000001"]
     assert train(compose(words))["state"] == "paused"
@@ -308,7 +346,7 @@ def test_frozen_and_inactive_layers_do_not_move(workdir):
 
 def test_a_phase_for_each_coupling():
     config = compose([*LAYERS, "phases=layerwise", "training.steps=30"])
-    chain = build(config.model, 2, generator(0), torch.float64).chain
+    chain = build(config.model, (2,), None, generator(0), torch.float64).chain
     alone = stages(config, chain)  # centre, then rotation and coupling three times
     assert [(s.start, s.end) for s in alone] == [(0, 10), (10, 20), (20, 30)]
     assert [s.active_layers for s in alone] == [3, 5, 7]
@@ -484,7 +522,7 @@ def test_a_compiled_flow_has_the_same_gradients_and_goes_on_bit_for_bit(workdir,
 def test_without_a_compiler_training_says_so_and_goes_on(monkeypatch, capsys):
     compiling.has_compiler.cache_clear()
     monkeypatch.setenv("CXX", "no-such-compiler")
-    flow = build(compose(["dataset=sine", "model=linear"]).model, 3, generator(0), torch.float64)
+    flow = build(compose(["dataset=sine", "model=linear"]).model, (3,), None, generator(0), torch.float64)
     assert compiling.compiled(flow, 10) is flow and compiling.compiled(flow, 2000) is flow
     assert capsys.readouterr().out.count("needs the C++ compiler no-such-compiler") == 1
     compiling.has_compiler.cache_clear()

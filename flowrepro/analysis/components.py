@@ -45,20 +45,28 @@ class Components:
     directions: Tensor
     signs: str = "paper"
 
+    def __getitem__(self, points: int | slice) -> "Components":
+        """Those at some of the points."""
+        return Components(self.values[points], self.std[points], self.directions[points], self.signs)
+
 
 def components(flow: InvertibleMap, x: Tensor, k: int | None = None, method: str = "auto") -> Components:
-    """The first k components (all by default) of a flow at x (B, D).
+    """The first k components (all by default) of a flow at x (B, D); images (B, C, H, W) count as vectors.
 
     method: "exact" takes the SVD of every Jacobian; "matrix_free" finds the largest singular triplets of the
-    inverse map's Jacobian V S^-1 U^T at f(x); "auto" is exact up to 64 dimensions or where all are wanted.
+    inverse map's Jacobian V S^-1 U^T at f(x), as exact as the former (`jacobian.top_svd`); "auto" is exact up to 64
+    dimensions or where all are wanted. Where local stds agree to all digits, their directions are any basis of theirs.
 
     Raises:
         UsageError: unknown method, or k not in 1 .. D.
         Diverged: the flow is not finite at some x.
     """
-    k, method = _settled(x.shape[1], k, True, method)
-    inverse = flow.chain.prepared().inverse if method == "matrix_free" else flow.chain.inverse
-    return components_of(flow.latents, x, k, inverse, method)
+    shape, flat = x.shape[1:], x.flatten(1)
+    k, method = _settled(flat.shape[1], k, True, method)
+    chain = flow.chain.prepared() if method == "matrix_free" else flow.chain
+    return components_of(
+        lambda v: flow.latents(v.unflatten(1, shape)), flat, k, lambda z: chain.inverse(z).flatten(1), method
+    )
 
 
 def neighbour_signs(components: Components, x: Tensor, neighbours: int = 10) -> Components:
@@ -123,7 +131,7 @@ def _exact(f: BatchMap, x: Tensor, k: int) -> tuple[Tensor, Tensor, Tensor]:
 
 def _matrix_free(f: BatchMap, inverse: BatchMap, x: Tensor, k: int) -> tuple[Tensor, Tensor, Tensor]:
     z = _finite(f(x))
-    v, std, u = top_svd(inverse, z, k)
+    v, std, u = top_svd(lambda z: _finite(inverse(z)), z, k)
     return _projected(z, u, std, v)
 
 

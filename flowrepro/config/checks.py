@@ -1,6 +1,5 @@
 """What is wrong with the values of a config, in one line for each problem."""
 
-from flowrepro.config.identity import takes_images
 from flowrepro.config.options import faults
 from flowrepro.config.schema import Config, Phase
 
@@ -8,8 +7,8 @@ from flowrepro.config.schema import Config, Phase
 def problems(config: Config) -> list[str]:
     """Everything wrong with the values of a config, one line each; empty where it can be run."""
     found = [*faults(config), *training_problems(config)]
-    if takes_images(config.model):
-        found += image_problems(config)
+    if config.model.takes_images and getattr(config.regularizer, "estimator", "") == "exact":
+        found.append("regularizer.estimator=exact is for vectors; on images use hutchinson")
     return found + phase_problems(config.phases.sequence)
 
 
@@ -25,21 +24,6 @@ def training_problems(config: Config) -> list[str]:
         found.append(
             f"training.backward={training.backward} does not support regularizer={config.regularizer.name}"
         )
-    return found
-
-
-def image_problems(config: Config) -> list[str]:
-    """What is wrong with a config whose model is for images."""
-    model, found = config.model, []
-    widths = model.hidden
-    if isinstance(widths, list) and (len(widths) != 2 or len(set(widths)) != 1):
-        found.append(f"model.hidden={widths}: on images there are two hidden layers of one width")
-    if (passive := getattr(model, "passive", 1)) not in (0, 1):
-        found.append(f"model.passive={passive} is for vectors; on images it is half of the channels")
-    if (rotation := getattr(model, "rotation", "permutation")) != "permutation":
-        found.append(f"model.rotation={rotation} is for vectors; on images RealNVP has permutations")
-    if getattr(config.regularizer, "estimator", "") == "exact":
-        found.append("regularizer.estimator=exact is for vectors; on images use hutchinson")
     return found
 
 

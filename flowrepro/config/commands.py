@@ -29,12 +29,16 @@ COMMANDS: dict[str, tuple[tuple[str, ...], str]] = {
         "the run keeps the data, model and training that it was started with",
     ),
     "evaluate figure=KEY": (
-        ("figure", "scale", *DEVICE, *ALL),
+        ("figure", "scale", "claims", *DEVICE, *ALL),
         "conf/figure/KEY.yaml says what is measured",
     ),
-    "plot run=R": (("run", "evaluation.checkpoint", *ALL), "it draws what evaluate run=R stored"),
-    "plot figure=KEY": (("figure", "scale", *ALL), "it draws what evaluate figure=KEY stored"),
-    "plot figure=all": (("figure", *ALL), "it draws every figure at every scale that was evaluated"),
+    "evaluate figure=all": (("figure", "claims", *ALL), "it judges what is stored, at every scale"),
+    "plot run=R": (("run", "evaluation.checkpoint", "format", *ALL), "it draws what evaluate run=R stored"),
+    "plot figure=KEY": (("figure", "scale", "format", *ALL), "it draws what evaluate figure=KEY stored"),
+    "plot figure=all": (
+        ("figure", "format", *ALL),
+        "it draws every figure at every scale that was evaluated",
+    ),
 }
 
 
@@ -55,7 +59,7 @@ def command(verb: str, words: Iterable[str], multirun: bool = False) -> str:
     if verb == "train" and run:
         raise UsageError("train takes no run=: the same arguments select the same run")
     if figure:
-        return f"{verb} figure={'all' if (verb, figure) == ('plot', 'all') else 'KEY'}"
+        return f"{verb} figure={'all' if figure == 'all' and verb != 'train' else 'KEY'}"
     if run:
         return f"{verb} run=R"
     if verb != "train":

@@ -19,11 +19,6 @@ def flatten(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-def takes_images(model: Any) -> bool:
-    """Whether a model config is for images (C, H, W): those with scales are. All others are for vectors."""
-    return bool(getattr(model, "levels", 0))
-
-
 def counting(node: Any) -> dict[str, Any]:
     """The values of a config dataclass that a run's numbers depend on, its name included."""
     return {

@@ -59,6 +59,30 @@ def _settle(config: Config) -> None:
         config.dtype = "float32" if isinstance(config.dataset, ImageConfig) else "float64"
 
 
+def saved_tree(tree: dict[str, Any]) -> dict[str, Any]:
+    """The tree that a run saved, in the keys of today.
+
+    `realnvp` with `levels` above 0 took images, before `realnvp_images` did so: its `layers` were steps of flow, its
+    `hidden` two equal widths, its `batch_norm` ActNorm, and what it has no more had no effect. Such a run is loaded,
+    evaluated and plotted as one of `realnvp_images`; that model's own runs have other names, and do not go on with it.
+    """
+    model = dict(tree.get("model") or {})
+    if model.get("name") != "realnvp" or "levels" not in model:
+        return tree
+    if not (levels := model.pop("levels")):
+        return {**tree, "model": model}
+    images = {
+        "name": "realnvp_images",
+        "levels": levels,
+        "steps": model["layers"],
+        "hidden": model["hidden"][0],
+        "scale": model["scale"],
+        "act_norm": model["batch_norm"],
+    }
+    # steps_per_layer has become steps already
+    return {**tree, "model": images, "training": {**tree["training"], "steps_per_layer": 0}}
+
+
 def to_tree(config: Config) -> dict[str, Any]:
     """The plain nested dict of a Config: the inverse of `from_tree`."""
     return dataclasses.asdict(config)

@@ -8,7 +8,7 @@ import hashlib
 import json
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import Any, ClassVar
 
 from flowrepro.config.identity import content, differences
 from flowrepro.config.options import option
@@ -66,18 +66,33 @@ class ArrayConfig:
 
 
 @dataclass
-class LinearConfig:
-    """One dense affine layer."""
+class ModelConfig:
+    """What every model has."""
+
+    # whether samples are images (C, H, W); else they are vectors (D,)
+    takes_images: ClassVar[bool] = False
 
     name: str
+
+
+@dataclass
+class ImageModelConfig(ModelConfig):
+    """What every model on images has."""
+
+    takes_images: ClassVar[bool] = True
+
+
+@dataclass
+class LinearConfig(ModelConfig):
+    """One dense affine layer."""
+
     init: str = option("glorot", "initial matrix", choices=("glorot", "orthogonal", "whitening"))
 
 
 @dataclass
-class DenseConfig:
+class DenseConfig(ModelConfig):
     """[dense affine, activation] x layers, and a dense affine layer at the end."""
 
-    name: str
     layers: int = option(8, "hidden layers", low=1)
     init: str = option(
         "orthogonal",
@@ -94,11 +109,10 @@ class DenseConfig:
 
 
 @dataclass
-class RealNVPConfig:
-    """[batch norm, affine coupling, permutation] x layers; on images at several scales."""
+class RealNVPConfig(ModelConfig):
+    """[batch norm, affine coupling, permutation] x layers."""
 
-    name: str
-    layers: int = option(6, "coupling layers; with model.levels, in every level", low=1)
+    layers: int = option(6, "coupling layers", low=1)
     passive: int = option(1, "dimensions that a coupling leaves unchanged (0: half of them)", low=0)
     hidden: list[int] = option([512, 512], "widths of the hidden layers of a coupling's network", low=1)
     scale: str = option(
@@ -106,22 +120,18 @@ class RealNVPConfig:
         "exponential has no bound; soft_clamp stays within e^-2 to e^2",
         choices=("exponential", "soft_clamp"),
     )
-    batch_norm: bool = option(True, "batch norm before every coupling (ActNorm with model.levels)")
+    batch_norm: bool = option(True, "batch norm before every coupling")
     rotation: str = option(
         "permutation",
         "a permutation behind every coupling, or before it a rotation as in model=coupling",
         choices=("permutation", "random", "oas", "axis"),
     )
-    levels: int = option(
-        0, "0 takes vectors; more take images, and make so many scales of convolutions", low=0
-    )
 
 
 @dataclass
-class CouplingConfig:
+class CouplingConfig(ModelConfig):
     """[rotation, affine coupling] x layers (single_coupling Eq. 4 and 5)."""
 
-    name: str
     layers: int = option(12, "coupling layers", low=1)
     passive: int = option(1, "dimensions that a coupling leaves unchanged (0: half of them)", low=0)
     hidden: list[int] = option([64], "widths of the hidden layers of a coupling's network", low=1)
@@ -141,10 +151,9 @@ class CouplingConfig:
 
 
 @dataclass
-class GlowConfig:
+class GlowConfig(ImageModelConfig):
     """[ActNorm, 1x1 convolution, coupling] x steps at every level (Kingma & Dhariwal 2018)."""
 
-    name: str
     levels: int = option(3, "scales; each begins with a squeeze", low=1)
     steps: int = option(32, "steps of flow in every level", low=1)
     hidden: int = option(512, "channels inside a coupling's network", low=1)
@@ -158,10 +167,9 @@ class GlowConfig:
 
 
 @dataclass
-class NFConfig:
+class NFConfig(ImageModelConfig):
     """The square flow that across_dimensions compares with (App. A.10 and the authors' code)."""
 
-    name: str
     levels: int = option(5, "scales; each begins with a squeeze", low=1)
     steps: int = option(16, "steps of flow in every level", low=1)
     hidden: int = option(256, "channels inside a coupling's network", low=1)
@@ -173,6 +181,21 @@ class NFConfig:
     margin: float = option(
         0.05, "pixels in [0, 1] are moved this far inside before their logit is taken", above=0, below=0.5
     )
+
+
+@dataclass
+class RealNVPImagesConfig(ImageModelConfig):
+    """[ActNorm, permutation, affine coupling] x steps at every level: RealNVP with the arrangement of Glow."""
+
+    levels: int = option(3, "scales; each begins with a squeeze", low=1)
+    steps: int = option(16, "steps of flow in every level", low=1)
+    hidden: int = option(256, "channels inside a coupling's network", low=1)
+    scale: str = option(
+        "soft_clamp",
+        "exponential has no bound; soft_clamp stays within e^-2 to e^2",
+        choices=("exponential", "soft_clamp"),
+    )
+    act_norm: bool = option(True, "ActNorm before every coupling")
 
 
 @dataclass
@@ -295,6 +318,9 @@ class EvaluationConfig:
     n_samples: int = option(1_000, "samples drawn", identity=False, low=1)
     n_components: int = option(1_000, "points whose components are extracted", identity=False, low=1)
     temperature: float = option(1.0, "scales the prior's std in sampling", identity=False, low=0)
+    deviation: float = option(
+        1.0, "injective flows: scales the distance of samples from the manifold", identity=False, low=0
+    )
     temperatures: list[float] = option(
         [0.5, 0.7, 0.85, 1.0], "image flows: those of the sample sheets", identity=False, low=0
     )
@@ -333,6 +359,13 @@ class Config:
     output_dir: str = option("outputs", "where runs, sweeps and figures go", identity=False)
     run: str = option("", "a run: its folder, its name, or latest", identity=False)
     figure: str = option("", "a figure's key such as linear_systems/fig2", identity=False)
+    claims: str = option(
+        "measure",
+        "measure the runs of a figure, judge its stored table again, or verify the stored claims",
+        identity=False,
+        choices=("measure", "judge", "verify"),
+    )
+    format: str = option("png", "of the pictures", identity=False, choices=("png", "svg", "pdf"))
     overwrite: bool = option(False, "retrain from scratch", identity=False)
     dry_run: bool = option(False, "say what would be done and leave nothing behind", identity=False)
     debug: bool = option(False, "show the traceback of an error", identity=False)
@@ -374,6 +407,7 @@ SCHEMAS: dict[str, dict[str, type]] = {
         "coupling": CouplingConfig,
         "glow": GlowConfig,
         "nf": NFConfig,
+        "realnvp_images": RealNVPImagesConfig,
     },
     "regularizer": {"none": NoRegularizerConfig, "tikhonov": TikhonovConfig},
 }

@@ -144,7 +144,7 @@ def gmm(n: int, generator: Generator) -> tuple[Tensor, Tensor | None]:
 
 def gmm_log_density(x: Tensor) -> Tensor:
     """Closed form."""
-    centres = torch.tensor([[GMM_DELTA, 0.0], [-GMM_DELTA, 0.0]], dtype=x.dtype)
+    centres = torch.tensor([[GMM_DELTA, 0.0], [-GMM_DELTA, 0.0]], dtype=x.dtype, device=x.device)
     return mixture(x, centres, math.sqrt(GMM_VARIANCE))
 
 
@@ -180,9 +180,10 @@ def moons(n: int, generator: Generator) -> tuple[Tensor, Tensor | None]:
 def moons_log_density(x: Tensor) -> Tensor:
     """The curves convolved with the noise, by the midpoint rule over the angle."""
     angle = math.pi * midpoints(400, x)
-    upper = torch.arange(2) == 1
+    upper = torch.arange(2, device=x.device) == 1
     curve = moons_curve(angle[None, :], upper[:, None]).reshape(-1, 2)
-    return mixture(x, 2 * curve - torch.tensor([1.0, 0.2], dtype=x.dtype), 2 * MOONS_NOISE)
+    shift = torch.tensor([1.0, 0.2], dtype=x.dtype, device=x.device)
+    return mixture(x, 2 * curve - shift, 2 * MOONS_NOISE)
 
 
 def circle_sampler(radii: list[float], noise: float) -> Sampler:
@@ -201,7 +202,7 @@ def circle_log_density(radii: list[float], noise: float) -> Callable[[Tensor], T
     """Closed form: a circle of radius R convolved with a Gaussian is a Bessel function of |x| R / s^2."""
 
     def log_density(x: Tensor) -> Tensor:
-        r, big = x.norm(dim=1)[:, None], torch.tensor(radii, dtype=x.dtype)
+        r, big = x.norm(dim=1)[:, None], torch.tensor(radii, dtype=x.dtype, device=x.device)
         bessel = torch.special.i0e(r * big / noise**2).log()
         terms = bessel - (r - big) ** 2 / (2 * noise**2) - LOG_2PI - 2 * math.log(noise)
         return terms.logsumexp(1) - math.log(len(radii))
@@ -222,7 +223,7 @@ def eight_gaussians(n: int, generator: Generator) -> tuple[Tensor, Tensor | None
 
 def eight_gaussians_log_density(x: Tensor) -> Tensor:
     """Closed form."""
-    return mixture(x, eight_centres().to(x.dtype), 0.5 / 1.414)
+    return mixture(x, eight_centres().to(x), 0.5 / 1.414)
 
 
 def pinwheel(n: int, generator: Generator) -> tuple[Tensor, Tensor | None]:
@@ -306,7 +307,7 @@ def mixture(x: Tensor, centres: Tensor, std: float) -> Tensor:
 
 def midpoints(n: int, like: Tensor) -> Tensor:
     """(n,) midpoints of equal parts of [0, 1]."""
-    return (torch.arange(n, dtype=like.dtype) + 0.5) / n
+    return (torch.arange(n, dtype=like.dtype, device=like.device) + 0.5) / n
 
 
 CIRCLES = ([3.0, 1.5], 0.24)

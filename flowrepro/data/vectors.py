@@ -1,5 +1,6 @@
 """What a flow on vectors is trained on: sampled points, the user's own, or images as vectors of pixels."""
 
+import dataclasses
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -56,6 +57,11 @@ class Data:
     def validation(self, n: int | None) -> Tensor:
         """The first n held-out samples (all of them for None)."""
         return self.val[:n]
+
+    def to(self, where: str | torch.dtype) -> "Data":
+        """The same samples on a device, or in a dtype."""
+        kept: dict[str, Any] = {k: v.to(where) for k, v in vars(self).items() if isinstance(v, Tensor)}
+        return dataclasses.replace(self, **kept)
 
     def training_batch(self, indices: Tensor, epoch: int) -> Tensor:
         """The training samples of these indices (B, D), the same in every epoch."""

@@ -7,30 +7,40 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from flowrepro.config.identity import flatten
+from flowrepro.config.reading import to_tree
 from flowrepro.config.schema import Config
 from flowrepro.errors import UsageError
 from flowrepro.figures import store
-from flowrepro.figures.catalogue import FigureSpec, keys, load_spec
+from flowrepro.figures.catalogue import FigureSpec, PlannedRun, keys, load_spec
 from flowrepro.figures.claims import judge
+from flowrepro.figures.drawn import Measures
 from flowrepro.pictures.style import footer, save
-from flowrepro.runs.manifest import git_state, versions
+from flowrepro.runs.folder import Run, run_of
+from flowrepro.runs.manifest import git_state, hardware, trained_on, versions
 
-Measures = list[dict[str, Any]]
+# of a measure's record, what a figure's provenance repeats
+RECORDED = ("name", "options", "code", "device", "gpu", "processor", "threads")
 
 
 def evaluate_figure(config: Config) -> None:
     """Measure a figure's runs, tabulate, judge its claims, store all."""
+    from flowrepro.device import choose_device
+
+    if config.figure == "all":
+        raise UsageError(
+            "figure=all goes with claims=judge and claims=verify; `make figures` measures every figure"
+        )
     spec, scale = load_spec(config.figure), config.scale.name
     spec.check(scale)
-    began = time.monotonic()
-    measures = _measure_runs(spec, config) if spec.runs else _measure_seeds(spec, scale)
-    table = spec.module.table(measures)
+    device, began = choose_device(config.device, config.threads), time.monotonic()
+    measures = measure_runs(spec, config, device) if spec.runs else _measure_seeds(spec, scale)
+    table = store.as_stored(spec.module.table(measures))
     claims = judge(spec.module.CLAIMS, table, scale)
-    arrays = _arrays(measures, spec.seeds[scale][0])
+    arrays = spec.module.arrays([m for m in measures if m["seed"] == spec.seeds[scale][0]])
     folder = store.folder_of(Path(config.output_dir), spec.key, scale)
-    store.save_evaluation(
-        folder, table, claims, arrays, _provenance(spec, scale, measures, time.monotonic() - began)
-    )
+    provenance = _provenance(spec, scale, measures, time.monotonic() - began, device)
+    store.save_evaluation(folder, table, claims, arrays, provenance)
     print(table.to_string(index=False, float_format=lambda v: f"{v:.4g}"))
     _print_claims(claims)
     print(f"table, claims  {folder}\nnext           flowrepro plot figure={spec.key} scale={scale}")
@@ -42,54 +52,96 @@ def _measure_seeds(spec: FigureSpec, scale: str) -> Measures:
     return [{"seed": seed, **spec.module.measure(seed=seed, **options)} for seed in spec.seeds[scale]]
 
 
-def _measure_runs(spec: FigureSpec, config: Config) -> Measures:
-    """The measures of every run of a figure; each is kept with its run. Lists the commands of runs not trained."""
-    from flowrepro.measures.kept import measure_run, missing_runs
+def measure_runs(spec: FigureSpec, config: Config, device: str = "cpu") -> Measures:
+    """The measures of every run of a figure; each is kept with its run.
 
+    Raises:
+        UsageError: runs are not trained; the message has the command.
+    """
     scale = config.scale.name
     if absent := missing_runs(spec, config):
         raise UsageError(
             f"{spec.key}: {len(absent)} runs are not trained; first: flowrepro train figure={spec.key} scale={scale}"
         )
-    return [measure_run(spec, planned, config) for planned in spec.planned(scale)]
+    return [_measure_run(spec, planned, config, device) for planned in spec.planned(scale)]
 
 
-def _arrays(measures: Measures, seed: int) -> dict[str, np.ndarray]:
-    """What pictures are drawn from: the arrays of the first seed, under `case/name` where a figure has cases."""
-    arrays: dict[str, np.ndarray] = {}
-    for measure in (m for m in measures if m["seed"] == seed):
-        prefix = f"{measure['case']}/" if "case" in measure else ""
-        found = measure | {f"history_{k}": v for k, v in measure.get("history", {}).items()}
-        arrays |= {prefix + k: v for k, v in found.items() if isinstance(v, np.ndarray)}
-    return arrays
+def missing_runs(spec: FigureSpec, config: Config) -> list[PlannedRun]:
+    """The runs that have not ended."""
+    return [p for p in spec.planned(config.scale.name) if not run_of(p.config, config.output_dir).ended]
+
+
+def _measure_run(spec: FigureSpec, planned: PlannedRun, config: Config, device: str) -> dict[str, Any]:
+    """What was measured on one run, with what its folder tells, and the records of the measures."""
+    from flowrepro.measures.kept import measured
+
+    run = run_of(planned.config, config.output_dir)
+    found = measured(run, spec.checkpoint, spec.measures.get(config.scale.name, {}), device)
+    values = {name: value for one in found.values() for name, value in one.values.items()}
+    assert len(values) == sum(len(one.values) for one in found.values()), "two measures give one name"
+    told = {"case": planned.case, "seed": planned.seed, **_told(run)}
+    return {
+        **told,
+        **values,
+        **_last_gains(told["history"]),
+        "records": [one.record for one in found.values()],
+    }
+
+
+def _told(run: Run) -> dict[str, Any]:
+    """state, step, result, config (flat), history (columns) of a run, and the hardware of its sessions."""
+    status, history = run.status, run.history()
+    scalars = [k for k, v in history[0].items() if isinstance(v, int | float) or v is None]
+    return {
+        "run": run.name,
+        "trained_on": trained_on(run),
+        "state": status["state"],
+        "step": status["step"],
+        "result": status.get("result") or {},
+        "config": flatten(to_tree(run.config)),
+        "history": {k: np.array([record[k] for record in history], dtype=float) for k in scalars},
+    }
+
+
+def _last_gains(history: dict[str, np.ndarray]) -> dict[str, float]:
+    """What both log-likelihoods gained over the last fifth of the steps, in nats; negative where they fell."""
+    step = history["step"]
+    gains = {
+        split: float(
+            history[f"{split}_log_prob"][-1] - np.interp(0.8 * step[-1], step, history[f"{split}_log_prob"])
+        )
+        for split in ("val", "train")
+    }
+    return {"last_fifth_gain": gains["val"], "train_last_fifth_gain": gains["train"]}
 
 
 def plot_figure(config: Config) -> None:
-    """Draw a figure from what was stored; `figure=all` draws every one at its largest scale and writes the report."""
+    """Draw a figure from what was stored; `figure=all` draws every one at every scale and writes the report."""
     outputs = Path(config.output_dir)
     if config.figure != "all":
-        print(f"picture  {draw(outputs, config.figure, config.scale.name)}")
+        print(f"picture  {draw(outputs, config.figure, config.scale.name, config.format)}")
         return
     from flowrepro.report import page, readme
 
     for key in keys():
         for scale in store.scales_there(outputs, key):
             if (store.folder_of(outputs, key, scale) / "arrays.npz").exists():
-                print(f"picture  {draw(outputs, key, scale)}")
+                print(f"picture  {draw(outputs, key, scale, config.format)}")
     print(f"report   {page.build(outputs)}")
     if (written := readme.write(outputs)) is not None:
         print(f"index    {written}")
 
 
-def draw(outputs: Path, key: str, scale: str) -> Path:
-    """Draw one figure at one scale; the picture's path. Raises UsageError where it was not evaluated."""
+def draw(outputs: Path, key: str, scale: str, form: str = "png") -> Path:
+    """Draw one figure at one scale as png, svg or pdf; the picture's path. Raises UsageError where it was not evaluated."""
     spec = load_spec(key)
     folder = store.folder_of(outputs, key, scale)
     stored = store.load_evaluation(folder, key, scale)
     figure = spec.module.draw(stored.table, store.load_arrays(folder, key, scale))
     footer(figure, label(spec, scale, stored.table))
-    save(figure, folder / "figure.png")
-    return folder / "figure.png"
+    path = folder / f"figure.{form}"
+    save(figure, path)
+    return path
 
 
 def label(spec: FigureSpec, scale: str, table: pd.DataFrame) -> str:
@@ -101,7 +153,9 @@ def label(spec: FigureSpec, scale: str, table: pd.DataFrame) -> str:
     return f"{spec.key} · scale {scale}{mark} · {measured}{single}"
 
 
-def _provenance(spec: FigureSpec, scale: str, measures: Measures, seconds: float) -> dict[str, Any]:
+def _provenance(
+    spec: FigureSpec, scale: str, measures: Measures, seconds: float, device: str
+) -> dict[str, Any]:
     return {
         "key": spec.key,
         "scale": scale,
@@ -109,15 +163,35 @@ def _provenance(spec: FigureSpec, scale: str, measures: Measures, seconds: float
         "seeds": spec.seeds[scale],
         "options": spec.options.get(scale, {}),
         "runs": [m["run"] for m in measures if "run" in m],
+        "measures": _recorded(measures),
         "measured": time.strftime("%Y-%m-%d"),
         "seconds": round(seconds, 1),
         "versions": versions(),
         "git": git_state(),
+        "hardware": hardware(device),
+        # of the sessions of all runs, each once
+        "trained_on": list({str(h): h for m in measures for h in m.get("trained_on", [])}.values()),
     }
+
+
+def _recorded(measures: Measures) -> list[dict[str, Any]]:
+    """The measures of a figure's runs with their options, code and machine, each combination once."""
+    found: list[dict[str, Any]] = []
+    for record in (r for m in measures for r in m.get("records", [])):
+        told = {k: record[k] for k in RECORDED if k in record}
+        if told not in found:
+            found.append(told)
+    return found
 
 
 def _print_claims(claims: pd.DataFrame) -> None:
     for row in claims.itertuples():
-        print(
-            f"{row.verdict:<26} {row.says}: {row.our_value:.4g} {row.unit} ({row.threshold}, {row.seeds} seeds)"
-        )
+        mark = f" ({row.mark})" if row.mark else ""
+        print(f"{row.verdict + mark:<26} {row.says}")
+        if row.seeds:
+            print(
+                f"{'':<26} {row.measured}: {row.our_value:.4g} {row.unit}".rstrip()
+                + f" (passes if {row.threshold})"
+            )
+        if row.told:
+            print(f"{'':<26} {row.told}")

@@ -1,4 +1,4 @@
-"""The catalogue of figures: what `conf/figure/<paper>/<fig>.yaml` says of each."""
+"""The catalogue of figures: `conf/figure/<paper>/<fig>.yaml` of each, and the paper's runs in `conf/runs/<paper>.yaml`."""
 
 import functools
 import importlib
@@ -35,13 +35,14 @@ def _composed(words: tuple[str, ...]) -> Config:
 
 @dataclass
 class FigureSpec:
-    """One figure: its runs, and for each scale its seeds, options and expected minutes."""
+    """One figure: its runs, and for each scale its seeds, measures (or options, without runs) and expected minutes."""
 
     title: str
     key: str = ""
-    runs: dict[str, list[str]] = field(default_factory=dict)
-    # words added to every run at a scale
-    words: dict[str, list[str]] = field(default_factory=dict)
+    # names of the paper's runs
+    runs: list[str] = field(default_factory=list)
+    # scale -> measure -> its options
+    measures: dict[str, dict[str, dict[str, Any]]] = field(default_factory=dict)
     seeds: dict[str, list[int]] = field(default_factory=dict)
     options: dict[str, dict[str, Any]] = field(default_factory=dict)
     minutes: dict[str, float] = field(default_factory=dict)
@@ -55,23 +56,27 @@ class FigureSpec:
 
     @property
     def module(self) -> Any:
-        """The figure's module, with measure, table, draw and CLAIMS."""
+        """The figure's module, with table, arrays, draw and CLAIMS, and measure where it has no runs."""
         return importlib.import_module("flowrepro.figures." + self.key.replace("/", "."))
 
     def planned(self, scale: str) -> list[PlannedRun]:
         """Every run at a scale, one seed after the other; a case whose words sweep is one case for each value."""
         self.check(scale)
-        cases = self._cases(self.words.get(scale, []))
+        cases = self._cases(scale)
         return [
             PlannedRun(name, [*words, f"seed={seed}", f"scale={scale}"], seed)
             for seed in self.seeds[scale]
             for name, words in cases.items()
         ]
 
-    def _cases(self, added: list[str]) -> dict[str, list[str]]:
-        cases = {}
-        for name, own in self.runs.items():
-            words = [*own, *added]
+    def _cases(self, scale: str) -> dict[str, list[str]]:
+        cases, known = {}, paper_runs(self.paper)
+        for name in self.runs:
+            if name not in known:
+                raise UsageError(
+                    f"{self.key}: conf/runs/{self.paper}.yaml has no '{name}'{nearest(name, known)}"
+                )
+            words = known[name].words(scale)
             for job in expand(words):
                 swept = [new for old, new in zip(words, job, strict=True) if old != new]
                 cases[" ".join([name, *swept])] = job
@@ -83,18 +88,69 @@ class FigureSpec:
             raise UsageError(f"{self.key} has no scale '{scale}'; it has {', '.join(self.seeds)}")
 
     def reduced(self, scale: str) -> bool:
-        """Whether the scale's resolved values differ from the paper's: seeds, options, or a value of a run."""
+        """Whether the scale's resolved values differ from the paper's: seeds, measures, options, or a value of a run."""
         return self._resolved(scale) != self._resolved("paper")
 
     def _resolved(self, scale: str) -> Any:
         """What makes the numbers of a scale; of the runs only the first seed's, and only if the cases are the paper's."""
         if scale not in self.seeds:
             return None
-        cases = self._cases(self.words.get(scale, []))
-        same_cases = cases.keys() == self._cases(self.words.get("paper", [])).keys()
+        cases = list(self._cases(scale))
+        same_cases = cases == list(self._cases("paper"))
         first = [p for p in self.planned(scale) if p.seed == self.seeds[scale][0]] if same_cases else []
         runs = [p.config.identity | {"scale": None} for p in first]
-        return self.seeds[scale], self.options.get(scale), list(cases), runs
+        return self.seeds[scale], self.measures.get(scale), self.options.get(scale), cases, runs
+
+
+@dataclass(frozen=True)
+class RunWords:
+    """The command-line words of one of a paper's runs: its own, and those that its group adds, for `all` scales and each."""
+
+    own: list[str]
+    added: dict[str, list[str]]
+
+    def words(self, scale: str) -> list[str]:
+        """All words at a scale."""
+        return [*self.own, *self.added.get("all", []), *self.added.get(scale, [])]
+
+
+@functools.cache
+def paper_runs(paper: str) -> dict[str, RunWords]:
+    """Every run of a paper by name, as `conf/runs/<paper>.yaml` lists them.
+
+    Raises:
+        UsageError: two runs have one name, or the file has an unknown word.
+    """
+    from omegaconf import OmegaConf
+
+    file = conf_dir() / "runs" / f"{paper}.yaml"
+    found: dict[str, RunWords] = {}
+    for name, group in (_plain(OmegaConf.load(file)) if file.exists() else {}).items():
+        if unknown := [
+            *(group.keys() - {"runs", "words"}),
+            *(group.get("words", {}).keys() - {"all", *SCALES}),
+        ]:
+            raise UsageError(
+                f"{file}: {name} has an unknown word '{unknown[0]}'; known: runs, words, all, {', '.join(SCALES)}"
+            )
+        if twice := group["runs"].keys() & found.keys():
+            raise UsageError(f"{file}: there are two runs '{min(twice)}'")
+        added = {scale: _flat(words) for scale, words in group.get("words", {}).items()}
+        found |= {run: RunWords(_flat(words), added) for run, words in group["runs"].items()}
+    return found
+
+
+def _plain(node: Any) -> dict[str, Any]:
+    from omegaconf import OmegaConf
+
+    # ${seed} in a word is for the run's own config
+    tree = OmegaConf.to_container(node, resolve=False)
+    return {str(k): v for k, v in tree.items()} if isinstance(tree, dict) else {}
+
+
+def _flat(words: list[Any]) -> list[str]:
+    """A list of words out of nested ones."""
+    return [word for entry in words for word in (_flat(entry) if isinstance(entry, list) else [entry])]
 
 
 def keys() -> list[str]:

@@ -11,9 +11,8 @@ import pandas as pd
 
 from flowrepro.errors import UsageError
 from flowrepro.figures.catalogue import SCALES
+from flowrepro.figures.drawn import Arrays, compact
 from flowrepro.writing import replacing, write_json, write_text
-
-Arrays = dict[str, np.ndarray]
 
 
 @dataclass
@@ -30,23 +29,41 @@ def folder_of(outputs: Path, key: str, scale: str) -> Path:
     return outputs / "figures" / key / scale
 
 
+def as_stored(table: pd.DataFrame) -> pd.DataFrame:
+    """A table as it comes back from its file: claims are judged by those digits, so that anyone can judge them again."""
+    return pd.read_csv(io.StringIO(csv(table)))
+
+
 def save_evaluation(
     folder: Path, table: pd.DataFrame, claims: pd.DataFrame, arrays: Arrays, provenance: dict[str, Any]
 ) -> None:
-    """Write table, claims, arrays and provenance; nothing is touched where the numbers are the same as before.
+    """Write table, claims, arrays and provenance; nothing is touched where all are the same as before.
 
     Numbers of a source tree with uncommitted changes give way to the same ones of a clean tree.
     """
-    table_text, claims_text = _csv(table), _csv(claims)
-    same = (folder / "arrays.npz").exists() and _read(folder / "table.csv") == table_text
-    if same and _read(folder / "claims.csv") == claims_text and not _cleaner(folder, provenance):
+    new = {
+        "table.csv": csv(table).encode(),
+        "claims.csv": csv(claims).encode(),
+        "arrays.npz": _npz({name: compact(array) for name, array in arrays.items()}),
+    }
+    same = all(_read(folder / name) == content for name, content in new.items())
+    if same and not _cleaner(folder, provenance):
         return
-    folder.mkdir(parents=True, exist_ok=True)
-    with replacing(folder / "arrays.npz") as file:
-        np.savez_compressed(file, **arrays)  # type: ignore[arg-type]
-    write_text(folder / "table.csv", table_text)
-    write_text(folder / "claims.csv", claims_text)
+    for name, content in new.items():
+        with replacing(folder / name) as file:
+            file.write(content)
     write_json(folder / "provenance.json", provenance)
+
+
+def save_claims(folder: Path, claims: pd.DataFrame) -> None:
+    """Write the claims alone, of the table that is stored."""
+    write_text(folder / "claims.csv", csv(claims))
+
+
+def _npz(arrays: Arrays) -> bytes:
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, **arrays)  # type: ignore[arg-type]
+    return buffer.getvalue()
 
 
 def _cleaner(folder: Path, provenance: dict[str, Any]) -> bool:
@@ -87,11 +104,12 @@ def scales_there(outputs: Path, key: str) -> list[str]:
     return [s for s in reversed(SCALES) if (folder_of(outputs, key, s) / "claims.csv").exists()]
 
 
-def _csv(table: pd.DataFrame) -> str:
+def csv(table: pd.DataFrame) -> str:
+    """The text of a table's file: ten digits."""
     text = io.StringIO()
     table.to_csv(text, index=False, float_format="%.10g")
     return text.getvalue()
 
 
-def _read(path: Path) -> str:
-    return path.read_text() if path.exists() else ""
+def _read(path: Path) -> bytes:
+    return path.read_bytes() if path.exists() else b""

@@ -8,10 +8,12 @@ from flowrepro.flows.core import Layer
 
 # torch's default threshold of 20 replaces softplus(h) by h where they still differ by 2e-9
 SOFTPLUS_THRESHOLD = 40.0
+# beyond it asinh(h) is log(2 |h|) to the last digit of float64, and its square is far from overflow in float32
+LARGE = 2.0**30
 
 
 class Elementwise(Layer):
-    """z_i = a(h_i): subclasses give `value`, `log_derivative` and `inverse`, each (B, D) -> (B, D)."""
+    """z_i = a(h_i): subclasses give `value`, `log_derivative` and `inverse`, each from any shape to the same."""
 
     def value(self, h: Tensor) -> Tensor:
         """a(h)."""
@@ -22,11 +24,11 @@ class Elementwise(Layer):
         raise NotImplementedError
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        return self.value(x), self.log_derivative(x).sum(-1)
+        return self.value(x), self.log_derivative(x).flatten(1).sum(1)
 
     def forward_tangents(self, x: Tensor, t: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         log_derivative = self.log_derivative(x)
-        return self.value(x), log_derivative.sum(-1), log_derivative.exp()[..., None] * t
+        return self.value(x), log_derivative.flatten(1).sum(1), log_derivative.exp().unsqueeze(-1) * t
 
 
 class Asinh(Elementwise):
@@ -36,7 +38,12 @@ class Asinh(Elementwise):
     """
 
     def value(self, h: Tensor) -> Tensor:
-        return torch.asinh(h)
+        # torch's derivatives of asinh square h, which overflows in float32 from 2e19 on. Large h are divided by k,
+        # asinh(h) = asinh(h / k) + sign(h) log k, and k counts as a constant: the slope of log does not depend on
+        # the unit. For all other h k is 1, and no digit changes
+        fixed = h.detach()
+        k = (fixed / LARGE).abs().clamp(1, max(1.0, torch.finfo(h.dtype).max / LARGE))
+        return torch.asinh(h / k) + torch.copysign(k.log(), fixed)
 
     def log_derivative(self, h: Tensor) -> Tensor:
         # log1p(h^2) / 2 without squaring: h^2 overflows in float32 from 2e19 on

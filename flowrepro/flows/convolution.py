@@ -99,7 +99,7 @@ class InvertibleConv(Layer):
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         weight, logdet = self.weight()
         z = over_channels(patches(x, self.size), weight)
-        return z, (logdet * z[0, 0].numel()).expand(x.shape[0])
+        return z, (logdet * z.shape[2:].numel()).expand(x.shape[0])
 
     def inverse(self, z: Tensor) -> Tensor:
         return from_patches(over_channels(z, inverse_of(self.weight()[0])), self.size)
@@ -125,7 +125,7 @@ class NormedConv(Chain):
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         weight, bias, logdet = self.affine()
-        return over_channels(x, weight, bias), (logdet * x[0, 0].numel()).expand(x.shape[0])
+        return over_channels(x, weight, bias), (logdet * x.shape[2:].numel()).expand(x.shape[0])
 
     def inverse(self, z: Tensor) -> Tensor:
         weight, bias, _ = self.affine()
@@ -159,11 +159,15 @@ class PreparedConv(Layer):
 
 def patches(x: Tensor, size: int) -> Tensor:
     """(B, C, H, W) -> (B, C size^2, H / size, W / size)."""
+    if not len(x):  # torch would leave the shape of an empty batch as it is
+        return x.reshape(0, x.shape[1] * size**2, x.shape[2] // size, x.shape[3] // size)
     return pixel_unshuffle(x, size) if size > 1 else x  # torch copies at size 1 too
 
 
 def from_patches(z: Tensor, size: int) -> Tensor:
     """The way back."""
+    if not len(z):
+        return z.reshape(0, z.shape[1] // size**2, z.shape[2] * size, z.shape[3] * size)
     return pixel_shuffle(z, size) if size > 1 else z
 
 

@@ -6,17 +6,23 @@ shape (B, D), or (B, C, H, W) for image flows, and dlogp of shape (B,). For a bi
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, cast
+import itertools
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, TypeVar, cast
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from flowrepro.analysis.components import Components, components
 from flowrepro.analysis.jacobian import jvp
+from flowrepro.errors import UsageError
 
 if TYPE_CHECKING:
     from flowrepro.flows.bases import Base
+
+Points = Tensor | np.ndarray
+PerPoint = TypeVar("PerPoint", Tensor, Components)
 
 
 class Layer(nn.Module):
@@ -27,11 +33,6 @@ class Layer(nn.Module):
         """Whether `init_from` does anything."""
         return False
 
-    @property
-    def keeps_statistics(self) -> bool:
-        """Whether `update_statistics` does anything."""
-        return False
-
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Data (B, D) to latent (B, D), with dlogp (B,) in nats."""
         raise NotImplementedError
@@ -40,28 +41,8 @@ class Layer(nn.Module):
         """Latent (B, D) to data (B, D); nan or inf, never an exception, outside the layer's range."""
         raise NotImplementedError
 
-    def retrace(self, z: Tensor) -> tuple[tuple[Tensor, ...], Tensor, Tensor]:
-        """(parts, z, dlogp): x once more from z, and a graph from it to z and dlogp for the backward pass.
-
-        The parts of x, one behind the other in dimension 1, are the leaves of the graph.
-        """
-        with torch.no_grad():
-            x = self.inverse(z).detach()
-        x.requires_grad_()
-        with torch.enable_grad():
-            z, dlogp = self(x)
-        return (x,), z, dlogp
-
     def init_from(self, x: Tensor) -> None:
         """Set parameters or buffers from the training data (N, D), where the layer wants that."""
-
-    def anticipated(self, x: Tensor) -> Tensor:
-        """What layers behind this one are initialised by, (N, D): by default what it makes of x now."""
-        z: Tensor = self(x)[0]
-        return z
-
-    def update_statistics(self, x: Tensor) -> None:
-        """Set what evaluation mode normalises by from the training data (N, D), where the layer keeps that."""
 
     def prepared(self) -> Layer:
         """The same map with what its inverse needs computed once, for many products with the inverse's Jacobian."""
@@ -93,10 +74,6 @@ class Chain(Layer, nn.Sequential):
     def data_dependent(self) -> bool:
         return any(layer.data_dependent for layer in self)
 
-    @property
-    def keeps_statistics(self) -> bool:
-        return any(layer.keeps_statistics for layer in self)
-
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         total = x.new_zeros(x.shape[0])
         for layer in self:
@@ -125,15 +102,12 @@ class Chain(Layer, nn.Sequential):
         last = max((i for i, layer in enumerate(self) if layer.data_dependent), default=-1)
         for layer in list(self)[: last + 1]:
             layer.init_from(x)
-            x = layer.anticipated(x)
+            x = self.passed_on(layer, x)
 
-    @torch.no_grad()
-    def update_statistics(self, x: Tensor) -> None:
-        """Update layer by layer, passing the data on as far as a layer wants it."""
-        last = max((i for i, layer in enumerate(self) if layer.keeps_statistics), default=-1)
-        for layer in list(self)[: last + 1]:
-            layer.update_statistics(x)
-            x = layer(x)[0]
+    def passed_on(self, layer: Layer, x: Tensor) -> Tensor:
+        """What the layers behind one of the chain's are initialised by, (N, D): what it makes of x now."""
+        z: Tensor = layer(x)[0]
+        return z
 
     def trace(self, x: Tensor) -> Iterator[tuple[str, Tensor, Tensor]]:
         """(name, z, dlogp) after every layer; the dlogp add up to that of the chain."""
@@ -146,30 +120,57 @@ class Chain(Layer, nn.Sequential):
 class Flow(nn.Module):
     """A chain of layers and a base density on the latent: a density on the data.
 
-    Calling the flow gives `log_prob`, so that `torch.func.functional_call` and `stack_module_state` apply.
+    Its methods take a batch (B, D), or (B, C, H, W) of images, or a single point, for which they give its one value;
+    tensors of any dtype or NumPy arrays. They raise UsageError for any other shape. Calling the flow itself gives the
+    log_prob of a batch in the flow's own dtype, unchecked: what training, torch.func and torch.compile need.
+
+    Args:
+        shape: of one point; (D,) by default.
     """
 
-    def __init__(self, chain: Chain, base: Base) -> None:
+    def __init__(self, chain: Chain, base: Base, shape: tuple[int, ...] | None = None) -> None:
         super().__init__()
         self.chain, self.base = chain, base
+        self.shape = torch.Size(shape or (base.dim,))
 
     @property
     def dim(self) -> int:
         """The dimension D of the data."""
         return self.base.dim
 
-    def forward(self, x: Tensor) -> Tensor:
-        return self.log_prob(x)
-
-    def log_prob(self, x: Tensor) -> Tensor:
-        """log p(x) in nats, (B, D) -> (B,)."""
+    def forward(self, x: Tensor, generator: torch.Generator | None = None) -> Tensor:
         z, dlogp = self.chain(x)
-        return self.base.log_prob(z) + dlogp
+        return self.base.log_prob(z, generator) + dlogp
 
-    def latents(self, x: Tensor) -> Tensor:
+    def batch(self, x: Points) -> Tensor:
+        """One or more points as a batch (B, ...) in the flow's dtype, on its device.
+
+        Raises:
+            UsageError: points of another shape.
+        """
+        x = _tensor(x)
+        if self.shape not in (x.shape, x.shape[1:]):
+            one, many = str(tuple(self.shape)), str(("N", *self.shape)).replace("'", "")
+            raise UsageError(f"points of shape {one} or {many} are needed, not {tuple(x.shape)}")
+        own = next(
+            (t for t in itertools.chain(self.parameters(), self.buffers()) if t.is_floating_point()), None
+        )
+        x = x.to(torch.get_default_dtype()) if own is None else x.to(own)
+        return x if x.ndim > len(self.shape) else x[None]
+
+    def _at(self, x: Points, f: Callable[[Tensor], PerPoint]) -> PerPoint:
+        """f of a batch, at what a caller gives."""
+        x = _tensor(x)
+        found = f(self.batch(x))
+        return found[0] if x.shape == self.shape else found
+
+    def log_prob(self, x: Points, generator: torch.Generator | None = None) -> Tensor:
+        """log p(x) in nats, (B, D) -> (B,); bases that give a bound take their noise from the generator."""
+        return self._at(x, lambda x: cast(Tensor, self(x, generator)))
+
+    def latents(self, x: Points) -> Tensor:
         """f(x), (B, D) -> (B, D)."""
-        z: Tensor = self.chain(x)[0]
-        return z
+        return self._at(x, lambda x: cast(Tensor, self.chain(x)[0]))
 
     @torch.no_grad()
     def sample(
@@ -187,26 +188,35 @@ class Flow(nn.Module):
         """
         return self.chain.inverse(self.base.sample(n, temperature, deviation, generator))
 
-    def reconstruct(self, x: Tensor) -> Tensor:
-        """x to latent and back, (B, D) -> (B, D)."""
-        return self.chain.inverse(self.latents(x))
+    def embed(self, x: Points) -> Tensor:
+        """The coordinates of x on the base's manifold, (B, D) -> (B, M); f(x) itself where that is the whole space."""
+        return self._at(x, lambda x: self.base.embed(self.chain(x)[0]))
 
-    def components(self, x: Tensor, k: int | None = None) -> Components:
-        """The k un-whitened components of largest local std at x (B, D); all of them by default."""
-        return components(self, x, k)
+    def reconstruct(self, x: Points) -> Tensor:
+        """x to latent, onto the base's manifold and back, (B, D) -> (B, D)."""
+        return self._at(x, lambda x: self.chain.inverse(self.base.project(self.chain(x)[0])))
 
-    def init_from(self, x: Tensor) -> None:
+    def components(self, x: Points, k: int | None = None, method: str = "auto") -> Components:
+        """The k un-whitened components of largest local std at x (B, D); all of them by default.
+
+        `method` and errors as in `analysis.components.components`; images are taken as vectors.
+        """
+        return self._at(x, lambda x: components(self, x, k, method))
+
+    def init_from(self, x: Points) -> None:
         """Initialise the layers that want it from the training data (N, D)."""
-        self.chain.init_from(x)
-
-    def update_statistics(self, x: Tensor) -> None:
-        """Set what evaluation mode normalises by from the training data (N, D); the flow is in that mode."""
-        self.chain.update_statistics(x)
+        self.chain.init_from(self.batch(x))
 
     def prepared(self) -> Flow:
         """The same flow, as it is now, with what its inverse needs computed once: for sampling in many batches."""
-        return Flow(self.chain.prepared(), self.base)
+        return Flow(self.chain.prepared(), self.base, self.shape)
 
     def slice(self, stop: int | None, start: int = 0) -> Flow:
         """The flow of the layers before `stop` (Center is layer 0; None: of all), which it shares with this one."""
-        return Flow(cast(Chain, self.chain[start:stop]), self.base)
+        shape = self.chain[:start](self.batch(torch.zeros(self.shape)))[0].shape[1:] if start else self.shape
+        return Flow(cast(Chain, self.chain[start:stop]), self.base, shape)
+
+
+def _tensor(x: Points) -> Tensor:
+    """A NumPy array, whatever its byte order, strides and flags, as a tensor; a tensor as it is."""
+    return x if isinstance(x, Tensor) else torch.from_numpy(np.array(x, dtype=np.float64, order="C"))

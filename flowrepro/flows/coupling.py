@@ -106,19 +106,6 @@ class AffineCoupling(Layer):
             return self
         return type(self)(self.passive, self.net.prepared(), self.scale, self.limit)
 
-    def retrace(self, z: Tensor) -> tuple[tuple[Tensor, ...], Tensor, Tensor]:
-        # what passes unchanged gives (s, t) once, for the inverse and for the graph
-        passive, active = self.parts(z.detach())
-        passive.requires_grad_()
-        with torch.enable_grad():
-            s, t = self.scale_and_shift(passive)
-        with torch.no_grad():
-            active = self.bounded(active, s, t)
-        active.requires_grad_()
-        with torch.enable_grad():
-            z = torch.cat([passive, self.transform(active, s, t)], 1)
-            return (passive, active), z, s.flatten(1).sum(1)
-
 
 class GlowCoupling(AffineCoupling):
     """z_a = (x_a + t) e^s: the shift comes before the scale, as in Glow's code."""

@@ -12,8 +12,8 @@ class BatchNorm(Layer):
     """z = (x - m) / sqrt(v + eps) * e^gain + shift; dlogp = sum(gain - log(v + eps) / 2).
 
     In training mode m and v are those of the batch (with 1/B in front); in evaluation mode the stored ones, which
-    only `update_statistics` changes. The Jacobian leaves out that batch statistics depend on x, as RealNVP does.
-    The gain is a logarithm, as in the authors' code of linear_systems; it starts at 0, there at random.
+    only `store` changes, by `update_statistics` below. The Jacobian leaves out that batch statistics depend on x, as
+    RealNVP does. The gain is a logarithm, as in the authors' code of linear_systems; it starts at 0, there at random.
     """
 
     mean: Tensor
@@ -25,10 +25,6 @@ class BatchNorm(Layer):
         self.shift = nn.Parameter(torch.zeros(dim, dtype=dtype))
         self.register_buffer("mean", torch.zeros(dim, dtype=dtype))
         self.register_buffer("var", torch.ones(dim, dtype=dtype))
-
-    @property
-    def keeps_statistics(self) -> bool:
-        return True
 
     def statistics(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """(m, v) in force for this batch, each (D,)."""
@@ -48,9 +44,28 @@ class BatchNorm(Layer):
         return *self(x), (self.gain.exp() * (var + EPS).rsqrt())[:, None] * t
 
     @torch.no_grad()
-    def update_statistics(self, x: Tensor) -> None:
+    def store(self, x: Tensor) -> None:
+        """Keep the statistics of x (N, D)."""
         self.mean.copy_(x.double().mean(0))
         self.var.copy_(x.double().var(0, correction=0))
+
+
+def keeps_statistics(module: nn.Module) -> bool:
+    """Whether evaluation mode normalises by what `update_statistics` stores."""
+    return any(isinstance(part, BatchNorm) for part in module.modules())
+
+
+@torch.no_grad()
+def update_statistics(layer: Layer, x: Tensor) -> None:
+    """Let every BatchNorm of a layer store the statistics of the data x (N, D) as they reach it in evaluation mode."""
+    norms = [part for part in layer.modules() if isinstance(part, BatchNorm)]
+    # each stores them just before it is applied: those behind it see what it makes of the data with them
+    hooks = [norm.register_forward_pre_hook(lambda norm, given: norm.store(*given)) for norm in norms]
+    try:
+        layer(x)
+    finally:
+        for hook in hooks:
+            hook.remove()
 
 
 class ActNorm(Layer):
@@ -76,7 +91,7 @@ class ActNorm(Layer):
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         log_scale = self.factor * self.gain
         z = (x + _channels(self.shift, x)) * _channels(log_scale.exp(), x)
-        return z, (log_scale.sum() * x[0, 0].numel()).expand(x.shape[0])
+        return z, (log_scale.sum() * x.shape[2:].numel()).expand(x.shape[0])
 
     def inverse(self, z: Tensor) -> Tensor:
         return z * _channels((-self.factor * self.gain).exp(), z) - _channels(self.shift, z)

@@ -36,14 +36,16 @@ class OptimalRotation(Rotation):
         self.matrix.copy_(optimal_rotation(x.cpu()[drawn], self.passive, generator))
 
 
-class AnticipatingCoupling(AffineCoupling):
-    """A coupling before an optimal rotation: that one is chosen as if this one were trained (Lemma 1).
+class AnticipatingChain(Chain):
+    """A chain with optimal rotations: each is chosen as if the couplings before it were trained (Lemma 1).
 
-    Untrained, it would leave the data as they are, and every rotation behind it would choose the same subspace.
+    Untrained, they would leave the data as they are, and every rotation would choose the same subspace.
     """
 
-    def anticipated(self, x: Tensor) -> Tensor:
-        return best_coupling_of(x, self.passive)
+    def passed_on(self, layer: Layer, x: Tensor) -> Tensor:
+        if isinstance(layer, AffineCoupling):
+            return best_coupling_of(x, layer.passive)
+        return super().passed_on(layer, x)
 
 
 def layerwise_by_moments(

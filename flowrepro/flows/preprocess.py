@@ -76,7 +76,9 @@ class Rescale(Layer):
         self.levels, self.shift = levels, shift
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        return x / self.levels - self.shift, x.new_full(x.shape[:1], -x[0].numel() * math.log(self.levels))
+        z = x / self.levels - self.shift
+        # of the dtype of z: x may be integers
+        return z, z.new_full(z.shape[:1], -z.shape[1:].numel() * math.log(self.levels))
 
     def inverse(self, z: Tensor) -> Tensor:
         return (z + self.shift) * self.levels

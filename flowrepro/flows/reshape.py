@@ -5,8 +5,8 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import pixel_shuffle, pixel_unshuffle
 
+from flowrepro.flows.convolution import from_patches, patches
 from flowrepro.flows.core import Chain, Layer
 from flowrepro.flows.coupling import soft_clamp
 
@@ -19,10 +19,10 @@ class Squeeze(Layer):
     """Every 2x2 pixels become four channels, (B, C, H, W) -> (B, 4 C, H/2, W/2), one channel's four together."""
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        return pixel_unshuffle(x, 2), x.new_zeros(x.shape[0])
+        return patches(x, 2), x.new_zeros(x.shape[0])
 
     def inverse(self, z: Tensor) -> Tensor:
-        return pixel_shuffle(z, 2)
+        return from_patches(z, 2)
 
 
 class SplitPrior(nn.Module):
@@ -86,10 +86,6 @@ class MultiScale(Layer):
     def data_dependent(self) -> bool:
         return any(level.data_dependent for level in self.levels)
 
-    @property
-    def keeps_statistics(self) -> bool:
-        return any(level.keeps_statistics for level in self.levels)
-
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         total, latents = x.new_zeros(x.shape[0]), []
         for i, level in enumerate(self.levels):
@@ -133,12 +129,6 @@ class MultiScale(Layer):
             level.init_from(x)
             x = self._leave(i, level(x)[0])[1]
 
-    @torch.no_grad()
-    def update_statistics(self, x: Tensor) -> None:
-        for i, level in enumerate(self.levels):
-            level.update_statistics(x)
-            x = self._leave(i, level(x)[0])[1]
-
     def trace(self, x: Tensor) -> Iterator[tuple[str, Tensor, Tensor]]:
         """(name, z, dlogp) after every layer of every level, and what leaves after it."""
         for i, level in enumerate(self.levels):
@@ -149,16 +139,18 @@ class MultiScale(Layer):
             yield f"level{i + 1}.leaves", z, dlogp
 
 
-def latent_shapes(shape: Shape, levels: int, kept: int = 2) -> list[Shape]:
-    """(C, H, W) of what leaves each level, where each begins with a squeeze and keeps one channel in `kept`.
+def latent_shapes(shape: Shape, levels: int, share: float = 1 / 2) -> list[Shape]:
+    """(C, H, W) of what leaves each level, where each begins with a squeeze, and this share of its channels leaves.
 
     >>> latent_shapes((3, 32, 32), 3)
     [(6, 16, 16), (12, 8, 8), (48, 4, 4)]
+    >>> latent_shapes((3, 32, 32), 3, share=3 / 4)
+    [(9, 16, 16), (9, 8, 8), (12, 4, 4)]
     """
     (channels, height, width), found = shape, []
     for level in range(levels):
         channels, height, width = 4 * channels, height // 2, width // 2
-        stays = channels // kept if level < levels - 1 else 0
-        found.append((channels - stays, height, width))
-        channels = stays
+        leaves = round(share * channels) if level < levels - 1 else channels
+        found.append((leaves, height, width))
+        channels -= leaves
     return found

@@ -14,7 +14,7 @@ from flowrepro.config.schema import Config
 from flowrepro.data import ImageData
 from flowrepro.data.dequantised import Images
 from flowrepro.flows.core import Flow
-from flowrepro.metrics.likelihood import bits_per_dim, layer_trace, log_probs, summary
+from flowrepro.metrics.likelihood import bits_per_dim, layer_trace, log_prob_of, log_probs, summary
 from flowrepro.randomness import generator
 from flowrepro.writing import save_arrays, write_text
 
@@ -32,11 +32,13 @@ def measure_images(
     shown, ends = (data.val[:n].to(device) for n in (RECONSTRUCTED, 2 * PAIRS))
     layers = layer_trace(flow, shown[:size])
     write_text(folder / "layers.csv", pd.DataFrame(layers).to_csv(index=False))
-    drawn = sample(flow, settings.n_samples, settings.temperature, config.seed, size, device)
+
+    def samples(n: int, temperature: float) -> Tensor:
+        return sample(flow, n, temperature, config.seed, size, device, settings.deviation)
+
+    drawn = samples(settings.n_samples, settings.temperature)
     returned, ways = in_batches(flow.reconstruct, shown, size), interpolate(flow, ends, PATH, size)
-    warm = {
-        f"temperature_{t:g}": sample(flow, GRID, t, config.seed, size, device) for t in settings.temperatures
-    }
+    warm = {f"temperature_{t:g}": samples(GRID, t) for t in settings.temperatures}
     pictures = {"samples": drawn, "reconstructed": returned, "interpolated": ways, **warm}
     save_arrays(
         folder / "samples.npz",
@@ -51,6 +53,7 @@ def measure_images(
         "levels": data.levels,
         "temperature": settings.temperature,
         "temperatures": settings.temperatures,
+        "deviation": settings.deviation,
         **faults(drawn, data.levels),
         "sheets": {name: faults(x, data.levels) for name, x in warm.items()},
         # in grey levels
@@ -68,7 +71,7 @@ def likelihood_table(flow: Flow, data: ImageData, config: Config, device: str) -
             {
                 "model": config.model.name,
                 "split": split,
-                **bits(flow, images, data, draws[split], size, device),
+                **bits(flow, images, data, draws[split], size, device, config.seed),
             }
             for split, images in data.reported.items()
         ]
@@ -76,10 +79,18 @@ def likelihood_table(flow: Flow, data: ImageData, config: Config, device: str) -
 
 
 def bits(
-    flow: Flow, images: Images, data: ImageData, draws: int, size: int, device: str = "cpu"
+    flow: Flow, images: Images, data: ImageData, draws: int, size: int, device: str = "cpu", seed: int = 0
 ) -> dict[str, Any]:
-    """The row of one set, in batches of `size`: `bits_se` is over images, `bits_se_draws` over draws of the noise."""
-    values = torch.stack([log_probs(flow.log_prob, images, size, device, draw) for draw in range(draws)])
+    """The row of one set, in batches of `size`: `bits_se` is over images, `bits_se_draws` over draws of the noise.
+
+    `seed` is of the noise of bounds; that of the pixels is the data's own.
+    """
+    values = torch.stack(
+        [
+            log_probs(log_prob_of(flow, seed, device, draw), images, size, device, draw)
+            for draw in range(draws)
+        ]
+    )
     found = summary(values.mean(0))
     means = [bits_per_dim(float(v), data.dim) for v in values.mean(1)]
     return {
@@ -92,11 +103,22 @@ def bits(
     }
 
 
-def sample(flow: Flow, n: int, temperature: float, seed: int, size: int, device: str = "cpu") -> Tensor:
-    """n samples (n, C, H, W) in grey levels, `size` at once, on the CPU; not finite ones are kept."""
+def sample(
+    flow: Flow,
+    n: int,
+    temperature: float,
+    seed: int,
+    size: int,
+    device: str = "cpu",
+    deviation: float = 1.0,
+) -> Tensor:
+    """n samples (n, C, H, W) in grey levels, `size` at once, on the CPU; not finite ones are kept.
+
+    Another `deviation` moves the same samples to another distance from the manifold.
+    """
     source, flow = generator(seed, "samples", temperature, device=device), flow.prepared()
     sizes = [len(part) for part in torch.arange(n).split(size)]
-    return torch.cat([flow.sample(k, temperature=temperature, generator=source).cpu() for k in sizes])
+    return torch.cat([flow.sample(k, temperature, deviation, source).cpu() for k in sizes])
 
 
 def faults(drawn: Tensor, levels: int) -> dict[str, int]:
@@ -121,13 +143,16 @@ def in_batches(f: Callable[[Tensor], Tensor], x: Tensor, size: int) -> Tensor:
 
 
 def interpolate(flow: Flow, x: Tensor, points: int, size: int) -> Tensor:
-    """Images (n * points, C, H, W) on straight lines in latent space from x (2n, C, H, W), first half to second."""
+    """Images (n * points, C, H, W) on straight lines in latent space from x (2n, C, H, W), first half to second.
+
+    Where the base has a manifold the lines are taken onto it.
+    """
     z = in_batches(flow.latents, x, size)
     pairs = max(1, len(z) // 2)
     left, right = z[:pairs], z[-pairs:]
     share = torch.linspace(0, 1, points, dtype=x.dtype, device=x.device)[:, None]
     ways = torch.cat([a + share * (b - a) for a, b in zip(left, right, strict=True)])
-    return in_batches(flow.chain.inverse, ways, size)
+    return in_batches(lambda z: flow.chain.inverse(flow.base.project(z)), ways, size)
 
 
 def pixels(images: Images, x: Tensor) -> np.ndarray:

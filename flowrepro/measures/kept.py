@@ -1,62 +1,124 @@
-"""The measures of a figure's trained runs, each kept with its run and keyed by its checkpoint's digest."""
+"""Measures of a run's checkpoint, kept in the run's folder, so that they are made once for as long as they are true.
 
-from typing import Any
+A result is found again under the measure's name and options, the checkpoint's digest and the hash of the code that
+measures; where one of them changes it is measured again. Beside it stands a record of how it was measured.
+"""
+
+import functools
+import hashlib
+import importlib
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
+from torch import Tensor
 
-from flowrepro.config.identity import flatten, takes_images
-from flowrepro.config.reading import to_tree
-from flowrepro.config.schema import Config
-from flowrepro.data import load_data
-from flowrepro.figures.catalogue import FigureSpec, PlannedRun
-from flowrepro.runs.checkpoints import verify
-from flowrepro.runs.folder import Run, runs_folder
+from flowrepro.data import Data, ImageData, load_data
+from flowrepro.errors import UsageError, nearest
+from flowrepro.measures.code import code_hash
+from flowrepro.runs import checkpoints
+from flowrepro.runs.folder import Run, read_json
+from flowrepro.runs.manifest import check_data, git_state, hardware, versions
 from flowrepro.runs.trained import load_flow
-from flowrepro.writing import replacing
+from flowrepro.writing import save_arrays, write_json
 
-# a flow that diverged has been trained as far as it goes, and its last good checkpoint is measured
-ENDED = ("completed", "diverged")
-
-
-def run_of(planned: PlannedRun, config: Config) -> Run:
-    """The run that a figure's words name, below the command's output_dir."""
-    return Run(runs_folder(config.output_dir) / planned.config.run_name)
+Options = dict[str, Any]
+# what gives a measure its flow and its data
+LOADING = ("flowrepro.runs.trained", "flowrepro.data")
 
 
-def missing_runs(spec: FigureSpec, config: Config) -> list[PlannedRun]:
-    """The runs that have not ended."""
-    return [p for p in spec.planned(config.scale.name) if run_of(p, config).state not in ENDED]
+class Kept(NamedTuple):
+    """Numbers and arrays by name, on the CPU, and the record of how they were measured."""
+
+    values: dict[str, Any]
+    record: dict[str, Any]
 
 
-def measure_run(spec: FigureSpec, planned: PlannedRun, config: Config) -> dict[str, Any]:
-    """`measure(flow, data, **options)` of one run, from its folder where it was measured before.
+def measured(run: Run, which: str, wanted: dict[str, Options], device: str = "cpu") -> dict[str, Kept]:
+    """Measures by name with their options, of the `last` or `best` checkpoint of a run.
 
-    What the run's own folder tells is added: case, seed, state, step, result, config (flat) and history (columns).
+    What is not kept in the run's folder is measured on the device.
+
+    Raises:
+        UsageError: no measure has this name.
+        CheckpointError, DataError: flow or data are missing, damaged, or not those of the training.
     """
-    run, which = run_of(planned, config), spec.checkpoint
-    name = f"{verify(run.checkpoint(which))[:12]}/{spec.key.replace('/', '-')}.npz"
-    path = run.path / "measures" / name
-    if not path.exists():
-        flow = load_flow(run, which)
-        own = run.config
-        data = load_data(own.dataset, own.dtype, own.seed, takes_images(own.model))
-        found = spec.module.measure(flow=flow, data=data, **spec.options.get(config.scale.name, {}))
-        with replacing(path) as file:
-            np.savez_compressed(file, **found)
+    digest = checkpoints.verify(run.checkpoint(which))
+    data = functools.cache(lambda: _data(run, device))
+    found = {}
+    for name, options in wanted.items():
+        key = {"name": name, "options": options, "checkpoint": digest, "code": _code(name)}
+        path = _place(run, key)
+        if not path.with_suffix(".json").exists():
+            _measure(run, which, key, data(), device, path)
+        found[name] = _read(path)
+    return found
+
+
+def named(name: str) -> Callable[..., dict[str, Any]]:
+    """`measure(flow, data, **options)` of flowrepro/measures/<name>.py. Raises UsageError for an unknown name."""
+    if name not in names():
+        raise UsageError(f"measure '{name}' is unknown{nearest(name, names())}")
+    function: Callable[..., dict[str, Any]] = importlib.import_module(_module(name)).measure
+    return function
+
+
+@functools.cache
+def names() -> list[str]:
+    """The names of all measures: the files beside this one that define `measure`."""
+    folder = Path(__file__).parent
+    return sorted(f.stem for f in folder.glob("*.py") if "\ndef measure(" in f.read_text())
+
+
+def _module(name: str) -> str:
+    return f"flowrepro.measures.{name}"
+
+
+def _code(name: str) -> str:
+    named(name)
+    return code_hash(_module(name), *LOADING)
+
+
+def _place(run: Run, key: dict[str, Any]) -> Path:
+    digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()
+    return run.path / "measures" / key["checkpoint"][:12] / f"{key['name']}-{digest[:12]}.npz"
+
+
+def _data(run: Run, device: str) -> Data | ImageData:
+    config = run.config
+    data = load_data(config.dataset, config.dtype, config.seed, config.model.takes_images)
+    check_data(run, data.fingerprint)
+    # images are made batch by batch, and moved then
+    return data.to(device) if isinstance(data, Data) else data
+
+
+def _measure(
+    run: Run, which: str, key: dict[str, Any], data: Data | ImageData, device: str, path: Path
+) -> None:
+    # a flow of its own for each measure, which may change its dtype
+    flow = load_flow(run, which).to(device)
+    began = time.monotonic()
+    values = named(key["name"])(flow, data, **key["options"])
+    record = {
+        **key,
+        "which": which,
+        "step": checkpoints.load(run.checkpoint(which)).get("step"),
+        "seconds": round(time.monotonic() - began, 2),
+        "measured": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+        "git": git_state(),
+        "versions": versions(),
+        **hardware(device),
+    }
+    save_arrays(path, **{k: v.cpu().numpy() if isinstance(v, Tensor) else v for k, v in values.items()})
+    # the record comes last: without it the result is not taken for whole
+    write_json(path.with_suffix(".json"), record)
+
+
+def _read(path: Path) -> Kept:
     with np.load(path, allow_pickle=False) as arrays:
         # numbers come back as arrays without dimensions
-        found = {k: v.item() if v.ndim == 0 else v for k, v in arrays.items()}
-    return {"case": planned.case, "seed": planned.seed, **_told(run), **found}
-
-
-def _told(run: Run) -> dict[str, Any]:
-    status, history = run.status, run.history()
-    scalars = [k for k, v in history[0].items() if isinstance(v, int | float) or v is None]
-    return {
-        "run": run.name,
-        "state": status["state"],
-        "step": status["step"],
-        "result": status.get("result") or {},
-        "config": flatten(to_tree(run.config)),
-        "history": {k: np.array([record[k] for record in history], dtype=float) for k in scalars},
-    }
+        values = {k: v.item() if v.ndim == 0 else v for k, v in arrays.items()}
+    return Kept(values, read_json(path.with_suffix(".json")))

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
@@ -9,15 +10,22 @@ from torch import Tensor
 
 from flowrepro.data.dequantised import Images
 from flowrepro.flows.core import Flow
+from flowrepro.randomness import generator
 
 
 def bits_per_dim(log_prob: float, dim: int, levels: int | None = None) -> float:
     """Bits per dimension of a log-likelihood in nats.
 
     -log_prob / (dim ln 2) is for data as the flow sees it: pixels in [0, 1] for flows on vectors, grey levels for
-    image flows. With `levels` (256 for 8-bit images) log2(levels) is added, which takes the first to the second.
+    image flows. With `levels` (256 for 8-bit images) pixels are q / (levels - 1) with grey levels q = 0 .. levels - 1,
+    and log2(levels - 1) is added, which gives the density of grey levels.
     """
-    return -log_prob / (dim * math.log(2)) + (math.log2(levels) if levels else 0.0)
+    return -log_prob / (dim * math.log(2)) + (math.log2(levels - 1) if levels else 0.0)
+
+
+def log_prob_of(flow: Flow, seed: int, device: str = "cpu", draw: int = 0) -> Callable[[Tensor], Tensor]:
+    """The flow's log_prob for one pass over a set; a base that gives a bound has the same noise in every such pass."""
+    return partial(flow.log_prob, generator=generator(seed, "bounds", draw, device=device))
 
 
 @torch.no_grad()

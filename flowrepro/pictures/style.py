@@ -31,6 +31,8 @@ RC: Any = {
     "grid.color": "#e5e5e5",
     "grid.linewidth": 0.6,
     "legend.frameon": False,
+    # the names of an svg's parts, which are random otherwise
+    "svg.hashsalt": "flowrepro",
 }
 DPI = 130
 # the figures are made without pyplot, so no window system and no state but this one
@@ -67,11 +69,18 @@ def footer_lines(text: str, width: float) -> list[str]:
 
 
 def save(figure: Figure, path: Path) -> None:
-    """Write a PNG of 256 colours, a third of the full one's size, in one step; the same figure gives the same bytes."""
-    drawn = io.BytesIO()
-    figure.savefig(drawn, format="png", dpi=DPI)
+    """Write a picture in one step, as svg, pdf or png by its name; the same figure gives the same bytes.
+
+    A png has 256 colours, which makes it a third of the full one's size.
+    """
+    form, drawn = path.suffix.removeprefix("."), io.BytesIO()
+    undated = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}.get(form)
+    figure.savefig(drawn, format=form, dpi=DPI, metadata=undated)
     with replacing(path) as file:
-        few_colours(Image.open(drawn).convert("RGB")).save(file, format="png", optimize=True)
+        if form == "png":
+            few_colours(Image.open(drawn).convert("RGB")).save(file, format=form, optimize=True)
+        else:
+            file.write(drawn.getvalue())
 
 
 def few_colours(picture: Image.Image) -> Image.Image:

@@ -1,16 +1,29 @@
 """outputs/report/index.html: every figure with its picture, table, commands and claims; what does not hold comes first."""
 
 import os
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
 from flowrepro.figures import store
 from flowrepro.figures.catalogue import FigureSpec, keys, load_spec
-from flowrepro.figures.claims import FAILS, HOLDS, MIXED
+from flowrepro.figures.claims import (
+    FAILS,
+    HOLDS,
+    MIXED,
+    ONE_SEED,
+    UNMEASURED,
+    UNSETTLED,
+    judge,
+    tally,
+)
 from flowrepro.writing import write_text
 
-ORDER = {FAILS: 0, MIXED: 1, HOLDS: 2}
+ORDER = (FAILS, MIXED, UNSETTLED, HOLDS, UNMEASURED)
+KINDS = ("paper", "beyond", "check")
 
 
 @dataclass(frozen=True)
@@ -43,7 +56,7 @@ def build(outputs: Path) -> Path:
     environment = Environment(
         loader=PackageLoader("flowrepro.report", "."), autoescape=True, undefined=StrictUndefined
     )
-    environment.filters["number"] = number
+    environment.filters |= {"number": number, "singles": singles}
     page = environment.get_template("template.html").render(papers=papers(outputs), counts=counts(outputs))
     path = outputs / "report" / "index.html"
     write_text(path, page)
@@ -66,11 +79,10 @@ def figure(outputs: Path, key: str) -> dict[str, Any]:
         return shown
     folder = store.folder_of(outputs, key, scales[0])
     stored = store.load_evaluation(folder, key, scales[0])
-    claims = stored.claims.to_dict("records")
     return shown | {
         "scale": scales[0],
         "reduced": spec.reduced(scales[0]),
-        "claims": sorted(claims, key=lambda c: ORDER.get(c["verdict"], 3)),
+        "claims": claims(spec, stored.table, scales[0]),
         "table": stored.table,
         "picture": os.path.relpath(folder / "figure.png", outputs / "report")
         if (folder / "figure.png").exists()
@@ -79,15 +91,39 @@ def figure(outputs: Path, key: str) -> dict[str, Any]:
     }
 
 
-def counts(outputs: Path) -> dict[str, int]:
-    """How many claims have each verdict, over all figures at their largest scale."""
-    verdicts = [
-        claim["verdict"]
-        for paper in papers(outputs)
-        for shown in paper["figures"]
-        for claim in shown["claims"]
-    ]
-    return {verdict: verdicts.count(verdict) for verdict in (HOLDS, MIXED, FAILS) if verdicts.count(verdict)}
+def claims(spec: FigureSpec, table: pd.DataFrame, scale: str) -> list[dict[str, Any]]:
+    """The stored table judged by the claims of today: the paper's own first, and of each kind what does not hold."""
+    judged = judge(spec.module.CLAIMS, table, scale).to_dict("records")
+    return sorted(judged, key=lambda c: (KINDS.index(c["kind"]), ORDER.index(c["verdict"])))
+
+
+def counts(outputs: Path) -> dict[str, dict[str, int]]:
+    """How many claims have each verdict, over all figures at their largest scale.
+
+    Those of the papers, and apart from them those that rest on fewer than three seeds, checks, and claims beyond.
+    """
+    rows = [row for entry in papers(outputs) for shown in entry["figures"] for row in shown["claims"]]
+    if not rows:
+        return {}
+    found = pd.DataFrame(rows)
+    groups = {
+        "paper": tally(found),
+        ONE_SEED: tally(found, mark=ONE_SEED),
+        "beyond the papers": _both(found, "beyond"),
+        "checks": _both(found, "check"),
+    }
+    shown = {name: {v: group[v] for v in ORDER if group[v]} for name, group in groups.items()}
+    return {name: group for name, group in shown.items() if group or name == "paper"}
+
+
+def _both(found: pd.DataFrame, kind: str) -> dict[str, int]:
+    return Counter(tally(found, kind)) + Counter(tally(found, kind, ONE_SEED))
+
+
+def singles(values: str) -> str:
+    """The single values of a claim, one for each seed, as they are shown beside their mean; empty for one alone."""
+    found = [number(float(value.split(":")[-1])) for value in values.split()]
+    return ", ".join(found) if len(found) > 1 else ""
 
 
 def minutes(spec: FigureSpec, scale: str) -> str:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from flowrepro.config.identity import counting, flatten
-from flowrepro.config.reading import from_tree, to_tree
+from flowrepro.config.reading import from_tree, saved_tree, to_tree
 from flowrepro.config.schema import GROUPS, Config
 from flowrepro.errors import FlowreproError, UsageError
 from flowrepro.writing import remove_leftovers, write_json, write_text
@@ -45,6 +45,11 @@ class Run:
     def state(self) -> str:
         return str(self.status.get("state", "new"))
 
+    @property
+    def ended(self) -> bool:
+        """Whether it has been trained as far as it goes; of a flow that diverged the last good checkpoint is kept."""
+        return self.state in ("completed", "diverged")
+
     def set_status(self, state: str, **values: Any) -> None:
         """Replace the status; the heartbeat is now."""
         write_json(
@@ -60,7 +65,11 @@ class Run:
 
     @property
     def config(self) -> Config:
-        """The config that the run was started with. Raises UsageError where it is missing or unreadable."""
+        """The config that the run was started with, in the keys of today (`saved_tree`).
+
+        Raises:
+            UsageError: it is missing or unreadable.
+        """
         from omegaconf import OmegaConf
 
         file = self.path / "config.yaml"
@@ -72,7 +81,7 @@ class Run:
             raise UsageError(f"{file} cannot be read: {str(error).splitlines()[0]}") from error
         if not isinstance(tree, dict):
             raise UsageError(f"{file} does not hold a config")
-        return from_tree({str(k): v for k, v in tree.items()})
+        return from_tree(saved_tree({str(k): v for k, v in tree.items()}))
 
     def history(self) -> list[dict[str, Any]]:
         """The validation records in order of steps; a line cut by a crash is left out."""

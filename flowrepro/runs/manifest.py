@@ -110,3 +110,8 @@ def end_session(run: Run, state: str, step: int) -> None:
 def manifest(run: Run) -> dict[str, Any]:
     """The manifest of a run."""
     return read_json(run.path / "manifest.json")
+
+
+def trained_on(run: Run) -> list[dict[str, Any]]:
+    """The hardware of each session of a run."""
+    return [session["hardware"] for session in manifest(run).get("sessions", [])]

@@ -7,7 +7,7 @@ import torch
 from flowrepro.config.schema import Config
 from flowrepro.errors import CheckpointError
 from flowrepro.flows.core import Flow
-from flowrepro.flows.models.vectors import build_for
+from flowrepro.flows.models import build
 from flowrepro.runs import checkpoints
 from flowrepro.runs.folder import Run, find, runs_folder
 
@@ -48,7 +48,7 @@ def load_flow(run: Run, checkpoint: str) -> Flow:
         raise CheckpointError(f"{path} holds no flow; train again with overwrite=true")
     shape = tuple(state.get("shape") or (state.get("dim", 0),))
     dtype = getattr(torch, config.dtype)
-    flow = build_for(config.model, shape, state.get("levels"), torch.Generator(), dtype)
+    flow = build(config.model, shape, state.get("levels"), torch.Generator(), dtype)
     try:
         flow.load_state_dict(weights)
     except RuntimeError as error:

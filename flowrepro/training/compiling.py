@@ -19,21 +19,21 @@ WORTH_STEPS = 2000
 
 
 class Compiled(Flow):
-    """The layers of another flow with a compiled log_prob."""
+    """The layers of another flow, compiled."""
 
     def __init__(self, flow: Flow) -> None:
-        super().__init__(flow.chain, flow.base)
+        super().__init__(flow.chain, flow.base, flow.shape)
         # what was compiled for an earlier flow would be tried first, and the number of tries is limited
         torch.compiler.reset()
         # with sizes that may vary, which kernel runs would depend on what came before, and a resumed run would differ
-        self._log_prob: Callable[[Tensor], Tensor] = torch.compile(flow.log_prob, dynamic=False)
+        self._forward: Callable[..., Tensor] = torch.compile(flow.forward, dynamic=False)
 
-    def log_prob(self, x: Tensor) -> Tensor:
-        return self._log_prob(x)
+    def forward(self, x: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        return self._forward(x, generator)
 
 
 def compiled(flow: Flow, steps: int) -> Flow:
-    """The flow with a compiled log_prob, where so many steps are worth it and there is a compiler; else the flow."""
+    """The flow, compiled where so many steps are worth it and there is a compiler; else as it is."""
     return Compiled(flow) if steps >= WORTH_STEPS and has_compiler() else flow
 
 

@@ -1,5 +1,6 @@
 """Chains whose backward pass keeps few activations: computed again step by step, or from the outputs by inversion."""
 
+from functools import singledispatch
 from typing import Any
 
 import torch
@@ -7,7 +8,8 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from flowrepro.errors import UsageError
-from flowrepro.flows.core import Chain, Flow
+from flowrepro.flows.core import Chain, Flow, Layer
+from flowrepro.flows.coupling import AffineCoupling
 from flowrepro.flows.reshape import MultiScale
 
 
@@ -50,7 +52,7 @@ class _Inversion(torch.autograd.Function):
         (z,), (grad, grad_dlogp) = ctx.saved_tensors, given
         found: dict[nn.Parameter, Tensor] = {}
         for layer in reversed(list(ctx.chain)):
-            parts, again, dlogp = layer.retrace(z)
+            parts, again, dlogp = retrace(layer, z)
             trained = [p for p in layer.parameters() if p.requires_grad]
             # dlogp of a fixed layer has no graph
             outputs, grads = [again], [grad]
@@ -61,6 +63,36 @@ class _Inversion(torch.autograd.Function):
             grad = torch.cat(gradients[: len(parts)], 1)
             z = torch.cat([part.detach() for part in parts], 1)
         return None, grad, *[found.get(p) for p in ctx.chain.parameters()]
+
+
+@singledispatch
+def retrace(layer: Layer, z: Tensor) -> tuple[tuple[Tensor, ...], Tensor, Tensor]:
+    """(parts, z, dlogp): x once more from z, and a graph from it to z and dlogp for the backward pass.
+
+    The parts of x, one behind the other in dimension 1, are the leaves of the graph. A type of layer that can do better
+    than invert and apply itself again registers how.
+    """
+    with torch.no_grad():
+        x = layer.inverse(z).detach()
+    x.requires_grad_()
+    with torch.enable_grad():
+        z, dlogp = layer(x)
+    return (x,), z, dlogp
+
+
+@retrace.register
+def _(layer: AffineCoupling, z: Tensor) -> tuple[tuple[Tensor, ...], Tensor, Tensor]:
+    # what passes unchanged gives (s, t) once, for the inverse and for the graph
+    passive, active = layer.parts(z.detach())
+    passive.requires_grad_()
+    with torch.enable_grad():
+        s, t = layer.scale_and_shift(passive)
+    with torch.no_grad():
+        active = layer.bounded(active, s, t)
+    active.requires_grad_()
+    with torch.enable_grad():
+        z = torch.cat([passive, layer.transform(active, s, t)], 1)
+        return (passive, active), z, s.flatten(1).sum(1)
 
 
 BACKWARDS = {"plain": Chain, "checkpoint": Checkpointed, "invert": Inverted}

@@ -8,12 +8,11 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from flowrepro.config.identity import takes_images
 from flowrepro.config.schema import Config
 from flowrepro.data import ImageData, load_data
 from flowrepro.device import choose_device
 from flowrepro.errors import Diverged, FlowreproError, Stopped
-from flowrepro.metrics.likelihood import bits_per_dim, layer_trace, log_probs, summary
+from flowrepro.metrics.likelihood import bits_per_dim, layer_trace, log_prob_of, log_probs, summary
 from flowrepro.runs.folder import Run, mark_latest
 from flowrepro.runs.manifest import begin_session, check_data, end_session
 from flowrepro.training.distributed import World, claimed_together, world
@@ -62,7 +61,7 @@ def train(config: Config) -> dict[str, Any]:
 
 def _train(config: Config, run: Run, device: str, together: World) -> None:
     with together.in_turn():
-        data = load_data(config.dataset, config.dtype, config.seed, takes_images(config.model))
+        data = load_data(config.dataset, config.dtype, config.seed, config.model.takes_images)
     check_data(run, data.fingerprint)
     session = Session(config, data, device, together)
     if run.checkpoint("last").exists():
@@ -174,7 +173,9 @@ def _validate(run: Run, session: Session, progress: Progress, stage: Stage) -> N
     """One record of the history; keeps the best checkpoint by held-out log-likelihood."""
     training, counters, flow = session.training, session.counters, session.settle()
     held_out, batch_size = session.data.validation(training.validate_samples), training.eval_batch_size
-    val = summary(log_probs(flow.log_prob, held_out, batch_size, session.device))
+    val = summary(
+        log_probs(log_prob_of(flow, session.seed, session.device), held_out, batch_size, session.device)
+    )
     record = {
         "step": counters.step,
         "train_log_prob": counters.log_prob_sum / counters.samples if counters.samples else None,
@@ -232,7 +233,8 @@ def _finish(run: Run, session: Session) -> None:
         "best_of": len(session.data.validation(training.validate_samples)),
     }
     for split, x in session.data.reported.items():
-        values = log_probs(session.applied().eval().log_prob, x, training.eval_batch_size, session.device)
+        log_prob = log_prob_of(session.applied().eval(), session.seed, session.device)
+        values = log_probs(log_prob, x, training.eval_batch_size, session.device)
         found = summary(values)
         result |= {f"{split}_{name}": found[name] for name in ("n", "log_prob", "se")}
         result[f"{split}_bits_per_dim"] = bits_per_dim(found["log_prob"], session.data.dim)
@@ -274,7 +276,7 @@ def _told(run: Run, config: Config) -> dict[str, Any]:
             f"log-likelihood  train {result['train_log_prob']:.4f}  validation {result['val_log_prob']:.4f} "
             f"± {result['val_se']:.2g} nats  (best {result['best_val_log_prob']:.4f} at step {result['best_step']}{on})"
         )
-        if takes_images(config.model):
+        if config.model.takes_images:
             train, val = result["train_bits_per_dim"], result["val_bits_per_dim"]
             print(f"bits/dim        train {train:.4f}  validation {val:.4f}")
         print(f"checkpoint      {run.checkpoint('best')}")

@@ -72,9 +72,7 @@ def one_for_each_layer(phase: Phase, chain: Chain) -> list[Phase]:
         return [phase]
     stops = [i + 1 for i, layer in enumerate(chain) if isinstance(layer, AffineCoupling)]
     if not stops:
-        raise UsageError(
-            "phases with each_layer need couplings of vectors: model=coupling, or realnvp without levels"
-        )
+        raise UsageError("phases with each_layer need couplings of vectors: model=coupling or model=realnvp")
     stops[-1] = len(chain)
     return [
         replace(

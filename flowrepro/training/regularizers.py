@@ -21,7 +21,7 @@ class Regularizer(Protocol):
     alpha: float
 
     def __call__(self, flow: Flow, x: Tensor, generator: torch.Generator | None) -> tuple[Tensor, Tensor]:
-        """(log_prob, term), each (B,) in nats, at x (B, D); random probes come from the generator."""
+        """(log_prob, term), each (B,) in nats, at x (B, D); probes and the noise of bounds come from the generator."""
         ...
 
 
@@ -33,7 +33,7 @@ class NoRegularizer:
     def __call__(
         self, flow: Flow, x: Tensor, generator: torch.Generator | None = None
     ) -> tuple[Tensor, Tensor]:
-        log_prob = flow.log_prob(x)
+        log_prob: Tensor = flow(x, generator)  # without the checks of flow.log_prob
         return log_prob, torch.zeros_like(log_prob)
 
 
@@ -64,17 +64,20 @@ class Tikhonov:
     def __call__(
         self, flow: Flow, x: Tensor, generator: torch.Generator | None = None
     ) -> tuple[Tensor, Tensor]:
-        if self.estimator == "exact" or (self.estimator == "auto" and x[0].numel() <= EXACT_DIM):
+        if self.estimator == "exact" or (self.estimator == "auto" and x.shape[1:].numel() <= EXACT_DIM):
             tangents = torch.eye(x.shape[1], dtype=x.dtype, device=x.device).expand(x.shape[0], -1, -1)
-            return half_squares(flow, x, tangents)
-        log_prob, term = half_squares(flow, x, rademacher((*x.shape, self.probes), x, generator))
+            return half_squares(flow, x, tangents, generator)
+        probes = rademacher((*x.shape, self.probes), x, generator)
+        log_prob, term = half_squares(flow, x, probes, generator)
         return log_prob, term / self.probes
 
 
-def half_squares(flow: Flow, x: Tensor, tangents: Tensor) -> tuple[Tensor, Tensor]:
+def half_squares(
+    flow: Flow, x: Tensor, tangents: Tensor, generator: torch.Generator | None = None
+) -> tuple[Tensor, Tensor]:
     """log p(x) and 1/2 sum_k ||J t_k||^2, each (B,), for tangents (B, D, K)."""
     z, dlogp, pushed = flow.chain.forward_tangents(x, tangents)
-    return flow.base.log_prob(z) + dlogp, 0.5 * pushed.square().sum((1, 2))
+    return flow.base.log_prob(z, generator) + dlogp, 0.5 * pushed.square().sum((1, 2))
 
 
 def rademacher(shape: tuple[int, ...], like: Tensor, generator: torch.Generator | None = None) -> Tensor:

@@ -14,7 +14,8 @@ from flowrepro.data import Data, ImageData
 from flowrepro.errors import CheckpointError, UsageError
 from flowrepro.flows.conv_nets import set_bf16, to_channels_last
 from flowrepro.flows.core import Chain, Flow
-from flowrepro.flows.models.vectors import build_for
+from flowrepro.flows.models import build
+from flowrepro.flows.norm import keeps_statistics, update_statistics
 from flowrepro.randomness import generator
 from flowrepro.runs import checkpoints
 from flowrepro.runs.folder import Run
@@ -76,7 +77,7 @@ class Session:
         self.data, self.device = data, device
         self.together = together or World()
         self.flow = initial_flow(config.model, data, config.dtype, config.seed).to(device)
-        if self.together.size > 1 and self.flow.chain.keeps_statistics:
+        if self.together.size > 1 and keeps_statistics(self.flow):
             raise UsageError(
                 "batch norm needs the whole batch in one process: model.batch_norm=false, or no torchrun"
             )
@@ -125,7 +126,7 @@ class Session:
     def _first_trained(self, stage: Stage) -> int:
         """How many layers in front the samples may pass beforehand: none if a penalty or a batch's statistics need them."""
         first = min(stage.train_layers or (0,))
-        return 0 if stage.alpha > 0 or self.flow.slice(first).chain.keeps_statistics else first
+        return 0 if stage.alpha > 0 or keeps_statistics(self.flow.slice(first)) else first
 
     def batch(self, step: int) -> Batch:
         """This process's share of a step, past the frozen layers."""
@@ -165,7 +166,7 @@ class Session:
         return self.evaluated.slice(self.active_layers)
 
     def probes(self, step: int) -> torch.Generator:
-        """The source of a step's random probes; every process has its own."""
+        """The source of a step's random probes and of the noise of bounds; every process has its own."""
         rank = (self.together.rank,) if self.together.rank else ()
         return generator(self.seed, "probes", step, *rank, device=self.device)
 
@@ -177,8 +178,8 @@ class Session:
     def settle(self) -> Flow:
         """The flow that is evaluated, in evaluation mode, with its statistics those of the training data."""
         flow = self.applied().eval()
-        if flow.chain.keeps_statistics:
-            flow.update_statistics(self.data.train[:STATISTICS_SAMPLES].to(self.device))
+        if keeps_statistics(flow):
+            update_statistics(flow.chain, self.data.train[:STATISTICS_SAMPLES].to(self.device))
         return flow
 
     def average(self) -> None:
@@ -220,7 +221,7 @@ class Session:
 
 def initial_flow(model: Any, data: Data | ImageData, dtype: str, seed: int) -> Flow:
     """The untrained flow of a model config, initialised by the seed and, where layers want it, by the training data."""
-    flow = build_for(model, data.shape, data.levels, generator(seed, "init"), getattr(torch, dtype))
+    flow = build(model, data.shape, data.levels, generator(seed, "init"), getattr(torch, dtype))
     flow.init_from(data.initial)
     to_channels_last(flow)
     return flow

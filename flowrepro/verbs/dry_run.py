@@ -7,7 +7,6 @@ from typing import Any
 
 import torch
 
-from flowrepro.config.identity import takes_images
 from flowrepro.config.reading import to_tree
 from flowrepro.config.schema import Config, EvaluationConfig
 from flowrepro.data import check, load_data
@@ -18,7 +17,6 @@ from flowrepro.training.loop import backward
 from flowrepro.training.session import Session
 
 TRIAL_SAMPLES, TRIAL_STEPS = 1024, 3
-ENDED = ("completed", "diverged")
 NO_ESTIMATE = "no estimate until the data are there"
 
 
@@ -58,7 +56,7 @@ def train_figure(title: str, runs: dict[str, Config]) -> None:
     for label, config in runs.items():
         run = run_of(config)
         told = _progress(run)
-        if run.state not in ENDED or config.overwrite:
+        if not run.ended or config.overwrite:
             seedless = repr(config.identity | {"seed": None})
             if seedless not in costs:
                 costs[seedless] = estimate(config)
@@ -75,7 +73,7 @@ def train_figure(title: str, runs: dict[str, Config]) -> None:
 
 def evaluate(run: Run, wanted: EvaluationConfig, folder: Path) -> None:
     """Print what `evaluate` would measure on a run, and where it would be written."""
-    images = takes_images(run.config.model)
+    images = run.config.model.takes_images
     more = f"{wanted.draws} draws of the noise" if images else f"components of {wanted.n_components:,} points"
     files = ("likelihood.csv", "samples.npz", "layers.csv" if images else "components.npz", "measures.json")
     print(f"run        {run.path} ({_progress(run)}, {wanted.checkpoint} checkpoint)")
@@ -86,18 +84,30 @@ def evaluate(run: Run, wanted: EvaluationConfig, folder: Path) -> None:
 
 def evaluate_figure(config: Config) -> None:
     """Print which runs a figure has to measure, and where its table and claims would be written."""
-    from flowrepro.figures import store
+    from flowrepro.figures import build, store
     from flowrepro.figures.catalogue import load_spec
 
+    if config.claims != "measure":
+        return _claims(config)
     spec, scale = load_spec(config.figure), config.scale.name
-    spec.check(scale)
-    states = [run_of(planned.config, config.output_dir).state for planned in spec.planned(scale)]
-    trained = sum(state in ENDED for state in states)
-    print(f"{spec.key} at scale {scale}: {trained} of {len(states)} runs are trained")
-    if trained < len(states):
+    runs, missing = spec.planned(scale), build.missing_runs(spec, config)
+    print(f"{spec.key} at scale {scale}: {len(runs) - len(missing)} of {len(runs)} runs are trained")
+    if missing:
         print(f"first      flowrepro train figure={spec.key} scale={scale}")
     folder = store.folder_of(Path(config.output_dir), spec.key, scale)
     print(f"writes     table.csv, claims.csv, arrays.npz, provenance.json in {folder}")
+
+
+def _claims(config: Config) -> None:
+    """Print which stored claims would be verified or judged again."""
+    from flowrepro.figures import store
+    from flowrepro.figures.catalogue import keys, load_spec
+
+    outputs = Path(config.output_dir)
+    wanted = keys() if config.figure == "all" else [load_spec(config.figure).key]
+    for key in wanted:
+        for scale in store.scales_there(outputs, key):
+            print(f"would {config.claims} {store.folder_of(outputs, key, scale) / 'claims.csv'}")
 
 
 def plot_figure(config: Config) -> None:
@@ -112,7 +122,7 @@ def plot_figure(config: Config) -> None:
         if whole and not (folder / "arrays.npz").exists():
             continue
         store.load_arrays(folder, key, scale)
-        print(f"would draw {folder / 'figure.png'}")
+        print(f"would draw {folder / f'figure.{config.format}'}")
     if whole:
         print(f"would write {outputs / 'report' / 'index.html'} and the README's index of figures")
 
@@ -129,7 +139,7 @@ def estimate(config: Config) -> Cost | None:
     device = choose_device(config.device, config.threads)
     trial = max(TRIAL_SAMPLES, config.training.batch_size)
     try:
-        data = load_data(config.dataset, config.dtype, config.seed, takes_images(config.model), trial)
+        data = load_data(config.dataset, config.dtype, config.seed, config.model.takes_images, trial)
     except DataError:
         return None
     session = Session(config, data, device)

@@ -12,14 +12,13 @@ from torch import Tensor
 
 from flowrepro.analysis.bounds import linear_baseline
 from flowrepro.analysis.components import Components, neighbour_signs
-from flowrepro.config.identity import takes_images
 from flowrepro.config.schema import Config, EvaluationConfig
 from flowrepro.data import Data, ImageData, load_data
 from flowrepro.device import choose_device
 from flowrepro.flows.core import Flow
 from flowrepro.measures.image_flow import measure_images
 from flowrepro.metrics.correlation import rank_correlations
-from flowrepro.metrics.likelihood import bits_per_dim, log_probs, summary
+from flowrepro.metrics.likelihood import bits_per_dim, log_prob_of, log_probs, summary
 from flowrepro.randomness import generator
 from flowrepro.runs.checkpoints import verify
 from flowrepro.runs.folder import Run, find, runs_folder
@@ -35,6 +34,10 @@ def run(config: Config, overrides: list[str]) -> None:
     """Do what an `evaluate` command line asks for."""
     if config.figure and config.dry_run:
         dry_run.evaluate_figure(config)
+    elif config.figure and config.claims != "measure":
+        from flowrepro.figures import verify
+
+        verify.run(config)
     elif config.figure:
         from flowrepro.figures.build import evaluate_figure
 
@@ -61,7 +64,7 @@ def evaluate_run(run: Run, config: Config, wanted: EvaluationConfig) -> Path:
     device = choose_device(config.device, config.threads)
     which = wanted.checkpoint
     flow = load_flow(run, which)
-    data = load_data(run.config.dataset, run.config.dtype, run.config.seed, takes_images(run.config.model))
+    data = load_data(run.config.dataset, run.config.dtype, run.config.seed, run.config.model.takes_images)
     check_data(run, data.fingerprint)
     flow = flow.to(device)
     folder = measures_folder(run, which)
@@ -107,6 +110,8 @@ def measure_vectors(
     measures = {
         "non_finite_samples": int((~np.isfinite(drawn).all(1)).sum()),
         "n_samples": len(drawn),
+        "temperature": config.evaluation.temperature,
+        "deviation": config.evaluation.deviation,
         "image_shape": data.image_shape,
         "latent_names": data.latent_names,
     }
@@ -123,7 +128,8 @@ def likelihood_table(flow: Flow, data: Data, config: Config, device: str) -> pd.
     alpha = getattr(config.regularizer, "alpha", 0.0) or BASELINE_ALPHA
     rows = []
     for split, x in data.reported.items():
-        values = log_probs(flow.log_prob, x, config.training.eval_batch_size, device)
+        log_prob = log_prob_of(flow, config.seed, device)
+        values = log_probs(log_prob, x, config.training.eval_batch_size, device)
         rows.append(_row(config.model.name, split, values, data))
     for split, x in data.reported.items():
         values = linear_baseline(data.train, x, alpha)
@@ -147,7 +153,7 @@ def sample(flow: Flow, config: Config, device: str) -> np.ndarray:
     """Samples of the flow, (n, D), in the data's own units; not finite ones are kept, and counted by the caller."""
     settings = config.evaluation
     source = generator(config.seed, "samples", device=device)
-    drawn = flow.sample(settings.n_samples, temperature=settings.temperature, generator=source)
+    drawn = flow.sample(settings.n_samples, settings.temperature, settings.deviation, source)
     return drawn.cpu().numpy()
 
 

@@ -27,13 +27,13 @@ def run(config: Config, overrides: list[str]) -> None:
         plot_figure(config)
     else:
         run = find(config.run, runs_folder(config.output_dir))
-        plot_run(run, what_to_measure(run, config, overrides).checkpoint, config.dry_run)
+        plot_run(run, what_to_measure(run, config, overrides).checkpoint, config.format, config.dry_run)
 
 
-def plot_run(run: Run, checkpoint: str, dry: bool = False) -> None:
+def plot_run(run: Run, checkpoint: str, form: str = "png", dry: bool = False) -> None:
     """Training curves, layers, samples and components of a run, in its `plots/` folder; of its best or last checkpoint.
 
-    A `dry` one says which pictures there would be.
+    `form` is png, svg or pdf; a `dry` one says which pictures there would be.
 
     Raises:
         UsageError: the run was not evaluated; the message has the command.
@@ -46,7 +46,7 @@ def plot_run(run: Run, checkpoint: str, dry: bool = False) -> None:
     measures = json.loads((folder / "measures.json").read_text())
     figures = _image_figures if "padded_dim" in measures else _vector_figures
     for name, figure in figures(folder, measures, run).items():
-        path = run.path / "plots" / f"{name}.png"
+        path = run.path / "plots" / f"{name}.{form}"
         if not dry:
             save(figure, path)
         print(f"{'would draw' if dry else 'picture'}  {path}")
@@ -81,7 +81,10 @@ def _image_figures(folder: Path, measures: dict[str, Any], run: Run) -> dict[str
     # the source says of a stand-in or a part of a set that it is one
     text = f"{label(run)} · {measures['source']} · {bits}"
     n, lost, away = (measures[k] for k in ("n_samples", "non_finite_samples", "runaway_samples"))
-    finite = f"of {n} samples at temperature {measures['temperature']:g} {lost} not finite, {away} run away"
+    drawn = f"temperature {measures['temperature']:g}"
+    if (deviation := measures.get("deviation", 1)) != 1:  # evaluations of old do not tell
+        drawn += f" and deviation {deviation:g}"
+    finite = f"of {n} samples at {drawn} {lost} not finite, {away} run away"
     error = f"largest error {measures['reconstruction_max']:.1g} of {measures['levels']} grey levels"
     warm = {_sheet_title(t, measures): arrays[f"temperature_{t:g}"] for t in measures["temperatures"]}
     returned = arrays["reconstructed"]

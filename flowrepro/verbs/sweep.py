@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 from flowrepro.config.compose import check_words, compose, expand, hydra_at, search_path
-from flowrepro.config.identity import takes_images
 from flowrepro.config.reading import from_tree
 from flowrepro.config.schema import Config
 from flowrepro.errors import FlowreproError, Stopped, SweepFailed
@@ -44,7 +43,7 @@ def sweep(words: list[str], config_dirs: list[Path]) -> int:
     print(f"{len(jobs)} jobs, table and plot in {folder}")
     rows = _launch(words, config_dirs, folder)
     rows = [{"overrides": " ".join(_swept(words, job)), **row} for job, row in zip(jobs, rows, strict=False)]
-    _report(rows, folder, _swept(words, jobs[0]), bits=all(takes_images(c.model) for c in configs))
+    _report(rows, folder, _swept(words, jobs[0]), bits=all(c.model.takes_images for c in configs))
     failed = [row for row in rows if row["state"] not in ("completed", "paused")]
     if failed or len(rows) < len(jobs):
         raise SweepFailed(

@@ -23,9 +23,11 @@ def train_figure(config: Config, overrides: list[str]) -> None:
     Raises:
         SweepFailed: some runs failed.
     """
+    from flowrepro.figures.build import missing_runs
     from flowrepro.figures.catalogue import load_spec
 
-    planned = load_spec(config.figure).planned(config.scale.name)
+    spec = load_spec(config.figure)
+    planned = spec.planned(config.scale.name)
     runs = [[*one.words, *kept(overrides, one.config)] for one in planned]
     if not runs:
         print(f"{config.figure} needs no trained runs; next: flowrepro evaluate figure={config.figure}")
@@ -34,7 +36,11 @@ def train_figure(config: Config, overrides: list[str]) -> None:
         title = f"{config.figure} at scale {config.scale.name}"
         dry_run.train_figure(title, dict(zip(labels, map(compose, runs), strict=True)))
     elif config.jobs > 1:
-        pool.train_all(runs, config.jobs)
+        # a process for each run that has ended would only find that out
+        left = planned if config.overwrite else missing_runs(spec, config)
+        print(f"{len(planned) - len(left)} of {len(planned)} runs have ended before")
+        if left:
+            pool.train_all([[*one.words, *kept(overrides, one.config)] for one in left], config.jobs)
     else:
         for number, words in enumerate(runs, 1):
             print(f"--- {config.figure}: run {number} of {len(runs)}")

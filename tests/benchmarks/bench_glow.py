@@ -19,7 +19,7 @@ from torch.nn.functional import conv2d
 from flowrepro.config.schema import GlowConfig
 from flowrepro.flows.conv_nets import ConvNet, set_bf16, to_channels_last
 from flowrepro.flows.core import Flow
-from flowrepro.flows.models.images import build_images
+from flowrepro.flows.models import build
 from flowrepro.training.gradients import set_backward
 
 BATCH, STEPS, LEVELS, SHAPE = 16, 8, 3, (3, 32, 32)
@@ -44,7 +44,7 @@ def images() -> Tensor:
 def glow(hidden: int, steps: int = STEPS, backward: str = "plain") -> Flow:
     """Ours, as training sets it up."""
     config = GlowConfig("glow", LEVELS, steps, hidden)
-    flow = build_images(config, SHAPE, 256, torch.Generator().manual_seed(0), torch.float32)
+    flow = build(config, SHAPE, 256, torch.Generator().manual_seed(0), torch.float32)
     flow.init_from(images())
     to_channels_last(flow)
     set_backward(flow, backward)

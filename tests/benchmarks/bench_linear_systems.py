@@ -12,7 +12,7 @@ from torch import Tensor
 from flowrepro.analysis.components import components_of
 from flowrepro.config.schema import DenseConfig
 from flowrepro.flows.core import Flow
-from flowrepro.flows.models.vectors import build
+from flowrepro.flows.models import build
 from flowrepro.training.regularizers import NoRegularizer, Tikhonov
 
 DIM, BATCH = 784, 200
@@ -22,7 +22,7 @@ def made() -> tuple[Flow, Tensor]:
     """A flow of six hidden layers that whitens data whose standard deviations fall like those of images, and a batch."""
     generator = torch.Generator().manual_seed(0)
     config = DenseConfig("dense_asinh", layers=6, init="whitening", gain=0.3)
-    flow = build(config, DIM, generator, torch.float32)
+    flow = build(config, (DIM,), None, generator, torch.float32)
     data = torch.randn(2_000, DIM, generator=generator) * 3 / torch.arange(1, DIM + 1)
     flow.init_from(data)
     return flow, data[:BATCH]

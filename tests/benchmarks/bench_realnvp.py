@@ -7,7 +7,7 @@ from timing import Row, compare, pin, training_step
 from torch import Tensor, nn
 
 from flowrepro.config.schema import RealNVPConfig
-from flowrepro.flows.models.vectors import build
+from flowrepro.flows.models import build
 
 LAYERS, WIDTH = 6, 512
 
@@ -19,7 +19,7 @@ def rows() -> list[Row]:
     for batch in (200, 4096):
         x = torch.randn(batch, 2, generator=torch.Generator().manual_seed(0))
         config = RealNVPConfig("realnvp", LAYERS, hidden=[WIDTH, WIDTH], batch_norm=False)
-        flow = build(config, 2, torch.Generator().manual_seed(0), torch.float32)
+        flow = build(config, (2,), None, torch.Generator().manual_seed(0), torch.float32)
         peers = {name: make() for name, make in PEERS.items()}
         step = training_step(flow, lambda flow=flow, x=x: -flow.log_prob(x).mean())
         steps = {name: training_step(p, lambda p=p, x=x: -p.log_prob(x).mean()) for name, p in peers.items()}

@@ -17,14 +17,28 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from flowrepro.data import Data
-from flowrepro.figures.claims import TRAINED, Claim, Values, at_least, at_most, tested
-from flowrepro.figures.linear_systems.projections import exact_components, measure_manifold
-from flowrepro.flows.core import Flow
+from flowrepro.figures.claims import (
+    Claim,
+    Control,
+    Given,
+    Values,
+    at_least,
+    at_most,
+    column,
+    combined,
+    effective,
+    enough,
+    largest,
+    must_fail,
+    must_pass,
+    ratio,
+    smallest,
+)
+from flowrepro.figures.drawn import Arrays, Measures, taken
+from flowrepro.figures.linear_systems.coherence import COHERENT, control_numbers, learned, weaker
 from flowrepro.pictures.style import DOTS, LATENT_MAP, label_space, robust_limits
 
 DRAWN = 1_200
@@ -36,30 +50,23 @@ MODELS = {
 DATASETS = {"scurve": ("S-curve", "angle", "width"), "sine": ("sine", "$\\epsilon_1$", "$\\epsilon_2$")}
 
 
-def measure(flow: Flow, data: Data, n: int) -> dict[str, Any]:
-    """Likelihood, components and samples of one flow, and the exact flow's components at the same points."""
-    found = measure_manifold(flow, data, n)
-    exact = exact_components(data, torch.from_numpy(found["x"]))
-    return found | {"exact": exact.values[:, :2].float().numpy()}
-
-
-def table(measures: list[dict[str, Any]]) -> pd.DataFrame:
-    """One row a run: data set, model, seed and every number."""
+def table(measures: Measures) -> pd.DataFrame:
+    """One row a run: data set, model, seed, every number, and those of the controls."""
     rows = []
     for m in measures:
         dataset, model = m["case"].split()
         numbers = {k: v for k, v in m.items() if isinstance(v, float | int) and k not in ("seed", "step")}
-        history = m["history"]["val_log_prob"]
-        settled = history[-1] - history[int(0.8 * len(history))]
-        rows.append(
-            {"dataset": dataset, "model": model, "seed": m["seed"], "state": m["state"], "step": m["step"]}
-            | numbers
-            | {"last_fifth_gain": float(settled)}
-        )
+        row = {"dataset": dataset, "model": model, "seed": m["seed"], "state": m["state"], "step": m["step"]}
+        rows.append(row | numbers | control_numbers(m))
     return pd.DataFrame(rows)
 
 
-def draw(table: pd.DataFrame, arrays: dict[str, np.ndarray]) -> Figure:
+def arrays(measures: Measures) -> Arrays:
+    """The points that are drawn, with both factors and both components."""
+    return taken(measures, "x", "latents", "components", "exact", rows=DRAWN)
+
+
+def draw(table: pd.DataFrame, arrays: Arrays) -> Figure:
     """Four rows (two manifolds, each coloured by both factors) and five columns (data, three models, exact flow)."""
     figure = Figure(figsize=(12.5, 10), layout="constrained")
     grid = figure.add_gridspec(4, 5)
@@ -68,8 +75,8 @@ def draw(table: pd.DataFrame, arrays: dict[str, np.ndarray]) -> Figure:
             row = 2 * i + j
             source = figure.add_subplot(grid[row, 0], projection="3d")
             _draw_source(source, arrays, dataset, j, f"{title}, coloured by {factor}")
-            for column, model in enumerate(MODELS, 1):
-                axis = figure.add_subplot(grid[row, column])
+            for place, model in enumerate(MODELS, 1):
+                axis = figure.add_subplot(grid[row, place])
                 name = f"{dataset} {model}"
                 _draw_projection(axis, arrays[f"{name}/components"], arrays[f"{name}/latents"][:, j])
                 axis.set_title(f"{MODELS[model]}\n{_told(table, dataset, model, j)}")
@@ -81,9 +88,9 @@ def draw(table: pd.DataFrame, arrays: dict[str, np.ndarray]) -> Figure:
     return figure
 
 
-def _draw_source(axis: Any, arrays: dict[str, np.ndarray], dataset: str, factor: int, title: str) -> None:
+def _draw_source(axis: Any, arrays: Arrays, dataset: str, factor: int, title: str) -> None:
     x, latents = arrays[f"{dataset} regularised/x"], arrays[f"{dataset} regularised/latents"]
-    axis.scatter(x[:DRAWN, 0], x[:DRAWN, 1], x[:DRAWN, 2], c=latents[:DRAWN, factor], cmap=LATENT_MAP, **DOTS)
+    axis.scatter(x[:, 0], x[:, 1], x[:, 2], c=latents[:, factor], cmap=LATENT_MAP, **DOTS)
     axis.set_title(title)
     label_space(axis)
     axis.view_init(elev=22, azim=-60)
@@ -91,143 +98,186 @@ def _draw_source(axis: Any, arrays: dict[str, np.ndarray], dataset: str, factor:
 
 def _draw_projection(axis: Axes, components: np.ndarray, factor: np.ndarray) -> Any:
     low, high = np.percentile(factor, [1, 99])
-    dots = axis.scatter(
-        components[:DRAWN, 0],
-        components[:DRAWN, 1],
-        c=factor[:DRAWN],
-        cmap=LATENT_MAP,
-        vmin=low,
-        vmax=high,
-        **DOTS,
-    )
+    x, y = components.T
+    dots = axis.scatter(x, y, c=factor, cmap=LATENT_MAP, vmin=low, vmax=high, **DOTS)
     axis.set(xlabel="component 1", ylabel="component 2")
-    axis.set(xlim=robust_limits(components[:, 0]), ylim=robust_limits(components[:, 1]))
+    axis.set(xlim=robust_limits(x), ylim=robust_limits(y))
     return dots
 
 
 def _told(table: pd.DataFrame, dataset: str, model: str, factor: int) -> str:
     """Rank correlation of the component with its factor in the seed that is drawn."""
-    drawn = _select(table, dataset, model).iloc[0]
+    drawn = table[(table.dataset == dataset) & (table.model == model)].sort_values("seed").iloc[0]
     return f"rank correlation {drawn[f'correlation_{factor + 1}']:.3f}, R² {drawn[f'r2_{factor + 1}']:.2f}"
 
 
-def _select(table: pd.DataFrame, dataset: str, model: str) -> pd.DataFrame:
-    return table[(table.dataset == dataset) & (table.model == model)].sort_values("seed")
+def _of(dataset: str, model: str, name: str) -> Values:
+    return column(name, dataset=dataset, model=model)
 
 
-def _of(dataset: str, model: str, column: str) -> Values:
-    return lambda table: _select(table, dataset, model)[column].tolist()
+def _against_regularised(dataset: str, model: str, name: str) -> Values:
+    return ratio(_of(dataset, model, name), _of(dataset, "regularised", name))
 
 
-def _worst(model: str, columns: tuple[str, ...]) -> Values:
-    """The smallest of the columns over both manifolds, one value a seed."""
-
-    def values(table: pd.DataFrame) -> list[float]:
-        rows = table[table.model == model]
-        return rows.groupby("seed")[list(columns)].min().min(axis=1).tolist()
-
-    return values
-
-
-def _ratio(dataset: str, model: str, column: str) -> Values:
-    """A column of a model over that of the regularised flow, seed by seed."""
-
-    def values(table: pd.DataFrame) -> list[float]:
-        above, below = (_select(table, dataset, m)[column].to_numpy() for m in (model, "regularised"))
-        return list(above / below)
-
-    return values
-
-
-def _ratio_of_both(choose: Any, column: str) -> Values:
-    """The larger or smaller ratio of RealNVP to the regularised flow over both manifolds, seed by seed."""
-    return lambda table: list(choose(*(_ratio(d, "realnvp", column)(table) for d in DATASETS)))
-
-
-def _last_gain(table: pd.DataFrame) -> list[float]:
-    return table[table.model == "realnvp"].groupby("seed").last_fifth_gain.max().tolist()
+def _learned(dataset: str, *models: str) -> tuple[Given, ...]:
+    told = {"regularised": "regularised", "unregularised": "unregularised", "realnvp": "RealNVP"}
+    return tuple(
+        given
+        for model in models
+        for given in learned(
+            f"{told[model]} flows on the {DATASETS[dataset][0]}", dataset=dataset, model=model
+        )
+    )
 
 
 def _found(dataset: str, factor: int, name: str, low: float) -> Claim:
     return Claim(
         f"regularised_{dataset}_{factor}",
         "Sec. 6.1, Fig. 3",
-        f"{DATASETS[dataset][0]}, regularised: component {factor} follows the {name}, rank correlation",
-        tested(_of(dataset, "regularised", f"correlation_{factor}"), at_least(low)),
+        f"The regularised flow learns a strong estimate of the latent structure of the {DATASETS[dataset][0]}: "
+        f"component {factor} follows the {name}.",
+        "rank correlation",
+        _of(dataset, "regularised", f"correlation_{factor}"),
+        at_least(low),
         "1",
-        scales=TRAINED,
-        why="a seed lost a factor at this length of training",
+        given=_learned(dataset, "regularised"),
+        controls=_controls(dataset, f"correlation_{factor}"),
     )
 
 
-def _not_found(model: str, name: str) -> Claim:
+def _controls(dataset: str, name: str) -> tuple[Control, Control]:
+    return (
+        must_pass("the exact flow's projection", _of(dataset, "regularised", f"exact_{name}")),
+        must_fail("a shuffled projection", _of(dataset, "regularised", f"shuffled_{name}")),
+    )
+
+
+def _not_found(dataset: str, model: str, says: str) -> Claim:
+    shown = {"dataset": dataset, "model": model}
+    unregularised = model == "unregularised"
     return Claim(
-        f"{model}_incoherent",
+        f"{model}_incoherent_{dataset}",
         "Sec. 6.1, Fig. 3",
-        f"{name}: the projection shows no coherent estimate of the factors, worst k-NN R² of a factor on both sets",
-        tested(_worst(model, ("r2_1", "r2_2")), at_most(0.5)),
+        f"{says} the {DATASETS[dataset][0]}.",
+        "smaller rank correlation of the two components with their factors",
+        weaker(**shown),
+        at_most(COHERENT),
         "incoherent",
-        scales=TRAINED,
-        why="the factors can be read off these projections: they are stretched and have heavy tails, but are in order",
+        given=(*_learned(dataset, model), *((_acted(dataset),) if unregularised else ())),
+        controls=(
+            must_fail("the exact flow's projection", weaker("exact_", **shown)),
+            must_pass("a shuffled projection", weaker("shuffled_", **shown)),
+        ),
     )
 
+
+def _acted(dataset: str) -> Given:
+    return effective(
+        _against_regularised(dataset, "unregularised", "s_max_p99"),
+        at_least(2),
+        "without the regularizer the largest singular value is a multiple of that with it",
+    )
+
+
+def _training_change(dataset: str, model: str) -> Values:
+    return combined(abs, _of(dataset, model, "train_last_fifth_gain"))
+
+
+def _energy(dataset: str, name: str) -> Values:
+    return ratio(_of(dataset, "realnvp", name), _of(dataset, "realnvp", "energy_of_data"))
+
+
+UNREGULARISED = (
+    "Without regularisation the network fails to produce a coherent estimate of the latent structure of"
+)
+REALNVP = "RealNVP's component projections lack coherent structure on"
+FAR_OUT = (
+    "Without regularisation more points of the sine are thrown out of the exact flow's range than with it."
+)
 
 CLAIMS = [
     _found("sine", 1, "first factor", 0.99),
     _found("sine", 2, "second factor", 0.99),
-    _found("scurve", 1, "angle (Gaussian)", 0.95),
-    _found("scurve", 2, "width (uniform)", 0.85),
+    _found("scurve", 1, "angle, which is Gaussian", 0.95),
+    _found("scurve", 2, "width, which is uniform", 0.85),
     Claim(
         "regularised_uniform",
         "Sec. 6.1",
-        "S-curve, regularised: the non-Gaussian factor is uncovered with Gaussian targets, k-NN R² of the width",
-        tested(_of("scurve", "regularised", "r2_2"), at_least(0.9)),
+        "The regularised flow uncovers the non-Gaussian latent structure of the S-curve with Gaussian targets.",
+        "k-NN R² of the width from the two leading components",
+        _of("scurve", "regularised", "r2_2"),
+        at_least(0.8),
         "1",
-        scales=TRAINED,
+        given=_learned("scurve", "regularised"),
+        controls=_controls("scurve", "r2_2"),
     ),
-    _not_found("unregularised", "without regularisation"),
+    *(_not_found(dataset, "unregularised", UNREGULARISED) for dataset in DATASETS),
     Claim(
         "unregularised_outliers",
-        "Sec. 6.1",
-        "sine, without regularisation: more points are thrown far out than by the regularised flow, ratio of shares",
-        tested(_ratio("sine", "unregularised", "outliers"), at_least(2)),
-        "> 1",
-        scales=TRAINED,
+        "Fig. 3",
+        FAR_OUT,
+        "share of points beyond the exact flow's 99th percentile of |component 1|, over the regularised flow's share",
+        _against_regularised("sine", "unregularised", "outliers"),
+        at_least(2),
+        kind="beyond",
+        given=_learned("sine", "regularised", "unregularised"),
     ),
     Claim(
         "unregularised_scale",
         "Sec. 5",
-        "sine, without regularisation: the largest singular value grows past the regularised one's, ratio",
-        tested(_ratio("sine", "unregularised", "s_max_p99"), at_least(2)),
-        "unbounded",
-        scales=TRAINED,
+        "Without regularisation the optimizer pushes a singular value to infinity.",
+        "99th percentile of the largest singular value on the sine, over the regularised flow's",
+        _against_regularised("sine", "unregularised", "s_max_p99"),
+        at_least(2),
+        "to infinity",
+        given=_learned("sine", "regularised"),
+        to_refute=_learned("sine", "unregularised"),
     ),
     Claim(
         "realnvp_converges",
         "Sec. 6.1",
-        "RealNVP's loss converges without regularisation: largest gain of validation nats over the last fifth of steps",
-        tested(_last_gain, at_most(0.2)),
+        "RealNVP's training loss converges without regularisation.",
+        "change of the training log-likelihood over the last fifth of the steps, on the worse of both manifolds",
+        largest(*(_training_change(d, "realnvp") for d in DATASETS)),
+        at_most(0.2),
         "converges",
         "nats",
-        scales=TRAINED,
-        why="the likelihood does not settle: it still rises for one seed and falls again for others",
+        controls=(
+            must_fail("the unregularised flow on the sine", _training_change("sine", "unregularised")),
+        ),
     ),
     Claim(
         "realnvp_samples",
         "Sec. 6.1",
-        "RealNVP's samples are as good as the regularised flow's: larger ratio of energy distances to the data",
-        tested(_ratio_of_both(np.maximum, "energy"), at_most(2)),
+        "RealNVP's samples are consistent with the ground truth.",
+        "energy distance to the data over that of two draws of the data, on the worse of both manifolds",
+        largest(*(_energy(d, "energy") for d in DATASETS)),
+        at_most(2),
         "consistent",
-        scales=TRAINED,
+        given=(
+            *(g for d in DATASETS for g in _learned(d, "realnvp")),
+            enough(
+                largest(*(_of(d, "realnvp", "lost_samples") for d in DATASETS)),
+                at_most(0),
+                "no sample of RealNVP is left out",
+            ),
+        ),
+        controls=(
+            must_fail(
+                "samples of the best Gaussian",
+                smallest(*(_energy(d, "energy_of_gaussian") for d in DATASETS)),
+            ),
+        ),
     ),
-    _not_found("realnvp", "RealNVP"),
+    *(_not_found(dataset, "realnvp", REALNVP) for dataset in DATASETS),
     Claim(
         "realnvp_magnitude",
         "Sec. 6.1",
-        "RealNVP's projections are many orders of magnitude larger: smaller ratio of the largest |component 1|",
-        tested(_ratio_of_both(np.minimum, "spread_max"), at_least(100)),
+        "RealNVP's component projections are many orders of magnitude larger than those of the standard network.",
+        "largest |component 1| over the regularised flow's, on the manifold with the smaller ratio",
+        smallest(*(_against_regularised(d, "realnvp", "spread_max") for d in DATASETS)),
+        at_least(100),
         "≫ 1",
-        scales=TRAINED,
-        why="the components of RealNVP stay of the size of the regularised flow's",
+        given=tuple(g for d in DATASETS for g in _learned(d, "regularised", "realnvp")),
     ),
 ]

@@ -1,27 +1,29 @@
-"""What Figures 5 and 6 share: loss over the number of layers for every way of training, and references without training."""
+"""What Figures 5 and 6 share: loss over the number of layers for every way of training."""
 
-import functools
 import math
+from collections.abc import Sequence
+from itertools import product
 from typing import Any
 
 import numpy as np
-import torch
 from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
-from torch import Tensor
 
-from flowrepro.data import Data
-from flowrepro.data.toy import TOYS
-from flowrepro.flows.bases import StandardNormal
-from flowrepro.flows.core import Flow
-from flowrepro.flows.coupling import AffineCoupling
-from flowrepro.flows.linear import Rotation
-from flowrepro.flows.optimal import OptimalRotation, layerwise_by_moments
-from flowrepro.flows.preprocess import Standardize
-from flowrepro.metrics.likelihood import log_probs
+from flowrepro.figures.claims import (
+    Given,
+    Values,
+    column,
+    combined,
+    difference,
+    largest,
+    near,
+    per_seed,
+    settled,
+)
+from flowrepro.figures.drawn import Measures
 from flowrepro.pictures.style import BLUE, GREEN, ORANGE, RED
 
-# case -> label, colour, line style, marker; dashed lines have random rotations beside optimal ones
+# method, the second word of a run's name -> label, colour, line style, marker; dashed lines have random rotations
 METHODS: dict[str, tuple[str, str, str, str]] = {
     "layerwise_oas": ("layer-wise, OAS", BLUE, "-", "o"),
     "layerwise_random": ("layer-wise, random", BLUE, "--", "o"),
@@ -29,59 +31,11 @@ METHODS: dict[str, tuple[str, str, str, str]] = {
     "progressive_random": ("progressive, random", GREEN, "--", "s"),
     "end_to_end": ("end-to-end, random", ORANGE, "-", "D"),
 }
+# the depth that the paper judges by
+LAYERS = 12
 REFERENCE_COLOUR = RED
-REFERENCE_SAMPLES = 2**15
-# points whose true density is computed at once
-BATCH = 4000
 # nats that a mean over 20,000 held-out points can tell apart
 TOLD_APART = 0.005
-
-
-def stops(flow: Flow) -> list[int]:
-    """How many layers of the chain lead up to each number of couplings, from none on."""
-    ends = [i + 1 for i, layer in enumerate(flow.chain) if isinstance(layer, AffineCoupling)]
-    first = next(i for i, layer in enumerate(flow.chain) if isinstance(layer, Rotation))
-    return [first, *ends]
-
-
-@torch.no_grad()
-def baselines(flow: Flow, data: Data) -> dict[str, float]:
-    """Mean log-density of the held-out points, and the divergence before any coupling, in nats."""
-    log_density = TOYS[data.name].log_density
-    assert log_density is not None
-    x = data.val.double()
-    truth = float(log_probs(log_density, x, BATCH).mean())
-    return {"truth": truth, "kl_0": truth - float(flow.slice(stops(flow)[0]).log_prob(x).mean())}
-
-
-def reference(flow: Flow, data: Data) -> np.ndarray:
-    """Divergences (layers + 1,) of the flow that needs no training, with optimal rotations or those of this flow."""
-    rotations = [layer for layer in flow.chain if isinstance(layer, Rotation)]
-    given = (
-        None
-        if isinstance(rotations[0], OptimalRotation)
-        else tuple(r.matrix.numpy().tobytes() for r in rotations)
-    )
-    standardize = any(isinstance(layer, Standardize) for layer in flow.chain)
-    return _reference(data.name, len(rotations), given, standardize)
-
-
-@functools.cache
-def _reference(name: str, layers: int, given: tuple[bytes, ...] | None, standardize: bool) -> np.ndarray:
-    toy = TOYS[name]
-    assert toy.log_density is not None
-    x, held_out = (toy.sample(REFERENCE_SAMPLES, torch.Generator().manual_seed(seed))[0] for seed in (11, 12))
-    rotations = [Rotation(_matrix(raw)) for raw in given] if given else None
-    chain = layerwise_by_moments(x, layers, rotations, standardize=standardize)
-    flow = Flow(chain, StandardNormal(2, x.dtype))
-    truth = log_probs(toy.log_density, held_out, BATCH).mean()
-    first = len(chain) - 2 * layers
-    losses = [truth - flow.slice(first + 2 * k).log_prob(held_out).mean() for k in range(layers + 1)]
-    return torch.stack(losses).numpy()
-
-
-def _matrix(raw: bytes) -> Tensor:
-    return torch.from_numpy(np.frombuffer(raw).reshape(2, 2).copy())
 
 
 def logarithmic(axis: Axes) -> None:
@@ -108,27 +62,93 @@ def losses(measure: dict[str, Any]) -> dict[int, float]:
     return {k: measure["truth"] - at[k] for k in (range(1, layers + 1) if in_turn else [layers]) if k in at}
 
 
+def gains(measure: dict[str, Any]) -> dict[int, float]:
+    """Nats gained over the last fifth of the steps of each layer; of all steps, where the layers are trained at once.
+
+    Since the last validation before that fifth: where there is none within a layer's steps, all that the layer gained.
+    """
+    config, history = measure["config"], measure["history"]
+    per_layer, in_turn = config["training.steps_per_layer"], config["phases.name"] != "end_to_end"
+    steps, values = history["step"], history["val_log_prob"]
+
+    def gain(layers: int) -> float:
+        end = layers * per_layer
+        before = end - (per_layer if in_turn else end) / 5
+        now, earlier = (values[np.searchsorted(steps, step, side="right") - 1] for step in (end, before))
+        return float(now - earlier)
+
+    return {k: gain(k) for k in losses(measure)}
+
+
 def layer_updates(method: str, layers: int, per_layer: int) -> int:
     """Gradient steps times the layers that they change: layers * per_layer steps for every method."""
     changed = {"layerwise": layers, "progressive": layers * (layers + 1) // 2, "end": layers * layers}
     return per_layer * changed[method.split("_")[0]]
 
 
-def collected(measures: list[dict[str, Any]], depths: list[int]) -> list[dict[str, Any]]:
-    """One row for each data set, method and seed, with kl_<layers> for each depth; end-to-end runs are put together."""
+def collected(measures: Measures, depths: list[int]) -> list[dict[str, Any]]:
+    """One row for each data set, method and seed; end-to-end runs are put together.
+
+    For each depth there is kl_<layers>, last_fifth_gain_<layers>, and reference_<layers> of the flow without training
+    (`without_training` at the last depth). `states` are those of all runs of a row; `state` is completed where all are.
+    """
     rows: dict[tuple[Any, ...], dict[str, Any]] = {}
     for m in measures:
-        method, dataset = m["case"].split()[0], m["config"]["dataset.name"]
+        method, dataset = m["case"].split()[1], m["config"]["dataset.name"]
         row = rows.setdefault(
             (dataset, method, m["seed"]),
             {"dataset": dataset, "method": method, "seed": m["seed"], "states": set(), "kl_0": m["kl_0"]},
         )
         row["states"].add(m["state"])
         row |= {f"kl_{k}": v for k, v in losses(m).items() if k in depths}
+        row |= {f"last_fifth_gain_{k}": v for k, v in gains(m).items() if k in depths}
         row["layers"] = max(row.get("layers", 0), m["config"]["model.layers"])
         if m["config"]["model.layers"] == row["layers"]:
             row |= {k: v for k, v in m.items() if isinstance(v, float) and k not in ("kl_0", "truth")}
+            row |= {f"reference_{k}": float(m["reference"][k]) for k in depths if k < row["layers"]}
             # a run that diverged has no last layer
             row["nll"] = row.get(f"kl_{row['layers']}", math.nan) - m["truth"]
             row["updates"] = layer_updates(method, row["layers"], m["config"]["training.steps_per_layer"])
-    return [{k: " ".join(sorted(v)) if k == "states" else v for k, v in row.items()} for row in rows.values()]
+    return [
+        row | {"states": " ".join(sorted(row["states"])), "state": _worst(row["states"])}
+        for row in rows.values()
+    ]
+
+
+def _worst(states: set[str]) -> str:
+    return next((state for state in sorted(states) if state != "completed"), "completed")
+
+
+def kl(method: str, layers: int, dataset: str) -> Values:
+    """The divergence of a method after so many layers, in nats."""
+    return column(f"kl_{layers}", method=method, dataset=dataset)
+
+
+def above_reference(method: str, layers: int, dataset: str) -> Values:
+    """Nats by which a layer-wise flow stays above the one without training whose rotations are chosen alike."""
+    name = "without_training" if layers == LAYERS else f"reference_{layers}"
+    return difference(kl(method, layers, dataset), column(name, method=method, dataset=dataset))
+
+
+def trained_out(
+    methods: Sequence[str], depths: Sequence[int], margin: float, datasets: Sequence[str]
+) -> tuple[Given, ...]:
+    """What a comparison of methods needs at those depths: each is settled, and layer-wise ones are near their reference."""
+    places = list(product(methods, depths, datasets))
+    gains = [column(f"last_fifth_gain_{k}", method=m, dataset=d) for m, k, d in places]
+    above = [above_reference(m, k, d) for m, k, d in places if m.startswith("layerwise")]
+    is_settled = settled(largest(*(combined(abs, gain) for gain in gains)), margin)
+    if not above:
+        return (is_settled,)
+    return near(largest(*above), margin, "layer-wise flows are near those without training"), is_settled
+
+
+def not_stuck(shallower: int, margin: float, datasets: Sequence[str]) -> Given:
+    """End-to-end training at the last depth has come at least as far as at a lesser one."""
+    losses = [difference(kl("end_to_end", LAYERS, d), kl("end_to_end", shallower, d)) for d in datasets]
+    what = f"{LAYERS} layers trained end-to-end are not above {shallower}"
+    return near(largest(*losses), margin, what)
+
+
+# the largest deviation of a density's mass on the grid from one, for each seed
+MASS_ERROR = per_seed("max", combined(lambda mass: abs(mass - 1), column("mass")))

@@ -20,7 +20,8 @@ from matplotlib.figure import Figure
 from torch import Generator, Tensor
 
 from flowrepro.data.toy import TOYS, W_RANGE, normal, uniform
-from flowrepro.figures.claims import Claim, at_least, at_most, column
+from flowrepro.figures.claims import Claim, at_least, at_most, column, must_fail, must_pass
+from flowrepro.figures.drawn import Arrays, Measures, taken
 from flowrepro.flows.core import Chain
 from flowrepro.flows.linear import Rotation
 from flowrepro.flows.moments import BinnedCoupling
@@ -82,12 +83,17 @@ def _largest(x: np.ndarray) -> float:
     return max(dependence(x[:, i], x[:, j]) for i in range(3) for j in range(3) if i != j)
 
 
-def table(measures: list[dict[str, Any]]) -> pd.DataFrame:
+def table(measures: Measures) -> pd.DataFrame:
     """One row a seed, the numbers alone."""
     return pd.DataFrame([{k: v for k, v in m.items() if not isinstance(v, np.ndarray)} for m in measures])
 
 
-def draw(table: pd.DataFrame, arrays: dict[str, np.ndarray]) -> Figure:
+def arrays(measures: Measures) -> Arrays:
+    """The outputs of the best coupling on every set."""
+    return taken(measures, *(f"{name}_points" for name in TITLES))
+
+
+def draw(table: pd.DataFrame, arrays: Arrays) -> Figure:
     """The outputs of the best coupling on three sets, and how dependent they are."""
     figure, axes = panels(1, 4, 2.9, 2.9)
     for axis, (name, title) in zip(axes[0], TITLES.items(), strict=False):
@@ -119,40 +125,62 @@ def _draw_dependence(axis: Axes, table: pd.DataFrame) -> None:
     axis.legend(fontsize=7, loc="center right")
 
 
+NOISE = column("noise")
 CLAIMS = [
     *(
         Claim(
             f"independent_{name}",
             "Lemma 2 (2 ⇒ 1), Ex. 5",
-            f"{TITLES[name]} is of the form f + g n: the best coupling makes a' independent of p, largest distance",
-            column(f"{name}_after", at_most(INDEPENDENT)),
+            f"{TITLES[name]} is of the form a = f(p) + n g(p), and the best coupling makes a' independent of p.",
+            "largest distance between a' in one of 16 bins of p and all of a'",
+            column(f"{name}_after"),
+            at_most(INDEPENDENT),
             "0",
-            scales=("cpu", "paper"),
+            controls=(
+                must_pass("independent samples", NOISE),
+                must_fail("before the coupling", column(f"{name}_before")),
+            ),
+            closed_form=True,
         )
         for name in ("w", "wu")
     ),
     Claim(
         "counterexample",
         "Lemma 2 (1 ⇒ 2)",
-        "a set that is not of that form keeps its dependence after the best coupling, largest distance in 16 bins",
-        column("peaks_after", at_least(DEPENDENT)),
+        "Where data are not of the form a = f(p) + n g(p) the best coupling does not make a' independent of p.",
+        "largest distance between a' in one of 16 bins of p and all of a', two peaks on one side",
+        column("peaks_after"),
+        at_least(DEPENDENT),
         "> 0",
-        scales=("cpu", "paper"),
+        controls=(must_fail("independent samples", NOISE), must_fail("W", column("w_after"))),
+        closed_form=True,
     ),
     Claim(
         "two_couplings_in_space",
         "Sec. 3.5",
-        "D - 1 = 2 couplings make three dimensions independent where x_i = f + g n_i: largest distance of a pair",
-        column("space_2", at_most(INDEPENDENT)),
+        "D - 1 couplings make all variables independent where each is f + n g of the others.",
+        "largest distance of a pair of three variables after two couplings",
+        column("space_2"),
+        at_most(INDEPENDENT),
         "0",
-        scales=("cpu", "paper"),
+        controls=(
+            must_pass("independent samples", NOISE),
+            must_fail("before the couplings", column("space_0")),
+        ),
+        closed_form=True,
     ),
     Claim(
         "one_coupling_in_space",
-        "Sec. 3.5",
-        "one coupling is not enough there: largest distance of a pair",
-        column("space_1", at_least(DEPENDENT)),
-        "> 0",
-        scales=("cpu", "paper"),
+        "beyond the paper",
+        "One coupling is not enough for three variables.",
+        "largest distance of a pair after one coupling",
+        column("space_1"),
+        at_least(DEPENDENT),
+        kind="beyond",
+        controls=(
+            must_fail("independent samples", NOISE),
+            must_fail("after two couplings", column("space_2")),
+        ),
+        closed_form=True,
     ),
 ]

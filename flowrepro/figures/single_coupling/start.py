@@ -9,16 +9,22 @@ term keeps the likelihood of their constant pixels bounded.
 Costs a quarter of an hour on two cores at cpu scale, three seeds.
 """
 
-from typing import Any
-
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from flowrepro.data import Data
-from flowrepro.figures.claims import TRAINED, Claim, Values, at_least, tested
-from flowrepro.flows.core import Flow
+from flowrepro.figures.claims import (
+    Claim,
+    Values,
+    at_least,
+    at_most,
+    column,
+    difference,
+    enough,
+    settled,
+)
+from flowrepro.figures.drawn import Arrays, Measures, taken
 from flowrepro.pictures.style import BLUE, GREEN, GREY, ORANGE, panels
 
 TITLES = {"scurve": "S-curve in 3 dimensions", "digits": "digits in 64 dimensions"}
@@ -31,15 +37,7 @@ STARTS = {
 EARLY = 0.1
 
 
-def measure(flow: Flow, data: Data) -> dict[str, Any]:
-    """Likelihoods of both sets; the run's history tells the rest."""
-    return {
-        "train_log_prob": float(flow.log_prob(data.train[:5000]).mean()),
-        "val_log_prob": float(flow.log_prob(data.val).mean()),
-    }
-
-
-def table(measures: list[dict[str, Any]]) -> pd.DataFrame:
+def table(measures: Measures) -> pd.DataFrame:
     """One row a run: held-out log-likelihood in nats after a tenth of the steps, at its best, and at the end."""
     rows = []
     for m in measures:
@@ -57,12 +55,18 @@ def table(measures: list[dict[str, Any]]) -> pd.DataFrame:
                 "best": values.max(),
                 "val_log_prob": m["val_log_prob"],
                 "train_log_prob": m["train_log_prob"],
+                "last_fifth_gain": m["last_fifth_gain"],
             }
         )
     return pd.DataFrame(rows)
 
 
-def draw(table: pd.DataFrame, arrays: dict[str, np.ndarray]) -> Figure:
+def arrays(measures: Measures) -> Arrays:
+    """The histories of held-out log-likelihoods."""
+    return taken(measures, "history_step", "history_val_log_prob")
+
+
+def draw(table: pd.DataFrame, arrays: Arrays) -> Figure:
     """The histories of the first seed; in the legend the final values of all seeds."""
     figure, axes = panels(1, len(TITLES), 5.0, 3.6)
     for axis, dataset in zip(axes[0], TITLES, strict=True):
@@ -70,7 +74,7 @@ def draw(table: pd.DataFrame, arrays: dict[str, np.ndarray]) -> Figure:
     return figure
 
 
-def _draw_histories(axis: Axes, table: pd.DataFrame, arrays: dict[str, np.ndarray], dataset: str) -> None:
+def _draw_histories(axis: Axes, table: pd.DataFrame, arrays: Arrays, dataset: str) -> None:
     shown = []
     for start, (label, colour, style) in STARTS.items():
         ours = table[table.start == start]
@@ -88,15 +92,42 @@ def _draw_histories(axis: Axes, table: pd.DataFrame, arrays: dict[str, np.ndarra
     axis.legend(fontsize=7, loc="lower right", title="at the end, all seeds", title_fontsize=7, frameon=True)
 
 
-def _gain(dataset: str, start: str, over: str, name: str) -> Values:
-    """For each seed of which neither diverged, by how many nats one start is ahead of another."""
+def _value(dataset: str, start: str, name: str) -> Values:
+    """A column of one start, for each seed; nan where the run diverged."""
+    wanted = column(name, dataset=dataset, start=start)
+    return lambda table: wanted(table.assign(**{name: table[name].where(table.state == "completed")}))
 
-    def values(table: pd.DataFrame) -> list[float]:
-        there = table[(table.dataset == dataset) & (table.state == "completed")]
-        wide = there.pivot(index="seed", columns="start", values=name).reindex(columns=[start, over])
-        return (wide[start] - wide[over]).dropna().tolist()
 
-    return values
+# a hundredth of a nat for each dimension; the mean over the held-out points is known to less
+MARGINS = {"scurve": 0.03, "digits": 0.64}
+
+
+def _claim(key: str, dataset: str, start: str, over: str, says: str, early: bool) -> Claim:
+    """By how much one start is ahead of another, early or at the end; at the end both must be settled and at their best."""
+    name, margin = "early" if early else "val_log_prob", MARGINS[dataset]
+    at_end = [
+        given
+        for s in (start, over)
+        for given in (
+            settled(_value(dataset, s, "last_fifth_gain"), margin, STARTS[s][0]),
+            enough(
+                difference(_value(dataset, s, "best"), _value(dataset, s, "val_log_prob")),
+                at_most(margin),
+                f"{STARTS[s][0]}: nats lost since the best step",
+            ),
+        )
+    ]
+    return Claim(
+        f"{key}_{dataset}",
+        "beyond the paper",
+        f"{TITLES[dataset]}: {says}.",
+        f"held-out log-likelihood, {STARTS[start][0]} minus {STARTS[over][0]}",
+        difference(_value(dataset, start, name), _value(dataset, over, name)),
+        at_least(0.0),
+        unit="nats",
+        kind="beyond",
+        given=() if early else tuple(at_end),
+    )
 
 
 QUESTIONS = (
@@ -104,35 +135,21 @@ QUESTIONS = (
         "oas_early",
         "oas",
         "random",
-        "early",
         "optimal rotations are ahead of random ones after a tenth of the steps",
+        True,
     ),
-    ("oas_final", "oas", "random", "val_log_prob", "optimal rotations are ahead of random ones at the end"),
+    ("oas_final", "oas", "random", "optimal rotations are ahead of random ones at the end", False),
     (
         "oas_permutation",
         "oas",
         "permutation",
-        "val_log_prob",
         "optimal rotations are ahead of permutations at the end",
+        False,
     ),
-    (
-        "layerwise_final",
-        "layerwise",
-        "oas",
-        "val_log_prob",
-        "a layer-wise start is ahead of training all at once",
-    ),
+    ("layerwise_final", "layerwise", "oas", "a layer-wise start is ahead of training all at once", False),
 )
 CLAIMS = [
-    Claim(
-        f"{key}_{dataset}",
-        "beyond the paper",
-        f"{TITLES[dataset]}: {says}",
-        tested(_gain(dataset, start, over, name), at_least(0.0)),
-        unit="nats",
-        scales=TRAINED,
-        why="a question of ours, not a claim of the paper",
-    )
+    _claim(key, dataset, start, over, says, early)
     for dataset in TITLES
-    for key, start, over, name, says in QUESTIONS
+    for key, start, over, says, early in QUESTIONS
 ]

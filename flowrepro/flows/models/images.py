@@ -1,12 +1,12 @@
-"""The models on images: a registry from a config's name to a builder. Every model begins by rescaling grey levels."""
+"""The models on images: Glow, the NF of across_dimensions, RealNVP. All begin by rescaling grey levels."""
 
+import math
 from collections.abc import Callable
-from typing import Any
 
 import torch
 from torch import nn
 
-from flowrepro.config.schema import GlowConfig, NFConfig, RealNVPConfig
+from flowrepro.config.schema import GlowConfig, NFConfig, RealNVPImagesConfig
 from flowrepro.errors import UsageError
 from flowrepro.flows.bases import StandardNormal
 from flowrepro.flows.conv_nets import glow_net, plain_net, zero_conv
@@ -22,28 +22,9 @@ from flowrepro.flows.reshape import MultiScale, NoPrior, Shape, SplitPrior, Sque
 LIMIT = 1e8
 
 
-def build_images(
-    config: Any, shape: Shape, grey_levels: int, generator: torch.Generator, dtype: torch.dtype
-) -> Flow:
-    """The untrained flow of a model config on images (C, H, W), its randomness from `generator` (on the CPU).
-
-    Layers that want training images get them afterwards by `flow.init_from(x)`.
-
-    Raises:
-        UsageError: unknown model, or images that cannot be halved as often as the model has levels.
-    """
-    if config.name not in IMAGE_MODELS:
-        raise UsageError(f"model={config.name} takes no images; known: {', '.join(IMAGE_MODELS)}")
-    channels, height, width = shape
-    if height % 2**config.levels or width % 2**config.levels:
-        raise UsageError(f"model.levels={config.levels}: {height}x{width} images cannot be halved so often")
-    layers = IMAGE_MODELS[config.name](config, shape, grey_levels, generator, dtype)
-    return Flow(Chain(*layers), StandardNormal(channels * height * width, dtype))
-
-
 def glow(
     config: GlowConfig, shape: Shape, grey_levels: int, generator: torch.Generator, dtype: torch.dtype
-) -> list[Layer]:
+) -> Flow:
     """Glow as in its code, without the channel that marks the border of an image there."""
     affine = config.coupling == "affine"
 
@@ -58,15 +39,13 @@ def glow(
     def prior(stays: int, leaves: int) -> nn.Module:
         return SplitPrior(zero_conv(stays, 2 * leaves, dtype)) if config.split_prior else NoPrior()
 
-    return [
-        Rescale(grey_levels, 0.5),
-        multi_scale(shape, config.levels, lambda c: repeated(step, config.steps, c), prior),
-    ]
+    levels = multi_scale(shape, config.levels, lambda c: repeated(step, config.steps, c), prior)
+    return normal_flow(shape, dtype, Rescale(grey_levels, 0.5), levels)
 
 
 def nf(
     config: NFConfig, shape: Shape, grey_levels: int, generator: torch.Generator, dtype: torch.dtype
-) -> list[Layer]:
+) -> Flow:
     """The baseline NF of across_dimensions; the half that its last coupling leaves unchanged leaves a level."""
 
     def step(channels: int) -> list[Layer]:
@@ -79,25 +58,33 @@ def nf(
         swap = Permutation(torch.arange(channels).roll(channels // 2))
         return [*repeated(step, config.steps, channels), swap]
 
-    return [Rescale(grey_levels), Logit(config.margin), multi_scale(shape, config.levels, level)]
+    levels = multi_scale(shape, config.levels, level)
+    return normal_flow(shape, dtype, Rescale(grey_levels), Logit(config.margin), levels)
 
 
-def realnvp(
-    config: RealNVPConfig, shape: Shape, grey_levels: int, generator: torch.Generator, dtype: torch.dtype
-) -> list[Layer]:
+def realnvp_images(
+    config: RealNVPImagesConfig,
+    shape: Shape,
+    grey_levels: int,
+    generator: torch.Generator,
+    dtype: torch.dtype,
+) -> Flow:
     """RealNVP at several scales: channel-wise couplings with permutations, ActNorm in the place of batch norm."""
 
     def step(channels: int) -> list[Layer]:
         passive, active = channels // 2, channels - channels // 2
-        net = plain_net(passive, config.hidden[0], 2 * active, generator, dtype)
-        norm: list[Layer] = [ActNorm(channels, dtype=dtype)] if config.batch_norm else []
+        net = plain_net(passive, config.hidden, 2 * active, generator, dtype)
+        norm: list[Layer] = [ActNorm(channels, dtype=dtype)] if config.act_norm else []
         coupling = AffineCoupling(passive, net, config.scale, LIMIT)
         return [*norm, Permutation.random(channels, generator), coupling]
 
-    return [
-        Rescale(grey_levels, 0.5),
-        multi_scale(shape, config.levels, lambda c: repeated(step, config.layers, c)),
-    ]
+    levels = multi_scale(shape, config.levels, lambda c: repeated(step, config.steps, c))
+    return normal_flow(shape, dtype, Rescale(grey_levels, 0.5), levels)
+
+
+def normal_flow(shape: Shape, dtype: torch.dtype, *layers: Layer) -> Flow:
+    """The flow of these layers on a standard normal."""
+    return Flow(Chain(*layers), StandardNormal(math.prod(shape), dtype), shape)
 
 
 def repeated(step: Callable[[int], list[Layer]], times: int, channels: int) -> list[Layer]:
@@ -110,17 +97,25 @@ def multi_scale(
     levels: int,
     level: Callable[[int], list[Layer]],
     prior: Callable[[int, int], nn.Module] = lambda stays, leaves: NoPrior(),
+    share: float = 1 / 2,
 ) -> MultiScale:
-    """So many levels of [squeeze, level(channels)]; after each but the last half of the channels leave.
+    """So many levels of [squeeze, level(channels)]; after each but the last a share of the channels leaves.
 
     Args:
-        level: the layers of a level on so many channels.
+        level: the layers of a level on so many channels, those that its squeeze makes.
         prior: of what leaves a level, from the numbers of channels that stay and leave.
+        share: 1/2 (Glow) or 3/4 (jacobian_determinant on large images).
+
+    Raises:
+        UsageError: images that cannot be halved so often.
     """
-    shapes = latent_shapes(shape, levels)
-    channels = [2 * leaves for leaves, _, _ in shapes[:-1]] + [shapes[-1][0]]
-    chains = [Chain(Squeeze(), *level(c)) for c in channels]
-    return MultiScale(chains, [prior(leaves, leaves) for leaves, _, _ in shapes[:-1]], shapes)
-
-
-IMAGE_MODELS: dict[str, Callable[..., list[Layer]]] = {"glow": glow, "nf": nf, "realnvp": realnvp}
+    _, height, width = shape
+    if height % 2**levels or width % 2**levels:
+        raise UsageError(f"model.levels={levels}: {height}x{width} images cannot be halved so often")
+    shapes = latent_shapes(shape, levels, share)
+    entering = [4 * shape[0]]
+    for leaves, _, _ in shapes[:-1]:
+        entering.append(4 * (entering[-1] - leaves))
+    chains = [Chain(Squeeze(), *level(channels)) for channels in entering]
+    priors = [prior(c - leaves, leaves) for c, (leaves, _, _) in zip(entering, shapes[:-1], strict=False)]
+    return MultiScale(chains, priors, shapes)

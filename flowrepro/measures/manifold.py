@@ -1,4 +1,4 @@
-"""What figure 3 and the ablations measure of a flow on a manifold: its likelihood, components and samples."""
+"""A flow on the S-curve or the sine manifold: its likelihood, components and samples, and an exact flow's components."""
 
 from typing import Any
 
@@ -8,8 +8,9 @@ from torch import Tensor
 
 from flowrepro.analysis.bounds import manifold_log_likelihood
 from flowrepro.analysis.components import Components, components_of, neighbour_signs
+from flowrepro.analysis.manifolds import MANIFOLDS
 from flowrepro.data import Data
-from flowrepro.figures.linear_systems.manifolds import MANIFOLDS
+from flowrepro.device import device_of
 from flowrepro.flows.core import Flow
 from flowrepro.metrics.correlation import rank_correlations
 from flowrepro.metrics.distance import energy_distance
@@ -21,17 +22,18 @@ BATCH = 1_000
 FAR = 1e3  # sinh throws single samples to infinity: those beyond this, and nan, are counted and left out
 
 
-def measure_manifold(flow: Flow, data: Data, n: int) -> dict[str, Any]:
+def measure(flow: Flow, data: Data, n: int) -> dict[str, Any]:
     """Everything about a flow trained on a manifold, at the first n training points and as many samples."""
+    device = device_of(flow)
     x, latents = _finite_points(flow, data, n)
-    train = log_probs(flow.log_prob, data.train, BATCH)
-    val = log_probs(flow.log_prob, data.val, BATCH)
+    train = log_probs(flow.log_prob, data.train, BATCH, device)
+    val = log_probs(flow.log_prob, data.val, BATCH, device)
     found = neighbour_signs(flow.components(x), x)
-    measured = projection_numbers(found, latents)
+    exact = components_of(MANIFOLDS[data.name].exact_flow(ALPHA), x.double())
     spread = found.values[:, 0].abs()
     drawn = flow.sample(n, generator=torch.Generator().manual_seed(0))
     bounded = drawn[(drawn.abs() < FAR).all(1)]
-    return measured | {
+    return projection_numbers(found, latents) | {
         "train_log_prob": float(train.mean()),
         "val_log_prob": float(val.mean()),
         "val_worst": float(val.min()),
@@ -44,38 +46,29 @@ def measure_manifold(flow: Flow, data: Data, n: int) -> dict[str, Any]:
         "spread": float(spread.std()),
         "spread_p99": float(spread.quantile(0.99)),
         "spread_max": float(spread.max()),
-        "outliers": float((spread > _exact_p99(data, x)).double().mean()),
+        # beyond what one in a hundred of the exact flow's first components exceeds
+        "outliers": float((spread > exact.values[:, 0].abs().quantile(0.99)).double().mean()),
         "energy": energy_distance(bounded.double(), data.val.double()),
         "lost_samples": len(drawn) - len(bounded),
         "non_finite_points": n - len(x),
-        "x": x.numpy(),
-        "latents": latents.numpy(),
-        "components": found.values[:, :2].float().numpy(),
+        "x": x,
+        "latents": latents,
+        "components": found.values[:, :2].float(),
+        "exact": neighbour_signs(exact, x).values[:, :2].float(),
     }
 
 
 def projection_numbers(found: Components, latents: Tensor) -> dict[str, float]:
     """Rank correlations and k-NN R^2 of the two factors with the two leading components."""
-    top = found.values[:, :2].double().numpy()
-    correlations = np.abs(rank_correlations(top, latents.numpy()))
-    readable = knn_r2(top, latents.numpy())
+    top, factors = found.values[:, :2].double().cpu().numpy(), latents.cpu().numpy()
+    correlations = np.abs(rank_correlations(top, factors))
+    readable = knn_r2(top, factors)
     return {
         "correlation_1": float(correlations[0, 0]),
         "correlation_2": float(correlations[1, 1]),
         "r2_1": float(readable[0]),
         "r2_2": float(readable[1]),
     }
-
-
-def exact_components(data: Data, x: Tensor) -> Components:
-    """The components of the manifold's exact flow at x, signs by neighbours."""
-    return neighbour_signs(components_of(MANIFOLDS[data.name].exact_flow(ALPHA), x.double()), x)
-
-
-def _exact_p99(data: Data, x: Tensor) -> float:
-    """The size that one in a hundred of the exact flow's first components exceeds."""
-    exact = components_of(MANIFOLDS[data.name].exact_flow(ALPHA), x.double(), 1)
-    return float(exact.values.abs().quantile(0.99))
 
 
 @torch.no_grad()

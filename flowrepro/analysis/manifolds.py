@@ -23,7 +23,9 @@ class Manifold:
 
     def exact_flow(self, alpha: float) -> Callable[[Tensor], Tensor]:
         """f with the surface's distance over sqrt(alpha) as third latent."""
-        return lambda x: self.flatten(x) / torch.tensor([1, 1, math.sqrt(alpha)], dtype=x.dtype)
+        return lambda x: (
+            self.flatten(x) / torch.tensor([1, 1, math.sqrt(alpha)], dtype=x.dtype, device=x.device)
+        )
 
 
 def flatten_sine(x: Tensor) -> Tensor:
@@ -41,7 +43,8 @@ def flatten_scurve(x: Tensor) -> Tensor:
     return torch.stack([angle / ANGLE_STD, torch.special.ndtri(share), torch.hypot(across, along) - 1], 1)
 
 
-def _normal_entropy(std: float) -> float:
+def normal_entropy(std: float) -> float:
+    """Of a normal variable, in nats."""
     return 0.5 * math.log(2 * math.pi * math.e * std**2)
 
 
@@ -49,6 +52,6 @@ def _normal_entropy(std: float) -> float:
 SINE_STRETCH = 0.188284
 
 MANIFOLDS = {
-    "sine": Manifold("sine", _normal_entropy(2) + _normal_entropy(0.5) + SINE_STRETCH, flatten_sine),
-    "scurve": Manifold("scurve", _normal_entropy(ANGLE_STD) + math.log(2), flatten_scurve),
+    "sine": Manifold("sine", normal_entropy(2) + normal_entropy(0.5) + SINE_STRETCH, flatten_sine),
+    "scurve": Manifold("scurve", normal_entropy(ANGLE_STD) + math.log(2), flatten_scurve),
 }

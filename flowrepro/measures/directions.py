@@ -1,0 +1,60 @@
+"""Local components of a flow in a plane of R^3 or on a curve in R^2, and their angles to the true directions."""
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from flowrepro.data import Data
+from flowrepro.data.toy import PLANE
+from flowrepro.device import device_of
+from flowrepro.flows.core import Flow
+from flowrepro.metrics.likelihood import log_probs
+
+
+def measure(flow: Flow, data: Data, n: int) -> dict[str, Any]:
+    """Singular values, components and their angles to the true ones at the first n training points."""
+    assert data.train_latents is not None
+    x, latents = data.train[:n], data.train_latents[:n]
+    found = flow.components(x)
+    drawn = flow.sample(n, generator=torch.Generator().manual_seed(0))
+    angles = (
+        plane_angles(found.directions[0], data) if data.dim == 3 else curve_angles(found.directions, latents)
+    )
+    return angles | {
+        "train_log_prob": float(log_probs(flow.log_prob, data.train, 1_000, device_of(flow)).mean()),
+        "s_max": float((1 / found.std[:, -1]).median()),
+        "std_1": float(found.std[:, 0].median()),
+        "std_2": float(found.std[:, 1].median()),
+        "non_finite_samples": int((~drawn.isfinite().all(1)).sum()) / n,
+        "x": x,
+        "centre": data.train.mean(0),
+        "directions": found.directions,
+        "std": found.std,
+        "latents": latents,
+    }
+
+
+def plane_angles(directions: Tensor, data: Data) -> dict[str, float]:
+    """In degrees: the learned plane (columns 1 and 2) against the true one, the first axis against the data's first.
+
+    The true axes are the principal axes of the training points themselves, so that their sampling error is left out.
+    """
+    normal = torch.linalg.cross(PLANE[0], PLANE[1]).to(directions)
+    centred = data.train - data.train.mean(0)
+    first = torch.linalg.svd(centred, full_matrices=False)[2][0]
+    return {"angle": degrees(directions[:, 2] @ normal), "axis_angle": degrees(directions[:, 0] @ first)}
+
+
+def curve_angles(directions: Tensor, latents: Tensor) -> dict[str, float]:
+    """In degrees: the median angle between the first component and the curve's tangent (2, 2 cos 2e)."""
+    tangents = torch.cat([torch.ones_like(latents), (2 * latents).cos()], 1)
+    tangents = tangents / tangents.norm(dim=1, keepdim=True)
+    cosines = (directions[:, :, 0] * tangents).sum(1).abs().clamp(max=1)
+    return {"angle": float(torch.rad2deg(cosines.arccos()).median()), "axis_angle": math.nan}
+
+
+def degrees(cosine: Tensor) -> float:
+    """The angle between two lines."""
+    return math.degrees(math.acos(min(1.0, abs(float(cosine)))))

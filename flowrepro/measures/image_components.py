@@ -1,0 +1,64 @@
+"""The two leading components of images, and how they and principal components order the images by their looks."""
+
+from typing import Any
+
+import numpy as np
+import torch
+from sklearn.neighbors import NearestNeighbors
+from torch import Tensor
+
+from flowrepro.analysis.components import neighbour_signs
+from flowrepro.data import Data
+from flowrepro.flows.core import Flow
+from flowrepro.metrics.correlation import rank_correlations
+from flowrepro.metrics.images import ink, slant
+
+NEIGHBOURS = 10
+
+
+def measure(flow: Flow, data: Data, n: int) -> dict[str, Any]:
+    """Components of n random training images, and how they and principal components go with slant, ink and likeness."""
+    assert data.image_shape is not None
+    chosen = torch.randperm(len(data.train), generator=torch.Generator().manual_seed(0))[:n]
+    x = data.train[chosen.to(data.train.device)]
+    found = neighbour_signs(flow.components(x, 2), x)
+    images = x.reshape(-1, *data.image_shape).cpu().numpy()
+    values = found.values.double().cpu().numpy()
+    by_pca = style_numbers(principal_components(data.train, x), images)
+    return style_numbers(values, images) | {
+        **{f"pca_{name}": value for name, value in by_pca.items()},
+        "std_1": float(found.std[:, 0].median()),
+        "std_2": float(found.std[:, 1].median()),
+        "values": values.astype(np.float32),
+        "images": (255 * images).round().astype(np.uint8),
+    }
+
+
+def principal_components(train: Tensor, x: Tensor) -> np.ndarray:
+    """The two leading principal components of x (n, D), of a linear flow fitted to the training set."""
+    axes = torch.linalg.eigh(torch.cov(train.double().mT)).eigenvectors[:, -2:].flip(1)
+    return ((x.double() - train.double().mean(0)) @ axes).cpu().numpy()
+
+
+def style_numbers(values: np.ndarray, images: np.ndarray) -> dict[str, float]:
+    """Of a projection (n, 2) of images (n, H, W): largest rank correlations with slant and ink, likeness of neighbours."""
+    looks = np.stack([slant(images), ink(images)], 1)
+    correlations = np.abs(rank_correlations(values, looks)).max(0)
+    return {
+        "finite": float(np.isfinite(values).all(1).sum()),
+        "slant": float(correlations[0]),
+        "ink": float(correlations[1]),
+        "likeness": likeness(values, images.reshape(len(images), -1)),
+    }
+
+
+def likeness(values: np.ndarray, pixels: np.ndarray) -> float:
+    """Mean pixel distance of an image to its neighbours in the projection, over that of random pairs; 1: no order.
+
+    Distances in the projection are of ranks, so that heavy tails do not weigh.
+    """
+    ranks = values.argsort(0).argsort(0)
+    near = NearestNeighbors(n_neighbors=NEIGHBOURS + 1).fit(ranks).kneighbors(ranks)[1][:, 1:]
+    far = np.random.default_rng(0).permuted(np.tile(np.arange(len(values)), (NEIGHBOURS, 1)), axis=1).T
+    distances = [np.linalg.norm(pixels[:, None] - pixels[other], axis=2).mean() for other in (near, far)]
+    return float(distances[0] / distances[1])
