@@ -6,11 +6,12 @@
 
 from typing import TYPE_CHECKING, Any
 
+from flowrepro.version import __version__
+
 if TYPE_CHECKING:
     from flowrepro.runs.trained import load
 
-__all__ = ["load"]
-__version__ = "0.1.0"
+__all__ = ["__version__", "load"]
 
 
 def __getattr__(name: str) -> Any:

@@ -56,7 +56,7 @@ def _dispatch(words: list[str]) -> int:
         print(HELP, end="")
         return 0
     if words[0] == "--version":
-        from flowrepro import __version__
+        from flowrepro.version import __version__
 
         print(__version__)
         return 0

@@ -1,5 +1,6 @@
 """The wheel: it holds conf/, and runs from any folder."""
 
+import ast
 import os
 import subprocess
 import sys
@@ -79,3 +80,46 @@ def test_nothing_in_the_tree_names_this_machine():
         if file.suffix in {".py", ".md", ".yaml", ".toml", ".html", ".json", ".csv"} and file.exists():
             text = file.read_text()
             assert str(ROOT) not in text and str(Path.home()) + "/" not in text, name
+
+
+# from the ground up; what stands on one line does not know each other
+FLOORS = [
+    {"errors", "randomness", "version"},
+    {"writing", "device", "config"},
+    {"data", "pictures", "help"},
+    {"analysis", "completion"},
+    {"flows"},
+    {"metrics", "runs"},
+    {"measures", "training"},
+    {"figures"},
+    {"report"},
+    {"verbs"},
+    {"cli"},
+    {"__main__", "__init__"},
+]
+FLOOR = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
+PACKAGE = ROOT / "flowrepro"
+
+
+def imports() -> list[tuple[str, str, str]]:
+    """(file, its room, the room that it imports) for every import of the package, those inside functions included."""
+    found = []
+    for file in PACKAGE.rglob("*.py"):
+        room = file.relative_to(PACKAGE).with_suffix("").parts[0]
+        for node in ast.walk(ast.parse(file.read_text())):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "flowrepro":
+                inside = (node.module or "").split(".")[1:]
+                names = inside[:1] or [alias.name for alias in node.names]
+                found += [(str(file), room, name) for name in names if name != room]
+    return found
+
+
+def test_every_room_has_its_floor():
+    rooms = {p.stem for p in PACKAGE.iterdir() if p.suffix == ".py" or (p / "__init__.py").is_file()}
+    assert rooms == FLOOR.keys()
+
+
+def test_no_file_imports_upwards():
+    # the package's face hands on a function of runs
+    upwards = [i for i in imports() if i[1] != "__init__" and FLOOR[i[2]] >= FLOOR[i[1]]]
+    assert not upwards

@@ -1,17 +1,24 @@
 """Densities carried through a flow, on grids of the plane: exact, by the change of variables."""
 
 from collections.abc import Callable
+from typing import Protocol
 
 import torch
 from torch import Tensor
-
-from flowrepro.flows.core import Layer
 
 LogDensity = Callable[[Tensor], Tensor]
 CHUNK = 10_000
 
 
-def pushforward(log_density: LogDensity, layer: Layer) -> LogDensity:
+class InvertibleMap(Protocol):
+    """What maps data to latents with dlogp, and back, such as a Layer."""
+
+    def __call__(self, x: Tensor) -> tuple[Tensor, Tensor]: ...
+
+    def inverse(self, z: Tensor) -> Tensor: ...
+
+
+def pushforward(log_density: LogDensity, layer: InvertibleMap) -> LogDensity:
     """The log-density of f(x) for x with the given one: log mu(f^-1(z)) - log |det df/dx| there."""
 
     @torch.no_grad()

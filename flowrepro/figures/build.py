@@ -1,4 +1,4 @@
-"""The verbs `evaluate` and `plot` for figures."""
+"""A figure from its runs: measured, tabulated, judged and stored; then drawn from what is stored."""
 
 import time
 from pathlib import Path
@@ -12,7 +12,7 @@ from flowrepro.config.reading import to_tree
 from flowrepro.config.schema import Config
 from flowrepro.errors import UsageError
 from flowrepro.figures import store
-from flowrepro.figures.catalogue import FigureSpec, PlannedRun, keys, load_spec
+from flowrepro.figures.catalogue import FigureSpec, PlannedRun, load_spec
 from flowrepro.figures.claims import judge
 from flowrepro.figures.drawn import Measures
 from flowrepro.pictures.style import footer, save
@@ -43,7 +43,8 @@ def evaluate_figure(config: Config) -> None:
     store.save_evaluation(folder, table, claims, arrays, provenance)
     print(table.to_string(index=False, float_format=lambda v: f"{v:.4g}"))
     _print_claims(claims)
-    print(f"table, claims  {folder}\nnext           flowrepro plot figure={spec.key} scale={scale}")
+    place = "" if config.output_dir == "outputs" else f" output_dir={config.output_dir}"
+    print(f"table, claims  {folder}\nnext           flowrepro plot figure={spec.key} scale={scale}{place}")
 
 
 def _measure_seeds(spec: FigureSpec, scale: str) -> Measures:
@@ -113,23 +114,6 @@ def _last_gains(history: dict[str, np.ndarray]) -> dict[str, float]:
         for split in ("val", "train")
     }
     return {"last_fifth_gain": gains["val"], "train_last_fifth_gain": gains["train"]}
-
-
-def plot_figure(config: Config) -> None:
-    """Draw a figure from what was stored; `figure=all` draws every one at every scale and writes the report."""
-    outputs = Path(config.output_dir)
-    if config.figure != "all":
-        print(f"picture  {draw(outputs, config.figure, config.scale.name, config.format)}")
-        return
-    from flowrepro.report import page, readme
-
-    for key in keys():
-        for scale in store.scales_there(outputs, key):
-            if (store.folder_of(outputs, key, scale) / "arrays.npz").exists():
-                print(f"picture  {draw(outputs, key, scale, config.format)}")
-    print(f"report   {page.build(outputs)}")
-    if (written := readme.write(outputs)) is not None:
-        print(f"index    {written}")
 
 
 def draw(outputs: Path, key: str, scale: str, form: str = "png") -> Path:

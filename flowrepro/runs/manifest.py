@@ -9,9 +9,9 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from flowrepro import __version__
 from flowrepro.errors import DataError
 from flowrepro.runs.folder import Run, read_json
+from flowrepro.version import __version__
 from flowrepro.writing import write_json
 
 PACKAGES = ("torch", "numpy", "hydra-core", "omegaconf", "scikit-learn", "pandas", "matplotlib")

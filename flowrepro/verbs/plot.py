@@ -22,12 +22,37 @@ def run(config: Config, overrides: list[str]) -> None:
     if config.figure and config.dry_run:
         dry_run.plot_figure(config)
     elif config.figure:
-        from flowrepro.figures.build import plot_figure
-
         plot_figure(config)
     else:
         run = find(config.run, runs_folder(config.output_dir))
         plot_run(run, what_to_measure(run, config, overrides).checkpoint, config.format, config.dry_run)
+
+
+def plot_figure(config: Config) -> None:
+    """Draw a figure from what was stored; `figure=all` draws every one at every scale and writes the report."""
+    from flowrepro.figures.build import draw
+
+    outputs = Path(config.output_dir)
+    if config.figure == "all":
+        plot_all(outputs, config.format)
+    else:
+        print(f"picture  {draw(outputs, config.figure, config.scale.name, config.format)}")
+
+
+def plot_all(outputs: Path, form: str) -> None:
+    """Draw every figure at every scale at which it was evaluated; write the report and the README's index."""
+    from flowrepro.figures import store
+    from flowrepro.figures.build import draw
+    from flowrepro.figures.catalogue import keys
+    from flowrepro.report import page, readme
+
+    for key in keys():
+        for scale in store.scales_there(outputs, key):
+            if (store.folder_of(outputs, key, scale) / "arrays.npz").exists():
+                print(f"picture  {draw(outputs, key, scale, form)}")
+    print(f"report   {page.build(outputs)}")
+    if (written := readme.write(outputs)) is not None:
+        print(f"index    {written}")
 
 
 def plot_run(run: Run, checkpoint: str, form: str = "png", dry: bool = False) -> None:
