@@ -22,6 +22,7 @@ from flowrepro.figures.linear_systems import (
     fig5,
     fig6,
 )
+from flowrepro.measures import directions, image_components
 
 SEEDS = (0, 1, 2)
 FAILS, UNSETTLED = "does not hold", "not settled"
@@ -357,21 +358,25 @@ def test_images_are_exchanged_in_the_control_of_figure_4() -> None:
     generator = np.random.default_rng(0)
     images = generator.random((200, 28, 28)) * generator.random((200, 1, 1))
     ink = images.mean((1, 2))
-    found = fig4.control_numbers(np.stack([ink, ink**2], 1), images)
+    found = image_components.control_numbers(np.stack([ink, ink**2], 1), images)
     assert found["shuffled_ink"] < 0.2 and found["shuffled_likeness"] > 0.95
     assert found["data_std"] == pytest.approx(math.sqrt(images.reshape(200, -1).var(0).sum()))
 
 
 def test_the_optimum_of_the_plane_is_that_of_a_linear_flow() -> None:
-    alpha = fig6.ALPHA["plane"]
+    alpha = directions.ALPHA["plane3d"]
     x, _ = TOYS["plane3d"].sample(200_000, torch.Generator().manual_seed(0))
     exact = linear_log_likelihood(torch.linalg.eigvalsh(x.T.cov()), alpha)
-    assert manifold_log_likelihood(fig6.ENTROPY["plane"], 1, alpha) == pytest.approx(exact, abs=0.02)
+    assert manifold_log_likelihood(directions.ENTROPY["plane3d"], 1, alpha) == pytest.approx(exact, abs=0.02)
+
+
+def test_the_figure_names_the_alphas_that_its_optima_have() -> None:
+    assert list(fig6.ALPHA.values()) == list(directions.ALPHA.values())
 
 
 def test_the_curves_entropy_is_that_of_its_length() -> None:
     _, e = TOYS["curve2d"].sample(200_000, torch.Generator().manual_seed(0))
     speed = (4 + 4 * (2 * e).cos().square()).sqrt()
-    assert fig6.ENTROPY["curve"] == pytest.approx(
+    assert directions.ENTROPY["curve2d"] == pytest.approx(
         0.5 * math.log(2 * math.pi * math.e) + float(speed.log().mean()), abs=0.005
     )

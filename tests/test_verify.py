@@ -22,6 +22,18 @@ def test_stored_claims_are_those_of_the_stored_table(key, scale):
     assert not [text for text in remarks(folder, key, scale) if "arrays of" in text or "no picture" in text]
 
 
+@pytest.mark.parametrize(
+    ("key", "scale"), [s for s in STORED if (store.folder_of(OUTPUTS, *s) / "arrays.npz").exists()]
+)
+def test_stored_pictures_are_drawn_again_without_runs(flowrepro, workdir, key, scale):
+    folder = store.folder_of(Path("outputs"), key, scale)
+    shutil.copytree(store.folder_of(OUTPUTS, key, scale), folder)
+    (folder / "figure.png").unlink()
+    answer = flowrepro("plot", f"figure={key}", f"scale={scale}")
+    assert answer.code == 0, answer.err
+    assert (folder / "figure.png").stat().st_size < 300_000
+
+
 @pytest.fixture
 def stored(workdir) -> Path:
     """A copy of two stored figures in the working folder; the folder of the first."""
@@ -57,6 +69,7 @@ def test_the_last_digit_counts(flowrepro, stored):
 
 
 def test_claims_are_judged_again_without_any_run(flowrepro, stored):
+    flowrepro("evaluate", "figure=all", "claims=judge")
     tamper(stored, verdict="does not hold", why="a word typed by hand")
     answer = flowrepro("evaluate", "figure=linear_systems/fig2", "claims=judge")
     assert answer.code == 0 and "normal_2.why: 'a word typed by hand' -> ''" in answer.out

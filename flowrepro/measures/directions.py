@@ -6,11 +6,18 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from flowrepro.analysis.bounds import manifold_log_likelihood
+from flowrepro.analysis.manifolds import SINE_STRETCH, normal_entropy
 from flowrepro.data import Data
 from flowrepro.data.toy import PLANE
 from flowrepro.device import device_of
 from flowrepro.flows.core import Flow
 from flowrepro.metrics.likelihood import log_probs
+
+# of the data with respect to the area of the plane and the length of the curve, in nats
+ENTROPY = {"plane3d": normal_entropy(2) + normal_entropy(1), "curve2d": normal_entropy(2) + SINE_STRETCH}
+# of the regularised flows of linear_systems Fig. 6, whose optimum is told beside every flow
+ALPHA = {"plane3d": 1e-4, "curve2d": 1e-5}
 
 
 def measure(flow: Flow, data: Data, n: int) -> dict[str, Any]:
@@ -24,6 +31,7 @@ def measure(flow: Flow, data: Data, n: int) -> dict[str, Any]:
     )
     return angles | {
         "train_log_prob": float(log_probs(flow.log_prob, data.train, 1_000, device_of(flow)).mean()),
+        "optimum": manifold_log_likelihood(ENTROPY[data.name], 1, ALPHA[data.name]),
         "s_max": float((1 / found.std[:, -1]).median()),
         "std_1": float(found.std[:, 0].median()),
         "std_2": float(found.std[:, 1].median()),

@@ -26,6 +26,7 @@ def measure(flow: Flow, data: Data, n: int) -> dict[str, Any]:
     values = found.values.double().cpu().numpy()
     by_pca = style_numbers(principal_components(data.train, x), images)
     return style_numbers(values, images) | {
+        **control_numbers(values, images),
         **{f"pca_{name}": value for name, value in by_pca.items()},
         "std_1": float(found.std[:, 0].median()),
         "std_2": float(found.std[:, 1].median()),
@@ -49,6 +50,14 @@ def style_numbers(values: np.ndarray, images: np.ndarray) -> dict[str, float]:
         "slant": float(correlations[0]),
         "ink": float(correlations[1]),
         "likeness": likeness(values, images.reshape(len(images), -1)),
+    }
+
+
+def control_numbers(values: np.ndarray, images: np.ndarray) -> dict[str, float]:
+    """The numbers of the projection (n, 2) with its images (n, H, W) exchanged, and the length of their mean deviation."""
+    shuffled = np.random.default_rng(0).permutation(values)
+    return {f"shuffled_{name}": value for name, value in style_numbers(shuffled, images).items()} | {
+        "data_std": float(np.sqrt(images.reshape(len(images), -1).var(0).sum()))
     }
 
 

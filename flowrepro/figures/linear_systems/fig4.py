@@ -29,7 +29,6 @@ from flowrepro.figures.claims import (
     settled,
 )
 from flowrepro.figures.drawn import Arrays, Measures, taken
-from flowrepro.measures.image_components import style_numbers
 
 # the table's word for each flow is the second of its run's name
 FLOWS = {"regularised": "flow of figure 5", "authors": "authors' settings, 100 epochs"}
@@ -42,18 +41,9 @@ def table(measures: Measures) -> pd.DataFrame:
         [
             {"flow": m["case"].split()[1], "seed": m["seed"], "state": m["state"], "step": m["step"]}
             | {k: v for k, v in m.items() if isinstance(v, float)}
-            | control_numbers(m["values"], m["images"] / 255)
             for m in measures
         ]
     )
-
-
-def control_numbers(values: np.ndarray, images: np.ndarray) -> dict[str, float]:
-    """The numbers of the projection (n, 2) with its images (n, H, W) exchanged, and the length of their mean deviation."""
-    shuffled = np.random.default_rng(0).permutation(values)
-    return {f"shuffled_{name}": value for name, value in style_numbers(shuffled, images).items()} | {
-        "data_std": float(np.sqrt(images.reshape(len(images), -1).var(0).sum()))
-    }
 
 
 def arrays(measures: Measures) -> Arrays:

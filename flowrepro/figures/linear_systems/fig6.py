@@ -21,8 +21,6 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from flowrepro.analysis.bounds import manifold_log_likelihood
-from flowrepro.analysis.manifolds import SINE_STRETCH, normal_entropy
 from flowrepro.figures.claims import (
     Claim,
     Given,
@@ -43,8 +41,6 @@ from flowrepro.figures.drawn import Arrays, Measures, taken
 from flowrepro.pictures.style import BLUE, DOTS, GREEN, GREY, ORANGE, PALE, RED, label_space
 
 ALPHA = {"plane": 1e-4, "curve": 1e-5}
-# of the data with respect to the area of the plane and the length of the curve, in nats
-ENTROPY = {"plane": normal_entropy(2) + normal_entropy(1), "curve": normal_entropy(2) + SINE_STRETCH}
 NAMES = {"plane": "linear flow", "curve": "softplus flow"}
 DRAWN = 800
 SHOWN = 14  # points of the curve at which components are drawn
@@ -57,8 +53,7 @@ def table(measures: Measures) -> pd.DataFrame:
         problem, model = m["case"].split()
         numbers = {k: v for k, v in m.items() if isinstance(v, float)}
         row = {"problem": problem, "model": model, "seed": m["seed"], "state": m["state"], "step": m["step"]}
-        optimum = manifold_log_likelihood(ENTROPY[problem], 1, ALPHA[problem])
-        rows.append(row | numbers | {"optimum": optimum})
+        rows.append(row | numbers)
     return pd.DataFrame(rows)
 
 
