@@ -247,6 +247,12 @@ def test_a_figure_fetches_the_data_of_those_of_its_runs_that_have_any_to_fetch()
     assert fetching == [["dataset.download=true", "device=cpu"], ["device=cpu"]]
 
 
+@pytest.mark.parametrize("word", ["dataset.download=true", "+dataset.download=true"])
+def test_a_figure_may_be_told_to_fetch(flowrepro, workdir, word):
+    answer = flowrepro("train", "figure=linear_systems/fig3", "scale=smoke", word, "dry_run=true")
+    assert answer.code == 0, answer.err
+
+
 def test_evaluate_takes_the_runs_own_keys_and_those_of_the_command(flowrepro, workdir):
     flowrepro("train", "dataset=sine", *TINY, "evaluation.n_samples=31", "evaluation.n_components=17")
     assert flowrepro("evaluate", "run=latest", "evaluation.n_samples=23").code == 0

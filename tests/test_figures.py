@@ -225,6 +225,10 @@ def test_a_run_that_diverged_is_measured_with_the_others(flowrepro, workdir, toy
     assert flowrepro("evaluate", "figure=linear_systems/test", "scale=smoke").code == 0
     measures = build.measure_runs(toy_figure.spec, compose(["scale=smoke"]))
     assert {m["case"]: m["state"] for m in measures} == {"linear": "completed", "wild": "diverged"}
+    wild = next(m["run"] for m in measures if m["case"] == "wild")
+    for verb in ("evaluate", "plot"):
+        answer = flowrepro(verb, f"run={wild}")
+        assert answer.code == 0, answer.err
 
 
 def test_a_case_that_sweeps_is_a_case_for_each_value(toy_figure):

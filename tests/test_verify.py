@@ -68,6 +68,23 @@ def test_the_last_digit_counts(flowrepro, stored):
     assert answer.code == 1 and "1 differences, first normal_2.our_value" in answer.out
 
 
+@pytest.mark.parametrize("name", ["table.csv", "claims.csv", "provenance.json"])
+def test_a_missing_file_is_a_difference(flowrepro, stored, name):
+    flowrepro("evaluate", "figure=all", "claims=judge")
+    (stored / name).unlink()
+    answer = flowrepro("evaluate", "figure=all", "claims=verify")
+    assert answer.code == 1 and "1 of 2 stored evaluations differ" in answer.err
+    assert f"DIFFERS linear_systems/fig2 cpu: 1 differences, first no {name}" in answer.out
+    assert "ok      single_coupling/lemma2" in answer.out
+
+
+def test_lost_claims_are_judged_anew(flowrepro, stored):
+    before = (stored / "claims.csv").read_bytes()
+    (stored / "claims.csv").unlink()
+    assert flowrepro("evaluate", "figure=linear_systems/fig2", "claims=judge").code == 0
+    assert (stored / "claims.csv").read_bytes() == before
+
+
 def test_claims_are_judged_again_without_any_run(flowrepro, stored):
     flowrepro("evaluate", "figure=all", "claims=judge")
     tamper(stored, verdict="does not hold", why="a word typed by hand")

@@ -86,7 +86,9 @@ def compose(words: list[str], config_dirs: Iterable[Path] = ()) -> Config:
     config_dirs = list(config_dirs)
     # to Hydra conf/figure is a group of configs to merge; to us a figure is a name
     figure = next((w.partition("=")[2] for w in reversed(words) if w.startswith("figure=")), "")
-    checked = check_words([w for w in words if not w.startswith("figure=")], config_dirs)
+    # a figure has no data set of its own: whether to fetch any is for its runs
+    theirs = ("figure=", "dataset.download=") if figure else ("figure=",)
+    checked = check_words([w for w in words if not w.lstrip("+").startswith(theirs)], config_dirs)
     try:
         with hydra_at(config_dirs):
             tree = hydra_compose("config", overrides=[*search_path(config_dirs), *checked])

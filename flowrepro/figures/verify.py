@@ -8,10 +8,11 @@ import pandas as pd
 from flowrepro.config.schema import Config
 from flowrepro.errors import FlowreproError, UsageError
 from flowrepro.figures import store
-from flowrepro.figures.catalogue import keys, load_spec
+from flowrepro.figures.catalogue import SCALES, keys, load_spec
 from flowrepro.figures.claims import judge
 
 MAX_ARRAYS = 1_000_000  # bytes
+FILES = ("table.csv", "claims.csv", "provenance.json")
 
 
 def run(config: Config) -> None:
@@ -23,7 +24,7 @@ def run(config: Config) -> None:
     """
     outputs = Path(config.output_dir)
     wanted = keys() if config.figure == "all" else [load_spec(config.figure).key]
-    there = [(key, scale) for key in wanted for scale in store.scales_there(outputs, key)]
+    there = [(key, scale) for key in wanted for scale in SCALES if _begun(outputs, key, scale)]
     if not there:
         raise UsageError(f"nothing is stored in {outputs / 'figures'}; first: flowrepro evaluate figure=KEY")
     act = judge_again if config.claims == "judge" else verify
@@ -39,7 +40,8 @@ def verify(outputs: Path, key: str, scale: str) -> bool:
     folder = store.folder_of(outputs, key, scale)
     found = differences(folder, key, scale)
     told = [f"{len(found)} differences, first {found[0]}"] if found else ["same claims"]
-    print(f"{'DIFFERS' if found else 'ok':<8}{key} {scale}: {'; '.join(told + remarks(folder, key, scale))}")
+    told += [] if _lacking(folder) else remarks(folder, key, scale)
+    print(f"{'DIFFERS' if found else 'ok':<8}{key} {scale}: {'; '.join(told)}")
     return bool(found)
 
 
@@ -53,7 +55,9 @@ def judge_again(outputs: Path, key: str, scale: str) -> bool:
 
 
 def differences(folder: Path, key: str, scale: str) -> list[str]:
-    """Where the stored claims differ from those of the stored table, one line for each value."""
+    """Where the stored claims differ from those of the stored table, one line for each value, or what is missing."""
+    if lacking := _lacking(folder):
+        return [f"no {name}" for name in lacking]
     stored = _frame((folder / "claims.csv").read_text())
     judged = _frame(store.csv(_judged(folder, key, scale)))
     if list(stored.columns) != list(judged.columns):
@@ -64,9 +68,21 @@ def differences(folder: Path, key: str, scale: str) -> list[str]:
     return [f"{k}.{c}: {stored.at[k, c]!r} -> {judged.at[k, c]!r}" for k, c in changed[changed].index]
 
 
+def _begun(outputs: Path, key: str, scale: str) -> bool:
+    """Whether anything of an evaluation is stored."""
+    folder = store.folder_of(outputs, key, scale)
+    return len(_lacking(folder)) < len(FILES)
+
+
+def _lacking(folder: Path) -> list[str]:
+    return [name for name in FILES if not (folder / name).exists()]
+
+
 def _judged(folder: Path, key: str, scale: str) -> pd.DataFrame:
-    stored = store.load_evaluation(folder, key, scale)
-    return judge(load_spec(key).module.CLAIMS, stored.table, scale)
+    table = folder / "table.csv"
+    if not table.exists():
+        raise UsageError(store.missing(key, scale))
+    return judge(load_spec(key).module.CLAIMS, pd.read_csv(table), scale)
 
 
 def _frame(text: str) -> pd.DataFrame:

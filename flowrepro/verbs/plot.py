@@ -140,6 +140,8 @@ def _sheet_title(temperature: float, measures: dict[str, Any]) -> str:
 def _history(run: Run) -> tuple[pd.DataFrame, int | None]:
     """The validation records, and the step of the best one."""
     table = pd.DataFrame(run.history())
+    # a run that diverged at once has None alone as its training score
+    table = table.astype({"train_log_prob": float, "val_log_prob": float})
     best = int(table.step[table.val_log_prob.idxmax()]) if table.val_log_prob.notna().any() else None
     return table, best
 
