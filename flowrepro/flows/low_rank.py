@@ -55,7 +55,9 @@ class LowRankScore(torch.autograd.Function):
         ctx.save_for_backward(*inputs, *output[1:])
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor, *_: Any) -> tuple[Tensor, Tensor]:
+    def backward(ctx: Any, grad: Tensor | None, *_: Any) -> tuple[Tensor | None, Tensor | None]:
+        if grad is None:
+            return None, None
         y, v, m, residual, factor = ctx.saved_tensors
         if torch.is_grad_enabled():
             # the gradient is to be differentiated again
