@@ -1,4 +1,4 @@
-"""N(0, I + V V^T) for V (N, M) with M < N: its likelihood in O(B N M + N M^2), exact in float32 for any V.
+"""N(0, I + V V^T) for V (N, M) with M <= N: its likelihood in O(B N M + N M^2), to the resolution of float32 for any V.
 
 -2 log p(y) = s + N log 2 pi with the score s(y) = y^T (I + V V^T)^-1 y + log |I + V V^T|. By the identities of
 Woodbury and Sylvester s is min over m of |y - V m|^2 + |m|^2, plus log |I + V^T V|; in this form nothing cancels, and
