@@ -10,7 +10,7 @@ from torch import Tensor
 from flowrepro.flows.bases import Base, DiagonalNormal, StandardNormal, std_factor
 from flowrepro.flows.injective import ConditionalNoise, Injection, Noise, StochasticCoupling
 from flowrepro.flows.injective_bases import GaussianNIF, ImportanceWeighted, UpsamplingNIF
-from flowrepro.flows.models.nif import deep_nif
+from flowrepro.flows.models.nif import deep_base
 from flowrepro.flows.nets import mlp
 from flowrepro.flows.operators import Matrix, Upsampling
 
@@ -50,7 +50,7 @@ CLOSED: dict[str, Make] = {
     "upsampling_nif": lambda dtype: UpsamplingNIF((1, 1, 2), dtype),
 }
 BOUNDS: dict[str, Make] = {
-    "deep_nif": lambda dtype: deep_nif(5, 2, 2, [8], samples=300, generator=seeded(), dtype=dtype),
+    "deep_nif": lambda dtype: deep_base(5, 2, 2, [8], samples=300, generator=seeded(), dtype=dtype),
     "stochastic_coupling": stochastic_coupling,
     "upsampled": upsampled,
 }

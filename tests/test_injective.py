@@ -14,7 +14,7 @@ from flowrepro.flows.coupling import AffineCoupling
 from flowrepro.flows.injective import ConditionalNoise, Injection, StochasticCoupling
 from flowrepro.flows.injective_bases import GaussianNIF, ImportanceWeighted, LinearNIF, UpsamplingNIF
 from flowrepro.flows.low_rank import low_rank_score
-from flowrepro.flows.models.nif import deep_nif, latent_flow
+from flowrepro.flows.models.nif import deep_base, latent_flow
 from flowrepro.flows.nets import mlp
 from flowrepro.flows.operators import Matrix, Upsampling
 
@@ -413,7 +413,7 @@ def test_the_latent_flow_is_that_of_the_paper() -> None:
 
 @torch.no_grad()
 def test_a_deep_nif_starts_as_a_gaussian_one_and_is_initialised_by_embeddings() -> None:
-    deep: Any = deep_nif(9, 4, 3, [16], generator=seeded(), dtype=torch.float64)
+    deep: Any = deep_base(9, 4, 3, [16], generator=seeded(), dtype=torch.float64)
     nif, x = LinearNIF(deep.injection), points(5, 9)
     ratios = (deep.log_weights(x, 20_000, seeded()) - nif.log_prob(x)).exp()
     error = ratios.std(0) / 20_000**0.5
@@ -429,7 +429,7 @@ def test_a_deep_nif_learns_what_a_gaussian_one_cannot() -> None:
     """A latent of two clusters, in ten dimensions: 150 steps of the bound beat the best Gaussian."""
     signs = torch.randint(2, (4000, 1), generator=seeded()) * 2 - 1
     x = 4 * signs * torch.ones(1, 10) / 10**0.5 + 0.3 * points(4000, 10).float()
-    deep = deep_nif(10, 2, 3, [16], 8, seeded())
+    deep = deep_base(10, 2, 3, [16], 8, seeded())
     deep.init_from(x[:500])
     optimizer = torch.optim.Adam(deep.parameters(), 2e-2)
     for step in range(150):

@@ -28,11 +28,14 @@ class Base(nn.Module):
         """log p(z) in nats, (B, D) -> (B,), or a bound from below that takes its noise from the generator."""
         raise NotImplementedError
 
-    def embed(self, z: Tensor) -> Tensor:
-        """Where on the manifold z belongs, by coordinates, (B, D) -> (B, M)."""
+    def embed(self, z: Tensor, by: str = "pseudo_inverse") -> Tensor:
+        """Where on the manifold z belongs, by coordinates, (B, D) -> (B, M).
+
+        Where there are two answers, `by` chooses the `pseudo_inverse` or the `posterior_mean`.
+        """
         return z
 
-    def project(self, z: Tensor) -> Tensor:
+    def project(self, z: Tensor, by: str = "pseudo_inverse") -> Tensor:
         """Where on the manifold z belongs, as a latent again, (B, D) -> (B, D)."""
         return z
 
@@ -45,6 +48,11 @@ class Base(nn.Module):
     ) -> Tensor:
         """n latents (n, D), drawn with `temperature` times the std; 0 gives the mode."""
         raise NotImplementedError
+
+    @property
+    def data_dependent(self) -> bool:
+        """Whether `init_from` does anything."""
+        return False
 
     def init_from(self, z: Tensor) -> None:
         """Set parameters from the latents of training data (N, D), where the base wants that."""

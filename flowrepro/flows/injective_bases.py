@@ -8,6 +8,7 @@ from typing import cast
 import torch
 from torch import Tensor
 
+from flowrepro.errors import UsageError
 from flowrepro.flows.bases import LOG_2PI, Base, normal_noise
 from flowrepro.flows.core import Flow
 from flowrepro.flows.injective import Injection, Noise, StochasticCoupling
@@ -160,13 +161,21 @@ class ImportanceWeighted(Base):
         inner = self.prior.sample(n, temperature, deviation, generator)
         return self.injection.generate(inner, deviation, generator)
 
-    def embed(self, z: Tensor) -> Tensor:
-        """The mode of q(z|x), (B, N) -> (B, M)."""
+    def embed(self, z: Tensor, by: str = "pseudo_inverse") -> Tensor:
+        """The mode of q(z|x), (B, N) -> (B, M). Raises UsageError for the posterior mean, which no formula gives."""
+        if by != "pseudo_inverse":
+            raise UsageError(
+                f"evaluation.embedding={by} has no closed form where the manifold has its own flow"
+            )
         return self.injection.mode(z)
 
-    def project(self, z: Tensor) -> Tensor:
+    def project(self, z: Tensor, by: str = "pseudo_inverse") -> Tensor:
         """The embedding decoded without noise, (B, N) -> (B, N)."""
-        return self.injection.decode(self.embed(z))
+        return self.injection.decode(self.embed(z, by))
+
+    @property
+    def data_dependent(self) -> bool:
+        return isinstance(self.prior, Flow) and self.prior.chain.data_dependent
 
     @torch.no_grad()
     def init_from(self, z: Tensor) -> None:
