@@ -179,7 +179,7 @@ def test_the_paper_scale_is_that_of_the_paper() -> None:
         ("model=nif_deep model.latent_couplings=0", "model.latent_couplings=0"),
         ("model=nif_deep model.latent_hidden=[8,0]", "model.latent_hidden"),
         ("model=nif_deep model.importance_samples=0", "model.importance_samples=0"),
-        ("model=nif model.latent_couplings=2", "model.latent_couplings"),
+        ("model=nif model.latent_couplings=2", "model=nif has no key 'latent_couplings'"),
         ("model=nif evaluation.deviations=[0,-1]", "evaluation.deviations"),
         ("model=nif evaluation.scaling=var", "evaluation.scaling=var"),
         ("model=nif evaluation.embedding=mean", "evaluation.embedding=mean"),

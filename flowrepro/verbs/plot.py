@@ -114,7 +114,8 @@ def _image_figures(folder: Path, measures: dict[str, Any], run: Run) -> dict[str
     finite = f"of {n} samples at {drawn} {lost} not finite, {away} run away"
     error = f"largest error {measures['reconstruction_max']:.1g} of {measures['levels']} grey levels"
     held_out, returned = {"held-out data": arrays["reference"]}, arrays["reconstructed"]
-    back = "onto the manifold and back" if measures.get("deviations") else "to latent and back"
+    manifold = measures.get("latent_dim", measures["padded_dim"]) < measures["padded_dim"]
+    back = "onto the manifold and back" if manifold else "to latent and back"
     figures = {
         "training": pictures.bits_curves(history, measures["dim"], best, label=text),
         "layers": pictures.steps_trace(pd.read_csv(folder / "layers.csv"), label=label(run)),
