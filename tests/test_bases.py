@@ -26,10 +26,10 @@ from flowrepro.verbs import evaluate
 class Line(StandardNormal):
     """Around the first axis: `deviation` scales the distance from it."""
 
-    def embed(self, z: Tensor) -> Tensor:
+    def embed(self, z: Tensor, by: str = "pseudo_inverse") -> Tensor:
         return z[:, :1]
 
-    def project(self, z: Tensor) -> Tensor:
+    def project(self, z: Tensor, by: str = "pseudo_inverse") -> Tensor:
         return torch.cat([z[:, :1], torch.zeros_like(z[:, 1:])], 1)
 
     def sample(self, n, temperature=1.0, deviation=1.0, generator=None) -> Tensor:

@@ -8,7 +8,15 @@ import pytest
 import torch
 from torch import Tensor
 
-from flowrepro.config.schema import SCHEMAS, GlowConfig, NFConfig, RealNVPConfig, RealNVPImagesConfig
+from flowrepro.config.schema import (
+    SCHEMAS,
+    GlowConfig,
+    NFConfig,
+    NIFConfig,
+    NIFDeepConfig,
+    RealNVPConfig,
+    RealNVPImagesConfig,
+)
 from flowrepro.data import ImageData
 from flowrepro.data.dequantised import Images
 from flowrepro.errors import UsageError
@@ -31,8 +39,15 @@ CONFIGS = {
     "glow": GlowConfig("glow", levels=2, steps=2, hidden=6),
     "nf": NFConfig("nf", levels=2, steps=2, hidden=6),
     "realnvp_images": RealNVPImagesConfig("realnvp_images", levels=2, steps=2, hidden=6),
+    "nif": NIFConfig("nif", levels=2, steps=2, hidden=6, latent_dim=3),
+    "nif_deep": NIFDeepConfig(
+        *("nif_deep", 2, 2, 6), latent_dim=3, latent_couplings=2, latent_hidden=[6], importance_samples=4
+    ),
 }
 each_model = pytest.mark.parametrize("name", CONFIGS)
+# nif_deep gives a bound, whose noise depends on the batch
+each_closed_model = pytest.mark.parametrize("name", [name for name in CONFIGS if name != "nif_deep"])
+each_square_model = pytest.mark.parametrize("name", [name for name in CONFIGS if "nif" not in name])
 
 
 def seeded(seed: int = 0) -> torch.Generator:
@@ -101,7 +116,7 @@ def test_the_density_of_a_logit_flow_integrates_to_one_but_for_its_tails() -> No
     assert mass == pytest.approx(1, abs=1e-4)
 
 
-@each_model
+@each_closed_model
 def test_bits_per_dim_are_the_same_whatever_the_batch(name: str) -> None:
     pixels = torch.randint(0, 256, (23, 8, 8, 3), generator=seeded(), dtype=torch.uint8)
     flow = build(CONFIGS[name], (3, 8, 8), 256, seeded(), torch.float32).eval()
@@ -150,8 +165,9 @@ def test_grey_levels_in_any_dtype_have_their_value(name: str, dtype: torch.dtype
     flow = build(CONFIGS[name], (3, 8, 8), 256, seeded(), torch.float32).eval()
     x = torch.randint(0, 256, (5, 3, 8, 8), generator=seeded())
     flow.init_from(x)
-    torch.testing.assert_close(flow.log_prob(x.to(dtype)), flow.log_prob(x.float()), rtol=0, atol=0)
-    torch.testing.assert_close(flow.log_prob(x.to(dtype).numpy()), flow.log_prob(x.float()), rtol=0, atol=0)
+    expected = flow.log_prob(x.float(), seeded(1))
+    torch.testing.assert_close(flow.log_prob(x.to(dtype), seeded(1)), expected, rtol=0, atol=0)
+    torch.testing.assert_close(flow.log_prob(x.to(dtype).numpy(), seeded(1)), expected, rtol=0, atol=0)
 
 
 @each_model
@@ -167,11 +183,14 @@ def test_images_of_another_shape_are_refused(name: str, shape: tuple[int, ...]) 
 def test_one_image_and_no_image(name: str) -> None:
     flow, x = made(name), grey(3, seed=1)
     close = functools.partial(torch.testing.assert_close, rtol=1e-9, atol=1e-9)
-    close(flow.log_prob(x[1]), flow.log_prob(x)[1])
+    if name != "nif_deep":
+        close(flow.log_prob(x[1]), flow.log_prob(x)[1])
     close(flow.latents(x[1]), flow.latents(x)[1])
-    close(flow.reconstruct(x[1]), x[1])
+    close(flow.embed(x[1]), flow.embed(x)[1])
+    close(flow.reconstruct(x[1]), flow.reconstruct(x)[1])
     close(flow.components(x[1]).std, flow.components(x).std[1])
     assert flow.log_prob(x[:0]).shape == (0,) and flow.latents(x[:0]).shape == (0, 16)
+    assert flow.embed(x[:0]).shape == (0, flow.base.latent_dim)
     assert flow.reconstruct(x[:0]).shape == flow.sample(0).shape == (0, 1, 4, 4)
     assert flow.components(x[:0], 2).directions.shape == (0, 16, 2)
 
@@ -204,7 +223,7 @@ def test_a_model_is_a_bijection_with_the_log_determinant_of_its_jacobian(name: s
     flow, x = made(name), grey(2, seed=1)
     z, dlogp = flow.chain(x)
     assert z.shape == (2, 16)
-    torch.testing.assert_close(flow.reconstruct(x), x, rtol=1e-9, atol=1e-9)
+    torch.testing.assert_close(flow.chain.inverse(z), x, rtol=1e-9, atol=1e-9)
     for image, value in zip(x, dlogp, strict=True):
         jacobian = torch.autograd.functional.jacobian(lambda x: flow.latents(x[None])[0], image).view(16, 16)
         torch.testing.assert_close(value, torch.linalg.slogdet(jacobian)[1])
@@ -222,7 +241,8 @@ def test_a_model_can_start_at_the_data_with_unit_variance(name: str) -> None:
 def test_a_seed_gives_the_same_images(name: str) -> None:
     first, second = (made(name).sample(3, generator=seeded(1)) for _ in range(2))
     assert first.shape == (3, 1, 4, 4) and torch.equal(first, second)
-    assert torch.equal(made(name).sample(2, temperature=0)[0], made(name).sample(2, temperature=0)[1])
+    one, other = made(name).sample(2, temperature=0, deviation=0)
+    assert torch.equal(one, other)
 
 
 @each_model
@@ -239,7 +259,7 @@ def test_the_trace_adds_up(name: str) -> None:
 def test_every_backward_pass_gives_the_gradients_of_plain_autograd(name: str, how: str) -> None:
     def gradients(flow: Flow) -> tuple[Tensor, ...]:
         x = grey(5, seed=1).requires_grad_()
-        return torch.autograd.grad(-flow.log_prob(x).mean(), [x, *flow.parameters()])
+        return torch.autograd.grad(-flow.log_prob(x, seeded(2)).mean(), [x, *flow.parameters()])
 
     plain, other = made(name), made(name)
     set_backward(other, how)
@@ -253,6 +273,59 @@ def test_a_prepared_flow_gives_the_same_samples(name: str) -> None:
     flow = made(name)
     expected, found = (f.sample(3, generator=seeded(1)) for f in (flow, flow.prepared()))
     torch.testing.assert_close(found, expected)
+
+
+@each_square_model
+def test_a_square_model_reconstructs_images(name: str) -> None:
+    flow, x = made(name), grey(2, seed=1)
+    torch.testing.assert_close(flow.reconstruct(x), x, rtol=1e-9, atol=1e-9)
+    assert torch.equal(flow.embed(x), flow.latents(x))
+
+
+@pytest.mark.parametrize("name", ["nif", "nif_deep"])
+def test_an_injective_model_reconstructs_from_its_manifold(name: str) -> None:
+    flow, x = made(name), grey(5, seed=1)
+    again = flow.reconstruct(x)
+    assert flow.embed(x).shape == (5, 3) and (again - x).abs().max() > 1
+    torch.testing.assert_close(flow.reconstruct(again), again, rtol=1e-6, atol=1e-6)
+    torch.testing.assert_close(flow.embed(again), flow.embed(x), rtol=1e-6, atol=1e-6)
+    # samples without deviation are on it too
+    drawn = flow.sample(5, deviation=0, generator=seeded())
+    torch.testing.assert_close(flow.reconstruct(drawn), drawn, rtol=1e-6, atol=1e-6)
+    assert (flow.sample(5, generator=seeded()) - drawn).abs().max() > 1
+
+
+def test_a_nif_without_noise_of_its_own_is_the_nf() -> None:
+    """A = 0 and Σ = I, b = 0: the same layers from the same seed, and the same likelihood (across_dimensions A.8)."""
+    x = grey(20, 3, 8)
+    nf, nif, diagonal = (
+        build(config, (3, 8, 8), 256, seeded(), torch.float32).eval()
+        for config in (CONFIGS["nf"], CONFIGS["nif"], NIFConfig("nif", 2, 2, 6, latent_dim=0))
+    )
+    for flow in (nf, nif, diagonal):
+        flow.init_from(x)
+    expected = nf.log_prob(x)
+    assert (nif.log_prob(x) - expected).abs().min() > 1e-3
+    with torch.no_grad():
+        nif.base.injection.operator.weight.zero_()
+    for flow in (nif, diagonal):
+        assert (flow.log_prob(x) - expected).abs().max() / (192 * math.log(2)) < 1e-5
+    assert torch.equal(diagonal.embed(x), nf.latents(x))
+
+
+def test_a_manifold_of_more_dimensions_than_the_images_is_refused() -> None:
+    for name, schema in (("nif", NIFConfig), ("nif_deep", NIFDeepConfig)):
+        with pytest.raises(UsageError, match="model.latent_dim=17 must be at most 16"):
+            build(schema(name, 2, 2, 6, latent_dim=17), (1, 4, 4), 256, seeded(), torch.float32)
+
+
+def test_the_flow_on_the_manifold_starts_at_the_embeddings_of_the_data() -> None:
+    flow = build(CONFIGS["nif_deep"], (3, 8, 8), 256, seeded(), torch.float64).eval()
+    x = grey(200, 3, 8)
+    flow.init_from(x)
+    latents = flow.base.prior.latents(flow.embed(x))
+    torch.testing.assert_close(latents.mean(0), torch.zeros(3, dtype=x.dtype), atol=1e-9, rtol=0)
+    torch.testing.assert_close(latents.var(0), torch.ones(3, dtype=x.dtype), atol=0.02, rtol=0)
 
 
 def glow_parameters(config: GlowConfig, channels: int) -> int:
@@ -304,6 +377,12 @@ def test_nf_of_across_dimensions_has_26_7_million_parameters() -> None:
     config = NFConfig("nf", 2, 3, 8)
     flow = build(config, (3, 8, 8), 8, seeded(), torch.float32)
     assert sum(p.numel() for p in flow.parameters()) == nf_parameters(config, 3)
+
+
+def test_nif_of_across_dimensions_has_a_matrix_and_two_vectors_more() -> None:
+    config = NIFConfig("nif", 2, 3, 8, latent_dim=5)
+    flow = build(config, (3, 8, 8), 8, seeded(), torch.float32)
+    assert sum(p.numel() for p in flow.parameters()) == nf_parameters(config, 3) + 192 * (5 + 2)
 
 
 def test_images_that_cannot_be_halved_so_often_are_refused() -> None:

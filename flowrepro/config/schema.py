@@ -184,6 +184,28 @@ class NFConfig(ImageModelConfig):
 
 
 @dataclass
+class NIFConfig(NFConfig):
+    """The layers of the NF on a Gaussian NIF, N(b, A A^T + diagonal) with learned A (across_dimensions Sec. 4)."""
+
+    latent_dim: int = option(
+        128, "dimensions of the manifold; 0: a learned diagonal Gaussian without one", low=0
+    )
+
+
+@dataclass
+class NIFDeepConfig(NIFConfig):
+    """The same with a flow of its own on the manifold, trained by a bound (across_dimensions Fig. 11 and App. B.5)."""
+
+    hidden: int = option(512, "channels inside a coupling's network", low=1)
+    latent_dim: int = option(128, "dimensions of the manifold", low=2)
+    latent_couplings: int = option(10, "couplings of the flow on the manifold", low=1)
+    latent_hidden: list[int] = option(
+        [1024, 1024, 1024, 1024], "widths of the hidden layers of their networks", low=1
+    )
+    importance_samples: int = option(32, "draws of the stochastic inverse for the bound", low=1)
+
+
+@dataclass
 class RealNVPImagesConfig(ImageModelConfig):
     """[ActNorm, permutation, affine coupling] x steps at every level: RealNVP with the arrangement of Glow."""
 
@@ -321,8 +343,26 @@ class EvaluationConfig:
     deviation: float = option(
         1.0, "injective flows: scales the distance of samples from the manifold", identity=False, low=0
     )
+    scaling: str = option(
+        "std",
+        "what temperature and deviation scale: std as the code of across_dimensions, variance as its text",
+        identity=False,
+        choices=("std", "variance"),
+    )
     temperatures: list[float] = option(
         [0.5, 0.7, 0.85, 1.0], "image flows: those of the sample sheets", identity=False, low=0
+    )
+    deviations: list[float] = option(
+        [0.0, 1.0],
+        "injective flows: those of the sample sheets at evaluation.temperature",
+        identity=False,
+        low=0,
+    )
+    embedding: str = option(
+        "pseudo_inverse",
+        "injective flows: where images belong on the manifold; posterior_mean as the code of across_dimensions",
+        identity=False,
+        choices=("pseudo_inverse", "posterior_mean"),
     )
     draws: int = option(
         3, "image flows: draws of the dequantisation noise for held-out bits/dim", identity=False, low=1
@@ -407,6 +447,8 @@ SCHEMAS: dict[str, dict[str, type]] = {
         "coupling": CouplingConfig,
         "glow": GlowConfig,
         "nf": NFConfig,
+        "nif": NIFConfig,
+        "nif_deep": NIFDeepConfig,
         "realnvp_images": RealNVPImagesConfig,
     },
     "regularizer": {"none": NoRegularizerConfig, "tikhonov": TikhonovConfig},

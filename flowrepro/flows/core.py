@@ -188,13 +188,16 @@ class Flow(nn.Module):
         """
         return self.chain.inverse(self.base.sample(n, temperature, deviation, generator))
 
-    def embed(self, x: Points) -> Tensor:
-        """The coordinates of x on the base's manifold, (B, D) -> (B, M); f(x) itself where that is the whole space."""
-        return self._at(x, lambda x: self.base.embed(self.chain(x)[0]))
+    def embed(self, x: Points, by: str = "pseudo_inverse") -> Tensor:
+        """The coordinates of x on the base's manifold, (B, D) -> (B, M); f(x) itself where that is the whole space.
 
-    def reconstruct(self, x: Points) -> Tensor:
+        `by`: the `pseudo_inverse` (across_dimensions Eq. 42) or the `posterior_mean` (its code).
+        """
+        return self._at(x, lambda x: self.base.embed(self.chain(x)[0], by))
+
+    def reconstruct(self, x: Points, by: str = "pseudo_inverse") -> Tensor:
         """x to latent, onto the base's manifold and back, (B, D) -> (B, D)."""
-        return self._at(x, lambda x: self.chain.inverse(self.base.project(self.chain(x)[0])))
+        return self._at(x, lambda x: self.chain.inverse(self.base.project(self.chain(x)[0], by)))
 
     def components(self, x: Points, k: int | None = None, method: str = "auto") -> Components:
         """The k un-whitened components of largest local std at x (B, D); all of them by default.
@@ -204,12 +207,16 @@ class Flow(nn.Module):
         return self._at(x, lambda x: components(self, x, k, method))
 
     def init_from(self, x: Points) -> None:
-        """Initialise the layers that want it from the training data (N, D)."""
-        self.chain.init_from(self.batch(x))
+        """Initialise the layers and the base, where they want it, from the training data (N, D)."""
+        x = self.batch(x)
+        self.chain.init_from(x)
+        if self.base.data_dependent:
+            with torch.no_grad():
+                self.base.init_from(self.chain(x)[0])
 
     def prepared(self) -> Flow:
-        """The same flow, as it is now, with what its inverse needs computed once: for sampling in many batches."""
-        return Flow(self.chain.prepared(), self.base, self.shape)
+        """The same flow as it is now, with what does not depend on the points computed once: for many batches."""
+        return Flow(self.chain.prepared(), self.base.prepared(), self.shape)
 
     def slice(self, stop: int | None, start: int = 0) -> Flow:
         """The flow of the layers before `stop` (Center is layer 0; None: of all), which it shares with this one."""

@@ -13,6 +13,7 @@ from torch import Tensor
 from flowrepro.config.schema import Config
 from flowrepro.data import ImageData
 from flowrepro.data.dequantised import Images
+from flowrepro.flows.bases import std_factor
 from flowrepro.flows.core import Flow
 from flowrepro.metrics.likelihood import bits_per_dim, layer_trace, log_prob_of, log_probs, summary
 from flowrepro.randomness import generator
@@ -33,13 +34,17 @@ def measure_images(
     layers = layer_trace(flow, shown[:size])
     write_text(folder / "layers.csv", pd.DataFrame(layers).to_csv(index=False))
 
-    def samples(n: int, temperature: float) -> Tensor:
-        return sample(flow, n, temperature, config.seed, size, device, settings.deviation)
+    def samples(n: int, temperature: float, deviation: float) -> Tensor:
+        t, s = (std_factor(v, settings.scaling) for v in (temperature, deviation))
+        return sample(flow, n, t, config.seed, size, device, s)
 
-    drawn = samples(settings.n_samples, settings.temperature)
-    returned, ways = in_batches(flow.reconstruct, shown, size), interpolate(flow, ends, PATH, size)
-    warm = {f"temperature_{t:g}": samples(GRID, t) for t in settings.temperatures}
-    pictures = {"samples": drawn, "reconstructed": returned, "interpolated": ways, **warm}
+    drawn = samples(settings.n_samples, settings.temperature, settings.deviation)
+    sheets = {f"temperature_{t:g}": samples(GRID, t, settings.deviation) for t in settings.temperatures}
+    deviations = settings.deviations if has_manifold(flow) else []
+    sheets |= {f"deviation_{s:g}": samples(GRID, settings.temperature, s) for s in deviations}
+    returned = in_batches(lambda x: flow.reconstruct(x, settings.embedding), shown, size)
+    ways = interpolate(flow, ends, PATH, size, settings.embedding)
+    pictures = {"samples": drawn, "reconstructed": returned, "interpolated": ways, **sheets}
     save_arrays(
         folder / "samples.npz",
         reference=pixels(data.val, data.val[:GRID]),
@@ -50,17 +55,26 @@ def measure_images(
         "source": data.source,
         "dim": data.dim,
         "padded_dim": data.padded_dim,
+        "latent_dim": flow.base.latent_dim,
         "levels": data.levels,
         "temperature": settings.temperature,
         "temperatures": settings.temperatures,
         "deviation": settings.deviation,
+        "deviations": deviations,
+        "scaling": settings.scaling,
+        "embedding": settings.embedding,
         **faults(drawn, data.levels),
-        "sheets": {name: faults(x, data.levels) for name, x in warm.items()},
-        # in grey levels
+        "sheets": {name: faults(x, data.levels) for name, x in sheets.items()},
+        # in grey levels; to the manifold and back where there is one
         "reconstruction_max": float(error.max()),
         "reconstruction_mean": float(error.mean()),
     }
     return measures, _told(table, measures)
+
+
+def has_manifold(flow: Flow) -> bool:
+    """Whether the flow's base knows a manifold of fewer dimensions than the images have."""
+    return flow.base.latent_dim < flow.base.dim
 
 
 def likelihood_table(flow: Flow, data: ImageData, config: Config, device: str) -> pd.DataFrame:
@@ -142,17 +156,17 @@ def in_batches(f: Callable[[Tensor], Tensor], x: Tensor, size: int) -> Tensor:
     return torch.cat([f(part) for part in x.split(size)])
 
 
-def interpolate(flow: Flow, x: Tensor, points: int, size: int) -> Tensor:
+def interpolate(flow: Flow, x: Tensor, points: int, size: int, by: str = "pseudo_inverse") -> Tensor:
     """Images (n * points, C, H, W) on straight lines in latent space from x (2n, C, H, W), first half to second.
 
-    Where the base has a manifold the lines are taken onto it.
+    Where the base has a manifold the lines are taken onto it, as `Flow.reconstruct` does.
     """
     z = in_batches(flow.latents, x, size)
     pairs = max(1, len(z) // 2)
     left, right = z[:pairs], z[-pairs:]
     share = torch.linspace(0, 1, points, dtype=x.dtype, device=x.device)[:, None]
     ways = torch.cat([a + share * (b - a) for a, b in zip(left, right, strict=True)])
-    return in_batches(lambda z: flow.chain.inverse(flow.base.project(z)), ways, size)
+    return in_batches(lambda z: flow.chain.inverse(flow.base.project(z, by)), ways, size)
 
 
 def pixels(images: Images, x: Tensor) -> np.ndarray:
@@ -164,11 +178,15 @@ def pixels(images: Images, x: Tensor) -> np.ndarray:
 def _told(table: pd.DataFrame, measures: dict[str, Any]) -> list[str]:
     dim, padded = measures["dim"], measures["padded_dim"]
     border = f"; with its black border each image has {padded}" if padded != dim else ""
-    return [
+    lines = [
         table.to_string(index=False, float_format=lambda v: f"{v:.4f}", na_rep=""),
         f"bits/dim    over {dim} pixel values{border}",
         f"samples     {measures['n_samples']}, of which not finite: {measures['non_finite_samples']}, "
         f"run away from the grey levels: {measures['runaway_samples']}",
-        f"inverse     largest error {measures['reconstruction_max']:.2g}, mean {measures['reconstruction_mean']:.2g} "
-        f"of {measures['levels']} grey levels",
     ]
+    if measures["latent_dim"] < padded:
+        lines.append(
+            f"manifold    of {measures['latent_dim']} dimensions; reconstructions from it are off by "
+            f"{measures['reconstruction_mean']:.2g} of {measures['levels']} grey levels on average"
+        )
+    return lines

@@ -25,7 +25,8 @@ def bits_per_dim(log_prob: float, dim: int, levels: int | None = None) -> float:
 
 def log_prob_of(flow: Flow, seed: int, device: str = "cpu", draw: int = 0) -> Callable[[Tensor], Tensor]:
     """The flow's log_prob for one pass over a set; a base that gives a bound has the same noise in every such pass."""
-    return partial(flow.log_prob, generator=generator(seed, "bounds", draw, device=device))
+    ready = Flow(flow.chain, flow.base.prepared(), flow.shape)
+    return partial(ready.log_prob, generator=generator(seed, "bounds", draw, device=device))
 
 
 @torch.no_grad()

@@ -1,7 +1,8 @@
 """Data-parallel training of one run under torchrun: every process takes its share of each batch, gradients are summed.
 
 All processes hold the same weights and do the same, so that the run's folder, which the first one alone writes, is that
-of a single process with the same batch (but for the random probes of a Tikhonov term, which each process draws itself).
+of a single process with the same batch (but for the random probes of a Tikhonov term and the noise of a bound, which
+each process draws itself).
 Without torchrun there is a world of one, and nothing is exchanged.
 """
 

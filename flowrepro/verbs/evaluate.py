@@ -15,7 +15,9 @@ from flowrepro.analysis.components import Components, neighbour_signs
 from flowrepro.config.schema import Config, EvaluationConfig
 from flowrepro.data import Data, ImageData, load_data
 from flowrepro.device import choose_device
+from flowrepro.flows.bases import std_factor
 from flowrepro.flows.core import Flow
+from flowrepro.measures import inverse_health
 from flowrepro.measures.image_flow import measure_images
 from flowrepro.metrics.correlation import rank_correlations
 from flowrepro.metrics.likelihood import bits_per_dim, log_prob_of, log_probs, summary
@@ -55,7 +57,7 @@ def evaluate_run(run: Run, config: Config, wanted: EvaluationConfig) -> Path:
     """Measure one run as `wanted` says; the folder of its measures is named by the checkpoint's digest.
 
     Writes likelihood.csv (nats and bits/dim with standard errors), samples.npz, measures.json, and components.npz of
-    vectors or layers.csv of images.
+    vectors or layers.csv of images. Of image flows it tells how exact the inverse is.
 
     Raises:
         CheckpointError: the checkpoint is missing or damaged.
@@ -72,6 +74,8 @@ def evaluate_run(run: Run, config: Config, wanted: EvaluationConfig) -> Path:
     settings = dataclasses.replace(run.config, evaluation=wanted, seed=config.seed)
     if isinstance(data, ImageData):
         found, told = measure_images(flow, data, settings, device, folder)
+        health = inverse_health.measure(flow, data, size=settings.training.eval_batch_size, seed=config.seed)
+        found["inverse"], told = health, [*told, *inverse_health.told(health, data.levels)]
     else:
         found, told = measure_vectors(flow, data, settings, device, folder)
     measures = {
@@ -153,7 +157,10 @@ def sample(flow: Flow, config: Config, device: str) -> np.ndarray:
     """Samples of the flow, (n, D), in the data's own units; not finite ones are kept, and counted by the caller."""
     settings = config.evaluation
     source = generator(config.seed, "samples", device=device)
-    drawn = flow.sample(settings.n_samples, settings.temperature, settings.deviation, source)
+    temperature, deviation = (
+        std_factor(v, settings.scaling) for v in (settings.temperature, settings.deviation)
+    )
+    drawn = flow.sample(settings.n_samples, temperature, deviation, source)
     return drawn.cpu().numpy()
 
 

@@ -82,8 +82,10 @@ def label(run: Run) -> str:
     config = run.config
     alpha = getattr(config.regularizer, "alpha", None)
     weight = f" alpha {alpha:g}" if alpha is not None else ""
+    latent_dim = getattr(config.model, "latent_dim", None)
+    manifold = f" {latent_dim}" if latent_dim is not None else ""
     return (
-        f"{config.dataset.name} · {config.model.name} · {config.regularizer.name}{weight} · "
+        f"{config.dataset.name} · {config.model.name}{manifold} · {config.regularizer.name}{weight} · "
         f"scale {config.scale.name} · {run.status.get('step')} of {config.training.steps} steps · seed {config.seed}"
     )
 
@@ -111,30 +113,42 @@ def _image_figures(folder: Path, measures: dict[str, Any], run: Run) -> dict[str
         drawn += f" and deviation {deviation:g}"
     finite = f"of {n} samples at {drawn} {lost} not finite, {away} run away"
     error = f"largest error {measures['reconstruction_max']:.1g} of {measures['levels']} grey levels"
-    warm = {_sheet_title(t, measures): arrays[f"temperature_{t:g}"] for t in measures["temperatures"]}
-    returned = arrays["reconstructed"]
-    return {
+    held_out, returned = {"held-out data": arrays["reference"]}, arrays["reconstructed"]
+    manifold = measures.get("latent_dim", measures["padded_dim"]) < measures["padded_dim"]
+    back = "onto the manifold and back" if manifold else "to latent and back"
+    figures = {
         "training": pictures.bits_curves(history, measures["dim"], best, label=text),
         "layers": pictures.steps_trace(pd.read_csv(folder / "layers.csv"), label=label(run)),
         "samples": pictures.sheets(
-            {"held-out data": arrays["reference"], **warm}, label=f"{text} · {finite}"
+            held_out | _sheets("temperature", arrays, measures), label=f"{text} · {finite}"
         ),
         "interpolation": pictures.sheets(
             {"straight lines in latent space": arrays["interpolated"]},
             label=text,
         ),
         "reconstruction": pictures.sheets(
-            {"held-out data": arrays["reference"][: len(returned)], "to latent and back": returned},
+            {"held-out data": arrays["reference"][: len(returned)], back: returned},
             label=f"{text} · {error}",
         ),
     }
+    if away := _sheets("deviation", arrays, measures):
+        at = f"temperature {measures['temperature']:g} · both scale the {measures['scaling']}"
+        figures["deviations"] = pictures.sheets(held_out | away, label=f"{text} · {at}")
+    return figures
 
 
-def _sheet_title(temperature: float, measures: dict[str, Any]) -> str:
-    """With what is wrong on the sheet: samples that are not finite are black, those that run away are black or white."""
-    faults = measures["sheets"][f"temperature_{temperature:g}"]
-    wrong = faults["non_finite_samples"] + faults["runaway_samples"]
-    return f"temperature {temperature:g}" + (f", {wrong} not finite or run away" if wrong else "")
+def _sheets(key: str, arrays: Any, measures: dict[str, Any]) -> dict[str, np.ndarray]:
+    """The sheets of samples over temperatures or deviations, with what is wrong on them in their titles.
+
+    Samples that are not finite are black there, those that run away are black or white.
+    """
+    found = {}
+    for value in measures.get(f"{key}s", []):
+        faults = measures["sheets"][f"{key}_{value:g}"]
+        wrong = faults["non_finite_samples"] + faults["runaway_samples"]
+        title = f"{key} {value:g}" + (f", {wrong} not finite or run away" if wrong else "")
+        found[title] = arrays[f"{key}_{value:g}"]
+    return found
 
 
 def _history(run: Run) -> tuple[pd.DataFrame, int | None]:

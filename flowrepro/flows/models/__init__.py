@@ -8,7 +8,7 @@ import torch
 from flowrepro.errors import UsageError
 from flowrepro.flows.activations import Asinh, Softplus
 from flowrepro.flows.core import Flow
-from flowrepro.flows.models import images, vectors
+from flowrepro.flows.models import images, nif, vectors
 
 # (config, shape, grey_levels, generator, dtype) -> Flow, as `build` has it
 MODELS: dict[str, Callable[..., Flow]] = {
@@ -19,6 +19,8 @@ MODELS: dict[str, Callable[..., Flow]] = {
     "coupling": vectors.coupling,
     "glow": images.glow,
     "nf": images.nf,
+    "nif": nif.nif,
+    "nif_deep": nif.nif_deep,
     "realnvp_images": images.realnvp_images,
 }
 

@@ -46,7 +46,14 @@ def glow(
 def nf(
     config: NFConfig, shape: Shape, grey_levels: int, generator: torch.Generator, dtype: torch.dtype
 ) -> Flow:
-    """The baseline NF of across_dimensions; the half that its last coupling leaves unchanged leaves a level."""
+    """The baseline NF of across_dimensions: its layers on a standard normal."""
+    return normal_flow(shape, dtype, *nf_layers(config, shape, grey_levels, generator, dtype))
+
+
+def nf_layers(
+    config: NFConfig, shape: Shape, grey_levels: int, generator: torch.Generator, dtype: torch.dtype
+) -> list[Layer]:
+    """The NF of across_dimensions; the half that its last coupling leaves unchanged leaves a level."""
 
     def step(channels: int) -> list[Layer]:
         passive, active = channels // 2, channels - channels // 2
@@ -59,7 +66,7 @@ def nf(
         return [*repeated(step, config.steps, channels), swap]
 
     levels = multi_scale(shape, config.levels, level)
-    return normal_flow(shape, dtype, Rescale(grey_levels), Logit(config.margin), levels)
+    return [Rescale(grey_levels), Logit(config.margin), levels]
 
 
 def realnvp_images(
