@@ -206,7 +206,7 @@ def test_runs_of_a_figure_train_side_by_side(flowrepro, workdir, toy_figure):
     assert "2 runs, 2 at a time" in answer.out and answer.out.count("log-likelihood  train") == 2
     assert build.missing_runs(toy_figure.spec, compose(["scale=smoke"])) == []
     answer = flowrepro("train", "figure=linear_systems/test", "scale=smoke", "jobs=2")
-    assert "2 of 2 runs have ended before" in answer.out and "at a time" not in answer.out
+    assert "2 of 2 runs were already trained" in answer.out and "at a time" not in answer.out
 
 
 def test_a_figures_run_that_fails_is_told_and_the_others_go_on(flowrepro, workdir, toy_figure):
