@@ -249,9 +249,9 @@ def test_a_run_has_its_own_words_those_of_its_group_and_those_of_the_scale():
 @pytest.mark.parametrize(
     ("text", "hint"),
     [
-        ("a: {runs: {x: [seed=1]}}\nb: {runs: {x: [seed=2]}}", "there are two runs 'x'"),
-        ("a: {runs: {x: []}, wrods: {all: []}}", "unknown word 'wrods'"),
-        ("a: {runs: {x: []}, words: {smokey: []}}", "unknown word 'smokey'"),
+        ("a: {runs: {x: [seed=1]}}\nb: {runs: {x: [seed=2]}}", "two runs are called 'x'"),
+        ("a: {runs: {x: []}, wrods: {all: []}}", "unknown key 'wrods'"),
+        ("a: {runs: {x: []}, words: {smokey: []}}", "unknown key 'smokey'"),
     ],
 )
 def test_mistakes_in_a_list_of_runs_are_told(tmp_path, monkeypatch, text, hint):
