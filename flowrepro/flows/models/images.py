@@ -107,11 +107,11 @@ def multi_scale(
         share: 1/2 (Glow) or 3/4 (jacobian_determinant on large images).
 
     Raises:
-        UsageError: images that cannot be halved so often.
+        UsageError: the images cannot be halved that often.
     """
     _, height, width = shape
     if height % 2**levels or width % 2**levels:
-        raise UsageError(f"model.levels={levels}: {height}x{width} images cannot be halved so often")
+        raise UsageError(f"model.levels={levels}: {height}x{width} images cannot be halved {levels} times")
     shapes = latent_shapes(shape, levels, share)
     entering = [4 * shape[0]]
     for leaves, _, _ in shapes[:-1]:
