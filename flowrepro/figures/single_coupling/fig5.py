@@ -2,8 +2,8 @@
 
 What one should see: rows are layer-wise training with optimal rotations, layer-wise with random ones, and end-to-end;
 columns are the density after a number of layers (exact, by the change of variables; the end-to-end row shows the inner
-layers of the flow of twelve). Below, the remaining divergence over the number of layers, all seeds: equal numbers of gradient
-steps, 1,000 for each layer, end-to-end trained afresh at each depth; the number of layers that those steps update
+layers of the flow of twelve). Below, the remaining divergence over the number of layers, all seeds: equal numbers of
+gradient steps, 1,000 per layer, end-to-end trained afresh at each depth; the number of layers that those steps update
 differs, and the table counts it. The red line needs no training: couplings from binned conditional moments.
 
 The paper gives no network, learning rate or number of steps for its deep flows; ours are in the config.
