@@ -42,7 +42,7 @@ class Layer(nn.Module):
         raise NotImplementedError
 
     def init_from(self, x: Tensor) -> None:
-        """Set parameters or buffers from the training data (N, D), where the layer wants that."""
+        """Set parameters or buffers from the training data (N, D), for layers that need it."""
 
     def prepared(self) -> Layer:
         """The same map with what its inverse needs computed once, for many products with the inverse's Jacobian."""
@@ -98,7 +98,7 @@ class Chain(Layer, nn.Sequential):
 
     @torch.no_grad()
     def init_from(self, x: Tensor) -> None:
-        """Initialise layer by layer, passing the data on as far as a layer wants it."""
+        """Initialise layer by layer, passing the data on as far as a layer needs them."""
         last = max((i for i, layer in enumerate(self) if layer.data_dependent), default=-1)
         for layer in list(self)[: last + 1]:
             layer.init_from(x)
@@ -204,7 +204,7 @@ class Flow(nn.Module):
         return self._at(x, lambda x: components(self, x, k, method))
 
     def init_from(self, x: Points) -> None:
-        """Initialise the layers that want it from the training data (N, D)."""
+        """Initialise the layers that need it from the training data (N, D)."""
         self.chain.init_from(self.batch(x))
 
     def prepared(self) -> Flow:

@@ -53,7 +53,7 @@ def verify(path: Path) -> str:
     sidecar = digest_file(path)
     if not sidecar.is_file():
         raise CheckpointError(
-            f"{sidecar.name} is missing beside {path}, which therefore cannot be verified{_remedy(path)}"
+            f"{sidecar.name} is missing next to {path}, which therefore cannot be verified{_remedy(path)}"
         )
     digest = sha256(path)
     if digest not in sidecar.read_text().split():

@@ -88,7 +88,7 @@ def normal_flow(shape: Shape, dtype: torch.dtype, *layers: Layer) -> Flow:
 
 
 def repeated(step: Callable[[int], list[Layer]], times: int, channels: int) -> list[Layer]:
-    """The layers of so many steps of flow, one after the other."""
+    """The layers of this many steps of flow, one after another."""
     return [layer for _ in range(times) for layer in step(channels)]
 
 
@@ -99,7 +99,7 @@ def multi_scale(
     prior: Callable[[int, int], nn.Module] = lambda stays, leaves: NoPrior(),
     share: float = 1 / 2,
 ) -> MultiScale:
-    """So many levels of [squeeze, level(channels)]; after each but the last a share of the channels leaves.
+    """`levels` levels of [squeeze, level(channels)]; after each but the last a share of the channels leaves.
 
     Args:
         level: the layers of a level on so many channels, those that its squeeze makes.
