@@ -1,5 +1,5 @@
-# Everything is made from here; `make help` lists it. The first target that needs it sets up .venv by itself.
-# Pass on: PYTHON=python3.12, SCALE=smoke|cpu|paper, JOBS=runs at once, FLOWREPRO_DATA=/folder/of/data.
+# Everything is built from here; `make help` lists the targets. .venv is set up by the first target that needs it.
+# Variables: PYTHON=python3.12, SCALE=smoke|cpu|paper, JOBS=runs at once, FLOWREPRO_DATA=/folder/of/data.
 
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
@@ -11,7 +11,7 @@ BIN := .venv/bin
 RUN := $(BIN)/flowrepro
 FIGURES := $(patsubst conf/figure/%.yaml,%,$(wildcard conf/figure/*/*.yaml))
 PAPERS := $(sort $(patsubst %/,%,$(dir $(FIGURES))))
-# what all figures are made by; each has its own files and its paper's runs beside
+# the code behind all figures; each also depends on its own files and its paper's runs
 MEASURING := $(shell find $(addprefix flowrepro/,analysis data flows measures metrics) -name '*.py')
 DRAWING := $(filter-out $(FIGURES:%=flowrepro/figures/%.py),$(wildcard flowrepro/figures/*.py flowrepro/figures/*/*.py))
 
@@ -23,7 +23,7 @@ help: ## list the targets
 	@for f in $(FIGURES); do printf '  make %-28s %s\n' "$$f" "$$(sed -n 's/^title: *//p' conf/figure/$$f.yaml)"; done
 
 setup: .venv/ready ## install flowrepro into .venv
-setup-dev: .venv/ready-dev ## the same with what the tests need
+setup-dev: .venv/ready-dev ## the same, with the test dependencies
 
 .venv/bin/python:
 	@test -n "$(PYTHON)" || { echo "flowrepro needs Python 3.11, 3.12 or 3.13; set PYTHON=/path/to/python" >&2; exit 2; }
@@ -37,7 +37,7 @@ setup-dev: .venv/ready-dev ## the same with what the tests need
 	$(BIN)/python -m pip install --disable-pip-version-check -q -c tests/constraints.txt -e '.[dev]'
 	touch .venv/ready $@
 
-demo: .venv/ready ## a figure, a manifold and digits in ten minutes, without any download of data
+demo: .venv/ready ## a figure, a manifold and digits in ten minutes, without downloading data
 	$(RUN) evaluate figure=linear_systems/fig2 output_dir=outputs/demo
 	$(RUN) plot figure=linear_systems/fig2 output_dir=outputs/demo
 	$(RUN) train dataset=sine scale=demo
@@ -51,7 +51,7 @@ demo: .venv/ready ## a figure, a manifold and digits in ten minutes, without any
 	@echo "The sine manifold (shortened: scale=demo) and the digits, pictures and tables:"
 	@ls -d outputs/runs/*-*/plots outputs/runs/*-*/measures/*/
 
-test: .venv/ready-dev ## set up and pass the tests
+test: .venv/ready-dev ## set up and run the tests
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 $(PYTEST)
 
 lint: .venv/ready-dev ## style and types
@@ -72,25 +72,25 @@ endef
 $(foreach figure,$(FIGURES),$(eval $(call FIGURE_RULE,$(figure))))
 $(foreach paper,$(PAPERS),$(eval $(paper): $(filter $(paper)/%,$(FIGURES))))
 
-figures: $(FIGURES) report ## every figure at SCALE (cpu), then the report
+figures: $(FIGURES) report ## every figure at SCALE (default: cpu), then the report
 
-verify: .venv/ready ## judge every stored table again: exit code 1 where the stored claims differ
+verify: .venv/ready ## judge every stored table again; exit code 1 if the stored claims differ
 	$(RUN) evaluate figure=all claims=verify
 
-report: .venv/ready ## the page outputs/report/index.html and the README's index
+report: .venv/ready ## write outputs/report/index.html and the README's index of figures
 	$(RUN) plot figure=all
 
-bench: .venv/ready-dev ## times beside other libraries, on one core, into outputs/bench/bench.csv
+bench: .venv/ready-dev ## timings against other libraries on one core, into outputs/bench/bench.csv
 	OMP_NUM_THREADS=1 $(BIN)/python tests/benchmarks
 
 wheel: .venv/ready-dev ## build the wheel into dist/
 	$(BIN)/python -m hatchling build -t wheel
 
-lower-bounds: ## the tests with the oldest versions that pyproject.toml allows, in .venv-lower
+lower-bounds: ## run the tests with the oldest versions that pyproject.toml allows, in .venv-lower
 	$(PYTHON) -m venv .venv-lower
 	sed -n '/^dependencies/,/^]/s/^ *"\([A-Za-z0-9-]*\)>=\([0-9.]*\).*/\1==\2/p' pyproject.toml > .venv-lower/bounds.txt
 	.venv-lower/bin/python -m pip install -q -c .venv-lower/bounds.txt -e '.[dev]'
 	OMP_NUM_THREADS=1 .venv-lower/bin/python -m pytest -n 2 -W default  # old versions warn of their own age
 
-clean: ## remove the environment and built files, keep outputs
+clean: ## remove the environments and built files, keep outputs
 	rm -rf .venv .venv-lower dist *.egg-info

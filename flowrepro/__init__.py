@@ -1,4 +1,4 @@
-"""flowrepro: every figure and table of four papers on normalizing flows, by the command line.
+"""flowrepro: figures of papers on normalizing flows, reproduced from the command line.
 
 >>> import flowrepro
 >>> flow, config = flowrepro.load("latest")  # doctest: +SKIP

@@ -1,6 +1,6 @@
 """The command line: three verbs, their help, completion, and the exit codes.
 
-Neither torch nor Hydra is imported until a verb has work to do. Hydra never sees the verb.
+Neither torch nor Hydra is imported before a verb has work to do. Hydra never sees the verb.
 """
 
 import os
@@ -31,19 +31,21 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return _fail("stopped by Ctrl-C", 130)
     except BrokenPipeError:
-        # the reader (head, less) has gone; Python would complain again when it flushes at exit
+        # the reader (head, less) is gone; Python would complain again when it flushes at exit
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 128 + signal.SIGPIPE
     except OSError as error:
         if debug:
             raise
         return _fail(
-            f"{error.filename or 'a file'}: {error.strerror or error}; check space and permissions", 1
+            f"{error.filename or 'a file'}: {error.strerror or error}; check disk space and permissions", 1
         )
     except Exception as error:
         if debug:
             raise
-        return _fail(f"a bug in flowrepro: {type(error).__name__}: {error} (debug=true shows where)", 1)
+        return _fail(
+            f"a bug in flowrepro: {type(error).__name__}: {error} (debug=true shows the traceback)", 1
+        )
 
 
 def _fail(message: str, code: int) -> int:
@@ -78,7 +80,7 @@ def _dispatch(words: list[str]) -> int:
 
 
 def _split(words: list[str]) -> tuple[list[str], list[Path], bool, bool]:
-    """The words of a verb: overrides, --config-dir folders, -m, --help."""
+    """The arguments of a verb: overrides, --config-dir folders, -m, --help."""
     overrides: list[str] = []
     config_dirs: list[Path] = []
     multirun = wants_help = False

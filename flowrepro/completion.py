@@ -43,7 +43,7 @@ def answer(words: list[str]) -> str:
 
 
 def candidates(line: str) -> list[str]:
-    """What the last word of a command line can become: a verb, a group and its options, a key and its values."""
+    """Completions of the last word of a command line: a verb, a group and its options, a key and its values."""
     words = line.split(" ")[1:]
     current, before = (words[-1] if words else ""), [w for w in words[:-1] if w]
     if not before:
@@ -61,7 +61,7 @@ def candidates(line: str) -> list[str]:
 
 
 def _commands(verb: str, given: list[str]) -> list[str]:
-    """The commands that a line may still become."""
+    """The commands that the line could still turn into."""
     try:
         named = command(verb, given, multirun="-m" in given)
     except UsageError:
@@ -70,7 +70,7 @@ def _commands(verb: str, given: list[str]) -> list[str]:
 
 
 def _values(verb: str, name: str, start: str, fields: Fields, given: list[str]) -> Iterable[str]:
-    """The values of a key that are known beforehand."""
+    """The values of a key that are known in advance."""
     if name in (*GROUPS, "figure"):
         return [*options(name), *(["all"] if name == "figure" and verb != "train" else [])]
     if name == "run":

@@ -1,4 +1,4 @@
-"""The device that numbers are computed on: choosing it, and setting it up."""
+"""Choosing the device to compute on, and setting it up."""
 
 import ctypes
 import functools
@@ -16,10 +16,10 @@ KEPT_BYTES = 2**30
 
 @functools.cache
 def keep_freed_memory() -> bool:
-    """Stop glibc from returning every large block to the kernel; False where there is no glibc.
+    """Stop glibc from returning every large block to the kernel; False without glibc.
 
-    By default a freed tensor above 128 kB is unmapped, and the next of its kind is mapped and zeroed page by page.
-    A training step makes the same tensors again and again: at D = 784 that was a third of its time.
+    By default a freed tensor above 128 kB is unmapped, and the next one is mapped and zeroed page by page.
+    A training step makes the same tensors again and again: at D = 784 that took a third of its time.
     """
     try:
         mallopt = ctypes.CDLL(None).mallopt
@@ -29,10 +29,10 @@ def keep_freed_memory() -> bool:
 
 
 def choose_device(device: str = "auto", threads: int = 0) -> str:
-    """cpu or cuda; sets the number of CPU threads (0: as torch chooses) and how memory is kept too.
+    """cpu or cuda; sets the number of CPU threads (0: torch's default) and how freed memory is kept.
 
     Raises:
-        UsageError: cuda is wanted, and torch sees no GPU.
+        UsageError: device is cuda, and torch sees no GPU.
     """
     keep_freed_memory()
     # convolutions of ten bits would break exact inversion; bfloat16 is an option of its own

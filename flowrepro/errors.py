@@ -1,4 +1,4 @@
-"""The errors a user can meet, each with the exit code that `main()` returns for it."""
+"""The errors a user may see, each with the exit code that `main()` returns for it."""
 
 import difflib
 import re
@@ -7,31 +7,31 @@ from typing import Any
 
 
 class FlowreproError(Exception):
-    """A problem told in one line: what is wrong and what to do. Only `cli.main` maps it to an exit code."""
+    """A problem stated in one line: what is wrong and what to do. Only `cli.main` maps it to an exit code."""
 
     code = 1
 
 
 class UsageError(FlowreproError):
-    """A wrong word, key or value on the command line or in a config."""
+    """A wrong argument, key or value on the command line or in a config."""
 
     code = 2
 
 
 class DataError(FlowreproError):
-    """A data set that is missing or damaged."""
+    """A missing or damaged data set."""
 
     code = 3
 
 
 class CheckpointError(FlowreproError):
-    """A checkpoint that is missing, damaged, or of another model."""
+    """A checkpoint that is missing, damaged, or from another model."""
 
     code = 4
 
 
 class Diverged(FlowreproError):
-    """A loss or gradient that is not finite; the last good checkpoint is kept."""
+    """A non-finite loss or gradient; the last good checkpoint is kept."""
 
     code = 5
 

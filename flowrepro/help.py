@@ -26,11 +26,11 @@ from flowrepro.errors import UsageError, nearest
 
 VERBS = {
     "train": "train a flow, or resume one; -m runs a sweep; figure=KEY trains a figure's runs",
-    "evaluate": "likelihood tables, samples, components of a run; tables and claims of a figure",
-    "plot": "pictures from what evaluate stored; figure=all draws every figure and writes the report",
+    "evaluate": "likelihood table, samples and components of a run; table and claims of a figure",
+    "plot": "pictures of what evaluate stored; figure=all draws every figure and writes the report",
 }
 
-HELP = """flowrepro: reproduce the figures of four papers on normalizing flows, and judge their claims.
+HELP = """flowrepro: reproduce figures of papers on normalizing flows and test the claims made in them.
 
   flowrepro train     {train}
   flowrepro evaluate  {evaluate}
@@ -42,7 +42,7 @@ Examples
   flowrepro evaluate figure=linear_systems/fig2
 
 Runs, sweeps, figures and the report go to ./outputs (output_dir=...).
-Every verb has its own --help: all data sets, models and keys; `flowrepro train model=nf --help` has those of one model.
+Every verb has its own --help with all data sets, models and keys; `flowrepro train model=nf --help` shows one model.
 Completion: eval "$(flowrepro --completion bash)", also zsh and fish   Version: flowrepro --version
 """.format(**VERBS)
 
@@ -59,7 +59,7 @@ EXAMPLES = {
 
 
 def verb_help(verb: str, words: list[str], config_dirs: Iterable[Path]) -> str:
-    """The help of a verb: of the options that its words choose, else of all of them."""
+    """The help of a verb: of the options chosen on the command line, else of all of them."""
     dirs = list(config_dirs)
     named = [word.lstrip("+").split("=", 1) for word in words if "=" in word]
     picked = {group: option for group, option in named if group in (*GROUPS, "figure")}
@@ -81,10 +81,10 @@ def verb_help(verb: str, words: list[str], config_dirs: Iterable[Path]) -> str:
 
 
 def _option_help(group: str, option: str, dirs: list[Path]) -> list[str]:
-    """What an option is, and its keys with the defaults that its file gives them.
+    """What an option is, and its keys with the defaults set in its file.
 
     Raises:
-        UsageError: there is no such option.
+        UsageError: unknown option.
     """
     known = files(group, dirs)
     if option not in known:
@@ -103,22 +103,22 @@ def _option_help(group: str, option: str, dirs: list[Path]) -> list[str]:
 
 
 def _next_steps(verb: str, picked: dict[str, str], dirs: list[Path]) -> list[str]:
-    """Where the values come from that are not the defaults, and how to see them all."""
+    """Which files change the defaults, and how to see all values."""
     words = " ".join(f"{group}={option}" for group, option in {"dataset": "NAME", **picked}.items())
     if "figure" in picked:
-        return [f"what would be done: flowrepro {verb} figure={picked['figure']} dry_run=true"]
+        return [f"to see what it would do: flowrepro {verb} figure={picked['figure']} dry_run=true"]
     own = chosen([f"{g}={o}" for g, o in picked.items()], dirs)
     sizes = [name for name in options("sizes") if name.rpartition("-")[0] == own["model"]]
     tuned = [
         name for name in options("tuned") if name.rpartition("-")[0] == f"{own['dataset']}-{own['model']}"
     ]
     found = [f"conf/sizes/{name}.yaml" for name in sizes] + [f"conf/tuned/{name}.yaml" for name in tuned]
-    lines = [f"other values at a scale: {', '.join(found)}"] if found else []
-    return [*lines, f"all values of a run: flowrepro train {words} dry_run=true debug=true"]
+    lines = [f"values that depend on the scale: {', '.join(found)}"] if found else []
+    return [*lines, f"to see all values of a run: flowrepro train {words} dry_run=true debug=true"]
 
 
 def _train_keys() -> list[str]:
-    """The keys of every group, each under the options that it holds for, and the general ones."""
+    """The keys of every group, each under the options that have it, and the general ones."""
     lines = ["", "keys, with their defaults"]
     for group in GROUPS:
         for schema, names in schemas(group).items():
@@ -135,7 +135,7 @@ def _train_keys() -> list[str]:
 
 
 def _other_keys(verb: str) -> list[str]:
-    """The keys that count with run= and those that count with figure=."""
+    """The keys that have an effect with run= and with figure=."""
     lines = ["", "keys, with their defaults"]
     for command in COMMANDS:
         if command.startswith(verb):
@@ -144,12 +144,12 @@ def _other_keys(verb: str) -> list[str]:
 
 
 def _general(command: str) -> Fields:
-    """The keys of no group that count in a command."""
+    """The keys outside all groups that have an effect in a command."""
     return {key: field for key, field in general_keys().items() if counts(key, command)}
 
 
 def _lines(fields: Fields, own: dict[str, Any]) -> list[str]:
-    """A line for each key: its value in `own`, else its default; its meaning; its allowed values."""
+    """One line per key: its value in `own`, else its default; its meaning; its allowed values."""
     lines = []
     for key, field in fields.items():
         value = own.get(key, default_of(field))

@@ -18,7 +18,7 @@ def replacing(path: Path) -> Iterator[IO[bytes]]:
     """A file that takes the place of `path` only once its bytes are durable on the disk.
 
     Raises:
-        FlowreproError: the disk is full or the folder cannot be written; what stood at `path` is untouched.
+        FlowreproError: the disk is full or the folder cannot be written; what was at `path` is untouched.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
@@ -31,7 +31,7 @@ def replacing(path: Path) -> Iterator[IO[bytes]]:
         _sync_folder(path.parent)
     except (OSError, RuntimeError) as error:
         # torch.save reports a failed write as a RuntimeError
-        raise FlowreproError(f"cannot write {path}: {error}; free some space or check permissions") from error
+        raise FlowreproError(f"cannot write {path}: {error}; check disk space and permissions") from error
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -62,7 +62,7 @@ def save_arrays(path: Path, **arrays: Any) -> None:
 
 
 def remove_leftovers(folder: Path, idle_seconds: float = 0.0) -> None:
-    """Delete temporary files that a killed process left behind, where nobody has written to them for so long."""
+    """Delete temporary files that a killed process left behind, unless written to within `idle_seconds`."""
     for file in folder.rglob(".*.tmp"):
         with suppress(FileNotFoundError):
             if time.time() - file.stat().st_mtime >= idle_seconds:

@@ -146,7 +146,7 @@ def test_preconditions():
     missing = judged(given=(near(column("gap", method="a"), 1),))
     assert missing.verdict == "not settled" and "gap" in missing.told
     twice = judged(given=(near(column("gap"), 1),), controls=(must_pass("the best", column("gap")),))
-    assert twice.told == missing.told == "the table has no column 'gap': train and evaluate again"
+    assert twice.told == missing.told == "the table has no column 'gap'; train and evaluate again"
     nowhere = judged(given=(near(column("score", method="c"), 1),))
     assert nowhere.verdict == "not settled" and "no values" in nowhere.told
 
@@ -166,7 +166,10 @@ def test_controls_show_whether_the_test_can_tell():
     fine = (must_pass("the exact flow", SCORE), must_fail("shuffled", OTHER))
     assert judged(threshold=at_least(2.5), controls=fine).verdict == "holds"
     blind = judged(threshold=at_least(1), controls=fine)
-    assert blind.verdict == "not settled" and "the test cannot tell: shuffled must fail ≥ 1" in blind.told
+    assert (
+        blind.verdict == "not settled"
+        and "the test cannot discriminate: shuffled should fail ≥ 1" in blind.told
+    )
     strict = judged(threshold=at_least(4.5), controls=fine)
     assert strict.verdict == "not settled" and "the exact flow must pass" in strict.told
 

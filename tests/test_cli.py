@@ -228,8 +228,8 @@ def test_a_dry_run_fetches_nothing_and_tells_what_it_can(flowrepro, workdir, mon
     monkeypatch.setenv("FLOWREPRO_DATA", str(workdir / "data"))
     monkeypatch.setattr("flowrepro.data.files.fetch", lambda name: pytest.fail(f"fetched {name}"))
     for dataset, told, known in (
-        ("mnist", "to be fetched: MNIST", True),
-        ("cifar10", "to be fetched: CIFAR10/cifar-10-python.tar.gz", True),
+        ("mnist", "to be downloaded: MNIST", True),
+        ("cifar10", "to be downloaded: CIFAR10/cifar-10-python.tar.gz", True),
         ("celeba", "not found: celeba/", True),
         ("celeba_hq", "not found: celeba_hq/", False),
     ):

@@ -139,7 +139,7 @@ def test_figure_5_is_judged_over_the_draws_of_random_subspaces():
     behind = changed(square, "layerwise_oas", kl_12=0.04, without_training=0.04)
     assert verdicts(fig5, behind)["on_par_with_end_to_end"] == "does not hold"
     blind = changed(square, "layerwise_random", kl_12=0.03)
-    assert "the test cannot tell" in told(fig5, blind, "on_par_with_end_to_end")
+    assert "the test cannot discriminate" in told(fig5, blind, "on_par_with_end_to_end")
     assert verdicts(fig5, changed(square, "layerwise_oas", kl_1=0.5))["first_layer"] == "not settled"
     poor = changed(square, "layerwise_oas", kl_12=0.07, without_training=0.07)
     assert verdicts(fig5, poor)["reaches_normal"] == "does not hold"

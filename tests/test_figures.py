@@ -206,7 +206,7 @@ def test_runs_of_a_figure_train_side_by_side(flowrepro, workdir, toy_figure):
     assert "2 runs, 2 at a time" in answer.out and answer.out.count("log-likelihood  train") == 2
     assert build.missing_runs(toy_figure.spec, compose(["scale=smoke"])) == []
     answer = flowrepro("train", "figure=linear_systems/test", "scale=smoke", "jobs=2")
-    assert "2 of 2 runs have ended before" in answer.out and "at a time" not in answer.out
+    assert "2 of 2 runs were already trained" in answer.out and "at a time" not in answer.out
 
 
 def test_a_figures_run_that_fails_is_told_and_the_others_go_on(flowrepro, workdir, toy_figure):
@@ -253,9 +253,9 @@ def test_a_run_has_its_own_words_those_of_its_group_and_those_of_the_scale():
 @pytest.mark.parametrize(
     ("text", "hint"),
     [
-        ("a: {runs: {x: [seed=1]}}\nb: {runs: {x: [seed=2]}}", "there are two runs 'x'"),
-        ("a: {runs: {x: []}, wrods: {all: []}}", "unknown word 'wrods'"),
-        ("a: {runs: {x: []}, words: {smokey: []}}", "unknown word 'smokey'"),
+        ("a: {runs: {x: [seed=1]}}\nb: {runs: {x: [seed=2]}}", "two runs are called 'x'"),
+        ("a: {runs: {x: []}, wrods: {all: []}}", "unknown key 'wrods'"),
+        ("a: {runs: {x: []}, words: {smokey: []}}", "unknown key 'smokey'"),
     ],
 )
 def test_mistakes_in_a_list_of_runs_are_told(tmp_path, monkeypatch, text, hint):

@@ -295,7 +295,7 @@ def test_points_of_another_shape_are_refused(name: str, shape: tuple[int, ...]) 
         flow.init_from,
     )
     for call in calls:
-        with pytest.raises(UsageError, match=r"shape \(3,\) or \(N, 3\) are needed, not \(") as error:
+        with pytest.raises(UsageError, match=r"shape \(3,\) or \(N, 3\), not \(") as error:
             call(torch.zeros(shape, dtype=torch.float64))
         assert str(tuple(shape)) in str(error.value)
 

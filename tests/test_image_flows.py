@@ -394,9 +394,9 @@ def test_a_model_takes_either_vectors_or_images() -> None:
     vectors = build(RealNVPConfig("realnvp", layers=1, hidden=[4]), (48,), None, seeded(), torch.float32)
     images = build(CONFIGS["realnvp_images"], (3, 4, 4), 256, seeded(), torch.float32)
     assert vectors.sample(2).shape == (2, 48) and images.sample(2).shape == (2, 3, 4, 4)
-    with pytest.raises(UsageError, match=r"model=realnvp takes vectors .*, not samples of shape \(3, 4, 4\)"):
+    with pytest.raises(UsageError, match=r"model=realnvp needs vectors .*, not samples of shape \(3, 4, 4\)"):
         build(RealNVPConfig("realnvp"), (3, 4, 4), 256, seeded(), torch.float32)
-    with pytest.raises(UsageError, match=r"model=glow takes images .*, not samples of shape \(48,\)"):
+    with pytest.raises(UsageError, match=r"model=glow needs images .*, not samples of shape \(48,\)"):
         build(CONFIGS["glow"], (48,), None, seeded(), torch.float32)
 
 

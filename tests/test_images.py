@@ -72,7 +72,7 @@ def test_a_damaged_file_is_named(lookalike, damage, word):
     ("content", "word"),
     [
         (struct.pack(">4i", 2049, 30, 28, 28), "not an idx file"),
-        (struct.pack(">4i", 2051, 30, 28, 28) + bytes(100), "cut short"),
+        (struct.pack(">4i", 2051, 30, 28, 28) + bytes(100), "truncated"),
         (struct.pack(">4i", 2051, 1, 28, 28) + bytes(784), "1 images but 30 labels"),
         (b"ab", "not an idx file"),
     ],
@@ -126,14 +126,14 @@ def test_downloads_are_fetched_once_and_verified(server, tmp_path):
 
 def test_a_wrong_download_is_refused_and_leaves_nothing(server, tmp_path):
     (server / "MNIST/raw/train-images-idx3-ubyte.gz").write_bytes(b"<html>quota</html>")
-    with pytest.raises(DataError, match="cannot fetch"):
+    with pytest.raises(DataError, match="cannot download"):
         mnist("dataset.download=true")
     assert not (tmp_path / "empty/MNIST/raw/train-images-idx3-ubyte.gz").exists()
 
 
 def test_a_server_that_is_not_there_is_told(server, monkeypatch):
     monkeypatch.setenv("FLOWREPRO_MIRROR", "http://127.0.0.1:9/")
-    with pytest.raises(DataError, match=r"cannot fetch.*download it manually"):
+    with pytest.raises(DataError, match=r"cannot download.*download it manually"):
         mnist("dataset.download=true")
 
 

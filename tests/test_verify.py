@@ -65,7 +65,7 @@ def test_the_last_digit_counts(flowrepro, stored):
     value = pd.read_csv(stored / "claims.csv", dtype=str).our_value[2]
     tamper(stored, our_value=value[:-1] + str((int(value[-1]) + 1) % 10))
     answer = flowrepro("evaluate", "figure=linear_systems/fig2", "claims=verify")
-    assert answer.code == 1 and "1 differences, first normal_2.our_value" in answer.out
+    assert answer.code == 1 and "differences: 1, first normal_2.our_value" in answer.out
 
 
 @pytest.mark.parametrize("name", ["table.csv", "claims.csv", "provenance.json"])
@@ -110,7 +110,7 @@ def test_what_a_reader_should_know_is_told(flowrepro, stored):
     (stored / "figure.png").unlink()
     (stored / "arrays.npz").write_bytes(bytes(1_200_000))
     told = flowrepro("evaluate", "figure=linear_systems/fig2", "claims=verify").out
-    assert "measured with uncommitted changes" in told and "no picture" in told
+    assert "measured with uncommitted code" in told and "no picture" in told
     assert "arrays of 1.2 MB, more than 1" in told
     (stored / "arrays.npz").unlink()
     assert "no arrays" in flowrepro("evaluate", "figure=linear_systems/fig2", "claims=verify").out
@@ -118,6 +118,6 @@ def test_what_a_reader_should_know_is_told(flowrepro, stored):
 
 def test_nothing_stored_and_nothing_to_measure_are_told(flowrepro, workdir):
     answer = flowrepro("evaluate", "figure=all", "claims=verify")
-    assert answer.code == 2 and "nothing is stored" in answer.err
+    assert answer.code == 2 and "no evaluation found" in answer.err
     answer = flowrepro("evaluate", "figure=all")
     assert answer.code == 2 and "claims=verify" in answer.err

@@ -1,4 +1,4 @@
-"""What theory says without training: the linear flow with Tikhonov regularisation (linear_systems Sec. 5)."""
+"""What theory predicts without training: the linear flow with Tikhonov regularisation (linear_systems Sec. 5)."""
 
 import math
 
@@ -34,7 +34,7 @@ def gaussian_log_prob(x: Tensor, mean: Tensor, cov: Tensor) -> Tensor:
     x, mean, cov = x.double(), mean.double(), cov.double()
     factor, failed = torch.linalg.cholesky_ex(cov)
     if failed:
-        raise UsageError("the covariance is singular and the likelihood unbounded: use alpha > 0")
+        raise UsageError("the covariance is singular and the likelihood unbounded; use alpha > 0")
     whitened = torch.linalg.solve_triangular(factor, (x - mean).mT, upper=False)
     log_det = 2 * factor.diagonal().log().sum()
     return -0.5 * (whitened.square().sum(0) + log_det + len(mean) * math.log(2 * math.pi))

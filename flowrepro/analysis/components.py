@@ -55,7 +55,7 @@ def components(flow: InvertibleMap, x: Tensor, k: int | None = None, method: str
 
     method: "exact" takes the SVD of every Jacobian; "matrix_free" finds the largest singular triplets of the
     inverse map's Jacobian V S^-1 U^T at f(x), as exact as the former (`jacobian.top_svd`); "auto" is exact up to 64
-    dimensions or where all are wanted. Where local stds agree to all digits, their directions are any basis of theirs.
+    dimensions or if all are requested. Where local stds agree to all digits, their directions are any basis of theirs.
 
     Raises:
         UsageError: unknown method, or k not in 1 .. D.
@@ -112,12 +112,12 @@ def _settled(dim: int, k: int | None, invertible: bool, method: str) -> tuple[in
     """k and method with their defaults filled in."""
     wanted = dim if k is None else k
     if not 1 <= wanted <= dim:
-        raise UsageError(f"{wanted} components asked for, but the data have {dim} dimensions")
+        raise UsageError(f"{wanted} components requested, but the data have {dim} dimensions")
     if method == "auto":
         return wanted, "exact" if dim <= EXACT_DIM or wanted == dim or not invertible else "matrix_free"
     if method not in ("exact", "matrix_free") or (method == "matrix_free" and not invertible):
         raise UsageError(
-            f"components by method={method}: known are auto, exact, matrix_free (with an inverse)"
+            f"components: method={method} is unknown; known: auto, exact, matrix_free (needs an inverse)"
         )
     return wanted, method
 
@@ -146,6 +146,6 @@ def _finite(tensor: Tensor) -> Tensor:
     bad = int((~tensor.isfinite()).flatten(1).any(1).sum())
     if bad:
         raise Diverged(
-            f"the flow is not finite at {bad} of {len(tensor)} points: leave them out or train it again"
+            f"the flow is not finite at {bad} of {len(tensor)} points: leave those out, or retrain"
         )
     return tensor

@@ -1,4 +1,4 @@
-"""What one affine coupling can do, without training: closed forms of single_coupling Sec. 3.
+"""What one affine coupling can achieve, without training: closed forms of single_coupling Sec. 3.
 
 Everything rests on the conditional mean m(p) and variance v(p) of the active dimensions given the passive ones: the
 best coupling has e^s = v^(-1/2) and t = -m e^s (Lemma 1), and improves the loss by Delta (Theorem 1, Eq. 20).

@@ -1,4 +1,4 @@
-"""The S-curve and the sine manifold in R^3: what an exact flow would do on them."""
+"""The S-curve and the sine manifold in R^3, and exact flows on them."""
 
 import math
 from collections.abc import Callable

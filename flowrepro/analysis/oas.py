@@ -2,7 +2,7 @@
 
 Delta (Eq. 20) is estimated for candidate rotations of samples, and the largest wins. With one passive dimension the
 conditional moments are those of bins (Ex. 4). With more, bins would be empty: a quadratic regression of mean and log
-variance is fitted on one half of the samples, and what the coupling that it defines gains on the other half is taken,
+variance is fitted on one half of the samples, and the estimate is what the coupling it defines gains on the other half,
 which is on average no more than Delta.
 """
 
@@ -27,9 +27,9 @@ BINS = 32
 # candidates judged by bins, and by the slower regression
 CANDIDATES, REGRESSED_CANDIDATES = 180, 24
 MAX_SAMPLES = 8192
-# rotations at once: what they need stays in the processor's cache
+# rotations at a time, so that they fit into the processor's cache
 CHUNK = 24
-# beyond the plane: how often, and how far at first, the best candidate is turned
+# beyond the plane: how often the best candidate is turned, and how far at first
 REFINEMENTS, FIRST_TURN = 4, 0.5
 
 
@@ -45,8 +45,8 @@ def binned_improvement(
 ) -> Tensor:
     """Delta in nats for each of C rotations (C, D, D) from samples x (N, D); the first rotated dimension is passive.
 
-    Step 7 of Alg. 1 with the missing 1/N. It is too large on average, by 0.14 at eight samples a bin: variances of
-    few samples have too small a logarithm. `corrected` takes that bias of a normal conditional out. Bins with fewer
+    Step 7 of Alg. 1 with the missing 1/N. It is too large on average, by 0.14 at eight samples per bin: variances of
+    few samples have too small a logarithm. `corrected` removes that bias for a normal conditional. Bins with fewer
     than two samples, or without any variance, count as not improved.
     """
     centre = x.mean(0)

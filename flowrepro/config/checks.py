@@ -1,23 +1,25 @@
-"""What is wrong with the values of a config, in one line for each problem."""
+"""What is wrong with the values of a config, one line per problem."""
 
 from flowrepro.config.options import faults
 from flowrepro.config.schema import Config, Phase
 
 
 def problems(config: Config) -> list[str]:
-    """Everything wrong with the values of a config, one line each; empty where it can be run."""
+    """Everything wrong with the values of a config, one line each; empty if it can be run."""
     found = [*faults(config), *training_problems(config)]
     if config.model.takes_images and getattr(config.regularizer, "estimator", "") == "exact":
-        found.append("regularizer.estimator=exact is for vectors; on images use hutchinson")
+        found.append("regularizer.estimator=exact is for vectors; use hutchinson for images")
     return found + phase_problems(config.phases.sequence)
 
 
 def training_problems(config: Config) -> list[str]:
-    """Keys of `training` that exclude others."""
+    """Keys of `training` that exclude each other."""
     training = config.training
     found = []
     if training.bf16 and training.backward == "invert":
-        found.append("training.backward=invert needs exact inverses, which training.bf16=true does not have")
+        found.append(
+            "training.backward=invert needs exact inverses, which training.bf16=true does not provide"
+        )
     if training.compile and training.backward != "plain":
         found.append(f"training.compile=true requires training.backward=plain, not {training.backward}")
     if training.backward != "plain" and getattr(config.regularizer, "alpha", None):
@@ -35,6 +37,6 @@ def phase_problems(phases: list[Phase]) -> list[str]:
     for i, phase in enumerate(phases):
         if phase.each_layer and (phase.train_layers, phase.active_layers, phase.rotate) != (None, None, None):
             found.append(
-                f"phases.sequence[{i}]: each_layer says which layers; leave out train_layers, active_layers, rotate"
+                f"phases.sequence[{i}]: each_layer sets the layers; leave out train_layers, active_layers and rotate"
             )
     return found

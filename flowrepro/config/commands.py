@@ -1,4 +1,4 @@
-"""Which keys have an effect in which command. Any other is refused, so that none is ignored in silence."""
+"""Which keys have an effect in which command. Any other is refused, so that none is silently ignored."""
 
 from collections.abc import Iterable
 
@@ -10,52 +10,52 @@ ALL = ("output_dir", "dry_run", "debug")
 RUN = ("dataset", "model", "regularizer", "phases", "scale", "training", "evaluation", "seed", "dtype")
 DEVICE = ("device", "threads")
 
-# command -> the keys that count (a group or a prefix stands for all of its keys), and why others do not
+# command -> the keys that have an effect (a group or prefix stands for all its keys), and why others have none
 COMMANDS: dict[str, tuple[tuple[str, ...], str]] = {
     "train": (
         (*RUN, "overwrite", *DEVICE, *ALL),
-        "jobs is for figure=KEY, and hydra for sweeps with -m",
+        "jobs is for figure=KEY and hydra for sweeps with -m",
     ),
     "train -m": (
         (*RUN, "overwrite", *DEVICE, *ALL, "hydra"),
-        "hydra/launcher=joblib runs jobs of a sweep at once",
+        "hydra/launcher=joblib runs the jobs of a sweep in parallel",
     ),
     "train figure=KEY": (
         ("figure", "scale", "jobs", "overwrite", "dataset.download", *DEVICE, *ALL),
-        "conf/figure/KEY.yaml says which runs the figure has",
+        "conf/figure/KEY.yaml lists the runs of the figure",
     ),
     "evaluate run=R": (
         ("run", "evaluation", "seed", *DEVICE, *ALL),
-        "the run keeps the data, model and training that it was started with",
+        "the run keeps the data, model and training settings it was started with",
     ),
     "evaluate figure=KEY": (
         ("figure", "scale", "claims", *DEVICE, *ALL),
-        "conf/figure/KEY.yaml says what is measured",
+        "conf/figure/KEY.yaml sets what is measured",
     ),
     "evaluate figure=all": (("figure", "claims", *ALL), "it judges what is stored, at every scale"),
     "plot run=R": (("run", "evaluation.checkpoint", "format", *ALL), "it draws what evaluate run=R stored"),
     "plot figure=KEY": (("figure", "scale", "format", *ALL), "it draws what evaluate figure=KEY stored"),
     "plot figure=all": (
         ("figure", "format", *ALL),
-        "it draws every figure at every scale that was evaluated",
+        "it draws every figure at every scale it was evaluated at",
     ),
 }
 
 
 def command(verb: str, words: Iterable[str], multirun: bool = False) -> str:
-    """The command of `COMMANDS` that a verb and its words name.
+    """The command of `COMMANDS` that a verb and its arguments select.
 
     Raises:
-        UsageError: they name none, or two.
+        UsageError: they select none, or two.
     """
     given = {key: value for key, _, value in (word.lstrip("+").partition("=") for word in words)}
     figure, run = given.get("figure"), given.get("run")
     if multirun and (verb != "train" or figure):
         raise UsageError(
-            "-m is for train alone, and cannot be combined with figure=, which defines its own runs"
+            "-m is only for train, and cannot be combined with figure=, which defines its own runs"
         )
     if figure and run:
-        raise UsageError(f"run={run} and figure={figure} name two different things; leave one out")
+        raise UsageError(f"run={run} and figure={figure} name two different things; leave one of them out")
     if verb == "train" and run:
         raise UsageError("train takes no run=: the same arguments select the same run")
     if figure:
@@ -74,7 +74,7 @@ def counts(key: str, command: str) -> bool:
 
 
 def check_effect(verb: str, words: Iterable[str], multirun: bool = False) -> None:
-    """Raises UsageError where a word has no effect in its command; unknown words are told elsewhere."""
+    """Raise UsageError if a key has no effect in its command; unknown keys are reported elsewhere."""
     words = list(words)
     named = command(verb, words, multirun)
     known = {*GROUPS, *all_keys()}

@@ -1,4 +1,4 @@
-"""Words of the command line -> Config: Hydra composes, this module checks the words first and answers in one line."""
+"""Command-line arguments -> Config: Hydra composes; this module checks first and reports errors in one line."""
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -35,7 +35,7 @@ def search_path(config_dirs: Iterable[Path]) -> list[str]:
 
 
 def check_words(words: list[str], config_dirs: Iterable[Path] = ()) -> list[str]:
-    """The words as Hydra overrides: groups and keys are known; values are forced in, typed later. Raises UsageError."""
+    """The arguments as Hydra overrides, groups and keys checked; values are typed later. Raises UsageError."""
     from hydra.core.override_parser.overrides_parser import OverridesParser
     from hydra.errors import HydraException
 
@@ -64,7 +64,7 @@ def check_words(words: list[str], config_dirs: Iterable[Path] = ()) -> list[str]
 
 
 def _nearest_key(key: str, words: list[str], config_dirs: Iterable[Path]) -> str:
-    """The end of the error line of an unknown key: what it may mean with the options that these words choose."""
+    """The end of the error line for an unknown key: what it may mean given the chosen options."""
     return nearest(key, [*GROUPS, *keys(chosen(words, config_dirs), config_dirs)])
 
 
@@ -77,7 +77,7 @@ def _check_options(group: str, override: Any, config_dirs: Iterable[Path]) -> No
 
 
 def compose(words: list[str], config_dirs: Iterable[Path] = ()) -> Config:
-    """The Config that these words name. Raises UsageError with one helpful line."""
+    """The Config that these arguments select. Raises UsageError with one helpful line."""
     from hydra import compose as hydra_compose
     from hydra.errors import HydraException
     from omegaconf import OmegaConf
@@ -100,7 +100,7 @@ def compose(words: list[str], config_dirs: Iterable[Path] = ()) -> Config:
 
 
 def expand(words: list[str], config_dirs: Iterable[Path] = ()) -> list[list[str]]:
-    """The jobs of a sweep: one list of words for each combination of the swept values, in Hydra's order."""
+    """The jobs of a sweep: one list of arguments per combination of the swept values, in Hydra's order."""
     from itertools import product
 
     from hydra.core.override_parser.overrides_parser import OverridesParser

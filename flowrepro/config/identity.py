@@ -1,4 +1,4 @@
-"""What of a config makes a run this run: the values that differ from their defaults, and the content of a file."""
+"""What identifies a run: the config values that differ from their defaults, and the content of a data file."""
 
 import dataclasses
 import hashlib
@@ -20,7 +20,7 @@ def flatten(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def counting(node: Any) -> dict[str, Any]:
-    """The values of a config dataclass that a run's numbers depend on, its name included."""
+    """The values of a config dataclass that a run's results depend on, including its name."""
     return {
         f.name: getattr(node, f.name) for f in dataclasses.fields(node) if f.metadata.get("identity", True)
     }

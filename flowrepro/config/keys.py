@@ -1,4 +1,4 @@
-"""The groups, their options, and the keys that a command line may set; from the files and the schema, without Hydra."""
+"""The groups, their options, and the keys that can be set; read from the files and the schema, without Hydra."""
 
 import dataclasses
 from collections.abc import Iterable
@@ -12,12 +12,12 @@ from flowrepro.config.reading import conf_dir
 from flowrepro.config.schema import GROUPS, SCHEMAS, Config, PhasesConfig, ScaleConfig
 
 Fields = dict[str, dataclasses.Field[Any]]
-# groups of one dataclass, whose options are files alone
+# groups with a single dataclass, whose options are only files
 UNNAMED: dict[str, type] = {"phases": PhasesConfig, "scale": ScaleConfig}
 
 
 def files(group: str, config_dirs: Iterable[Path] = ()) -> dict[str, Path]:
-    """The file of every option of a config group, shipped ones and the user's."""
+    """The file of every option of a config group, both ours and the user's."""
     folders = [folder / group for folder in (conf_dir(), *config_dirs)]
     return {
         file.relative_to(folder).with_suffix("").as_posix(): file
@@ -27,7 +27,7 @@ def files(group: str, config_dirs: Iterable[Path] = ()) -> dict[str, Path]:
 
 
 def options(group: str, config_dirs: Iterable[Path] = ()) -> dict[str, str]:
-    """The options of a config group, each with what its file says of itself: a figure's title, else the first comment."""
+    """The options of a config group, each described by its file's title (figures) or first comment."""
     return {name: _headline(file) for name, file in files(group, config_dirs).items()}
 
 
@@ -39,7 +39,7 @@ def _headline(file: Path) -> str:
 
 
 def tree(file: Path) -> dict[str, Any]:
-    """What a file sets, as it stands there."""
+    """What a file sets, unresolved."""
     import yaml
 
     found = yaml.safe_load(file.read_text())
@@ -54,7 +54,7 @@ def values(group: str, file: Path) -> dict[str, Any]:
 
 
 def chosen(words: Iterable[str], config_dirs: Iterable[Path] = ()) -> dict[str, str]:
-    """The option of each group that words name, else the default one; a model may bring its own regularizer."""
+    """The option chosen for each group, else the default one; a model may set its own default regularizer."""
     named = (word.lstrip("+").split("=", 1) for word in words if "=" in word)
     given = {group: option for group, option in named if group in GROUPS}
     found = {group: option for group, option in _defaults(conf_dir() / "config.yaml") if group in GROUPS}
@@ -71,7 +71,7 @@ def _defaults(file: Path) -> list[tuple[str, str]]:
 
 
 def schema_of(group: str, option: str, config_dirs: Iterable[Path] = ()) -> type | None:
-    """The dataclass of an option; None where it is unknown. One of the user's has that of the `name` in its file."""
+    """The dataclass of an option, None if unknown; for a user's option that of the `name` in its file."""
     if group in UNNAMED:
         return UNNAMED[group]
     file = files(group, config_dirs).get(option)
@@ -79,7 +79,7 @@ def schema_of(group: str, option: str, config_dirs: Iterable[Path] = ()) -> type
 
 
 def schemas(group: str) -> dict[type, list[str]]:
-    """The dataclasses of a group, each with the options that it holds for."""
+    """The dataclasses of a group, each with its options."""
     if group in UNNAMED:
         return {UNNAMED[group]: list(files(group))}
     found: dict[type, list[str]] = {}
@@ -112,7 +112,7 @@ def all_keys() -> Fields:
 
 
 def keys(options: dict[str, str], config_dirs: Iterable[Path] = ()) -> Fields:
-    """The keys of these options and of no others of their groups."""
+    """The keys of these options, without those of other options of their groups."""
     found: Fields = {}
     for group, option in options.items():
         if schema := schema_of(group, option, config_dirs):

@@ -1,10 +1,10 @@
-"""A config key: its default, its line of help and the values it may have, all at one place."""
+"""A config key: its default, its line of help and its allowed values, all in one place."""
 
 import dataclasses
 from collections.abc import Iterator
 from typing import Any
 
-# kind of bound -> how a sentence says it, and the test
+# kind of bound -> its wording, and the test
 BOUNDS = {
     "low": ("at least", lambda value, bound: value >= bound),
     "above": ("above", lambda value, bound: value > bound),
@@ -22,8 +22,8 @@ def option(
         default: the typed default.
         help: one line.
         identity: whether the value is part of the run's hash.
-        choices: the values that a string may have.
-        bounds: `low` and `high` (inclusive), `above` and `below` (exclusive) of a number, or of each one of a list.
+        choices: the allowed values of a string.
+        bounds: `low` and `high` (inclusive), `above` and `below` (exclusive) of a number, or of each in a list.
     """
     assert bounds.keys() <= BOUNDS.keys(), bounds
     metadata = {"help": help, "identity": identity, "choices": choices, "bounds": bounds}
@@ -33,14 +33,14 @@ def option(
 
 
 def default_of(field: dataclasses.Field[Any]) -> Any:
-    """The default of a field; None where it has none."""
+    """The default of a field; None if it has none."""
     if field.default_factory is not dataclasses.MISSING:
         return field.default_factory()
     return None if field.default is dataclasses.MISSING else field.default
 
 
 def allowed(field: dataclasses.Field[Any]) -> str:
-    """The values that a key may have, in words: `one of adam, adamw, adamax`, `at least 0 and below 1`, or nothing."""
+    """The allowed values of a key, in words: `one of adam, adamw, adamax`, `at least 0 and below 1`, or nothing."""
     if choices := field.metadata.get("choices"):
         return f"one of {', '.join(choices)}"
     bounds = field.metadata.get("bounds", {})
@@ -48,7 +48,7 @@ def allowed(field: dataclasses.Field[Any]) -> str:
 
 
 def faults(node: Any, key: str = "") -> Iterator[str]:
-    """One line for each value of a config that its key does not allow; `key` is the node's own, with its dot."""
+    """One line per value of a config that its key does not allow; `key` is the node's own, with its dot."""
     for field in dataclasses.fields(node):
         value, name = getattr(node, field.name), key + field.name
         parts = value if isinstance(value, list) else [value]
@@ -60,7 +60,7 @@ def faults(node: Any, key: str = "") -> Iterator[str]:
 
 
 def _fits(value: Any, field: dataclasses.Field[Any]) -> bool:
-    """Whether a key allows a value; a value that is unset fits."""
+    """Whether a key allows a value; an unset value is allowed."""
     choices, bounds = field.metadata.get("choices"), field.metadata.get("bounds", {})
     if value is None:
         return True

@@ -10,7 +10,7 @@ from flowrepro.errors import UsageError, nearest
 
 
 def conf_dir() -> Path:
-    """The folder of YAML files: inside the installed package, or beside it in a checkout."""
+    """The folder of YAML files: inside the installed package, or next to it in a checkout."""
     here = Path(__file__).resolve().parents[1]
     packaged = here / "conf"
     return packaged if packaged.is_dir() else here.parent / "conf"
@@ -43,7 +43,7 @@ def from_tree(tree: dict[str, Any]) -> Config:
 
 
 def check_keys(group: str, node: dict[str, Any]) -> None:
-    """Raises UsageError where the option of a group has no such key."""
+    """Raise UsageError if the option of a group has no such key."""
     known = [f.name for f in dataclasses.fields(SCHEMAS[group][node["name"]])]
     if unknown := [key for key in node if key not in known]:
         raise UsageError(
@@ -52,7 +52,7 @@ def check_keys(group: str, node: dict[str, Any]) -> None:
 
 
 def _settle(config: Config) -> None:
-    """Replace the values that only say how to work others out by these."""
+    """Resolve the values from which others are computed."""
     if config.training.steps_per_layer:
         config.training.steps = config.training.steps_per_layer * getattr(config.model, "layers", 1)
     if config.dtype == "auto":
@@ -60,11 +60,11 @@ def _settle(config: Config) -> None:
 
 
 def saved_tree(tree: dict[str, Any]) -> dict[str, Any]:
-    """The tree that a run saved, in the keys of today.
+    """The tree that a run saved, converted to the current keys.
 
     `realnvp` with `levels` above 0 took images, before `realnvp_images` did so: its `layers` were steps of flow, its
-    `hidden` two equal widths, its `batch_norm` ActNorm, and what it has no more had no effect. Such a run is loaded,
-    evaluated and plotted as one of `realnvp_images`; that model's own runs have other names, and do not go on with it.
+    `hidden` two equal widths, its `batch_norm` ActNorm, and the keys it no longer has had no effect. Such a run is loaded,
+    evaluated and plotted as one of `realnvp_images`; that model's own runs have other names, and do not resume it.
     """
     model = dict(tree.get("model") or {})
     if model.get("name") != "realnvp" or "levels" not in model:

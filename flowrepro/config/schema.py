@@ -1,7 +1,7 @@
 """The typed config: every key, its default, its meaning and its allowed values; and the identity of a run.
 
-A config key is a constructor argument: the dataclasses below are handed as they are to the builders of data sets,
-models, regularizers and to the training loop. This module imports neither torch nor Hydra, so that help is instant.
+A config key is a constructor argument: the dataclasses below are passed unchanged to the builders of data sets,
+models and regularizers and to the training loop. This module imports neither torch nor Hydra, so that help is instant.
 """
 
 import hashlib
@@ -24,20 +24,20 @@ class ToyConfig:
     noise: float = option(0.0, "std of isotropic noise added to every point", low=0)
     seed: int = option(0, "seed of the points (the run's own seed is `seed`)")
     fresh: bool = option(
-        False, "draw new points at every step; the n_train ones initialise the flow and choose its rotations"
+        False, "draw new points at every step; the n_train points only initialise the flow and its rotations"
     )
 
 
 @dataclass
 class ImageConfig:
-    """An image data set in its official files, or scikit-learn's bundled digits."""
+    """An image data set read from its official files, or scikit-learn's bundled digits."""
 
     name: str
     download: bool = option(
-        False, "fetch and verify the official files if they are not there", identity=False
+        False, "download and verify the official files if they are missing", identity=False
     )
-    n_train: int | None = option(None, "use the first n training images only", low=1)
-    n_val: int | None = option(None, "use the first n held-out images only", low=1)
+    n_train: int | None = option(None, "use only the first n training images", low=1)
+    n_val: int | None = option(None, "use only the first n held-out images", low=1)
     bits: int = option(8, "image flows: bits per pixel value", low=1, high=8)
 
 
@@ -47,7 +47,7 @@ class CelebAConfig(ImageConfig):
 
     crop: str = option(
         "stride2",
-        "stride2 takes every second pixel, as NIF's authors; center scales the middle 148x148",
+        "stride2 takes every second pixel, as the authors of NIF do; center rescales the middle 148x148",
         choices=("stride2", "center"),
     )
 
@@ -58,10 +58,10 @@ class ArrayConfig:
 
     name: str
     path: str = option(
-        "", "the file; its content, not its place, is part of the run's identity", identity=False
+        "", "the file; its content, not its path, is part of the run's identity", identity=False
     )
     key: str = option("", "the array's name inside an .npz file")
-    val_fraction: float = option(0.1, "share of the rows held out", above=0, below=1)
+    val_fraction: float = option(0.1, "fraction of rows held out", above=0, below=1)
     seed: int = option(0, "seed of the split", low=0)
 
 
@@ -99,11 +99,11 @@ class DenseConfig(ModelConfig):
         "initial matrices; with whitening the first layer whitens the data",
         choices=("glorot", "orthogonal", "whitening"),
     )
-    gain: float = option(1.0, "whitening: the first layer is multiplied by it, the last divided", above=0)
+    gain: float = option(1.0, "whitening: multiplies the first layer and divides the last", above=0)
     shrinkage: float = option(5e-5, "whitening: added to the data covariance", low=0)
     log_det: str = option(
         "slogdet",
-        "slogdet is exact; cholesky is the authors' own, with a jitter of 1e-5",
+        "slogdet is exact; cholesky is that of the authors' code, with a jitter of 1e-5",
         choices=("slogdet", "cholesky"),
     )
 
@@ -123,7 +123,7 @@ class RealNVPConfig(ModelConfig):
     batch_norm: bool = option(True, "batch norm before every coupling")
     rotation: str = option(
         "permutation",
-        "a permutation behind every coupling, or before it a rotation as in model=coupling",
+        "a permutation after every coupling, or a rotation before it as in model=coupling",
         choices=("permutation", "random", "oas", "axis"),
     )
 
@@ -140,13 +140,15 @@ class CouplingConfig(ModelConfig):
         "exponential has no bound; soft_clamp stays within e^-2 to e^2",
         choices=("exponential", "soft_clamp"),
     )
-    output_scale: float = option(0.1, "factor of the networks' output: permits large learning rates", above=0)
+    output_scale: float = option(
+        0.1, "factor on the networks' output; small values permit large learning rates", above=0
+    )
     rotation: str = option(
         "random",
-        "random; oas: the optimal subspace of the data that arrive; axis: one dimension after the other",
+        "random; oas: the optimal subspace of the data reaching it; axis: one dimension after another",
         choices=("random", "oas", "axis"),
     )
-    angle: float = option(0.0, "rotation=axis: degrees that the first rotation turns in the first two axes")
+    angle: float = option(0.0, "rotation=axis: angle of the first rotation in the first two axes, in degrees")
     standardize: bool = option(False, "divide each dimension by its std first")
 
 
@@ -155,7 +157,7 @@ class GlowConfig(ImageModelConfig):
     """[ActNorm, 1x1 convolution, coupling] x steps at every level (Kingma & Dhariwal 2018)."""
 
     levels: int = option(3, "scales; each begins with a squeeze", low=1)
-    steps: int = option(32, "steps of flow in every level", low=1)
+    steps: int = option(32, "steps of flow per level", low=1)
     hidden: int = option(512, "channels inside a coupling's network", low=1)
     coupling: str = option("affine", "kind of coupling", choices=("affine", "additive"))
     conv: str = option(
@@ -163,7 +165,7 @@ class GlowConfig(ImageModelConfig):
         "parametrisation of the 1x1 convolutions; normalised has columns of length 1",
         choices=("plain", "lu", "normalised"),
     )
-    split_prior: bool = option(True, "what leaves a level is whitened given what stays")
+    split_prior: bool = option(True, "whiten the channels that leave a level given those that stay")
 
 
 @dataclass
@@ -171,7 +173,7 @@ class NFConfig(ImageModelConfig):
     """The square flow that across_dimensions compares with (App. A.10 and the authors' code)."""
 
     levels: int = option(5, "scales; each begins with a squeeze", low=1)
-    steps: int = option(16, "steps of flow in every level", low=1)
+    steps: int = option(16, "steps of flow per level", low=1)
     hidden: int = option(256, "channels inside a coupling's network", low=1)
     conv: str = option(
         "normalised",
@@ -179,7 +181,7 @@ class NFConfig(ImageModelConfig):
         choices=("plain", "lu", "normalised"),
     )
     margin: float = option(
-        0.05, "pixels in [0, 1] are moved this far inside before their logit is taken", above=0, below=0.5
+        0.05, "pixels in [0, 1] are shrunk to [margin, 1 - margin] before the logit", above=0, below=0.5
     )
 
 
@@ -210,7 +212,7 @@ class RealNVPImagesConfig(ImageModelConfig):
     """[ActNorm, permutation, affine coupling] x steps at every level: RealNVP with the arrangement of Glow."""
 
     levels: int = option(3, "scales; each begins with a squeeze", low=1)
-    steps: int = option(16, "steps of flow in every level", low=1)
+    steps: int = option(16, "steps of flow per level", low=1)
     hidden: int = option(256, "channels inside a coupling's network", low=1)
     scale: str = option(
         "soft_clamp",
@@ -235,7 +237,7 @@ class TikhonovConfig:
     alpha: float = option(5e-5, "weight, in the convention of linear_systems Sec. 5", low=0)
     estimator: str = option(
         "auto",
-        "of the squared norm; auto is exact up to 16 dimensions",
+        "estimator of the squared norm; auto is exact up to 16 dimensions",
         choices=("auto", "exact", "hutchinson"),
     )
     probes: int = option(1, "Hutchinson probes per sample", low=1)
@@ -248,23 +250,25 @@ SCHEDULES = ("constant", "cosine", "exponential")
 class Phase:
     """What is trained when; unset values are those of `training`."""
 
-    share: float = option(1.0, "share of training.steps", above=0)
+    share: float = option(1.0, "fraction of training.steps", above=0)
     lr: float | None = option(None, "learning rate", above=0)
-    schedule: str | None = option(None, "course of the learning rate", choices=SCHEDULES)
+    schedule: str | None = option(None, "learning-rate schedule", choices=SCHEDULES)
     warmup: int | None = option(None, "steps of linear warm-up", low=0)
     alpha_from: float | None = option(
         None, "anneal alpha geometrically from here down to regularizer.alpha", above=0
     )
-    train_layers: list[int] | None = option(None, "indices of the layers that are trained (all)")
-    active_layers: int | None = option(None, "only the first layers of the chain are applied (all)", low=1)
-    reset_optimizer: bool = option(False, "forget the optimizer's moments at the start")
+    train_layers: list[int] | None = option(None, "indices of the trained layers (default: all)")
+    active_layers: int | None = option(
+        None, "apply only the first n layers of the chain (default: all)", low=1
+    )
+    reset_optimizer: bool = option(False, "reset the optimizer's moments at the start")
     rotate: list[int] | None = option(
-        None, "indices of layers initialised again at the start, from what reaches them"
+        None, "indices of layers reinitialised at the start from the data reaching them"
     )
     each_layer: str | None = option(
         None,
-        "this phase is one for each coupling in turn, optimal rotations chosen at its start; "
-        "alone: only it is trained, together: with those before it",
+        "repeat this phase for each coupling in turn, choosing optimal rotations at the start of each; "
+        "alone: train only that coupling, together: with those before it",
         choices=("alone", "together"),
     )
 
@@ -274,9 +278,7 @@ class PhasesConfig:
     """A list of phases, in order."""
 
     name: str = "end_to_end"
-    sequence: list[Phase] = option(
-        [Phase()], "one phase after the other, such as [{share:0.5,lr:0.01},{share:0.5}]"
-    )
+    sequence: list[Phase] = option([Phase()], "the phases in order, e.g. [{share:0.5,lr:0.01},{share:0.5}]")
 
 
 @dataclass
@@ -291,55 +293,57 @@ class TrainingConfig:
     """The one training loop."""
 
     steps: int = option(5_000, "total optimizer steps", low=1)
-    steps_per_layer: int = option(0, "steps for each of model.layers; training.steps follows (0: off)", low=0)
+    steps_per_layer: int = option(0, "steps per layer of model.layers; sets training.steps (0: off)", low=0)
     batch_size: int = option(200, "samples per step", low=1)
     optimizer: str = option("adam", "optimizer", choices=("adam", "adamw", "adamax"))
     lr: float = option(1e-3, "learning rate", above=0)
     beta1: float = option(0.9, "first-moment decay of the optimizer", low=0, below=1)
     beta2: float = option(0.999, "second-moment decay of the optimizer", low=0, below=1)
     weight_decay: float = option(0.0, "weight decay (adamw: decoupled)", low=0)
-    schedule: str = option("constant", "course of the learning rate", choices=SCHEDULES)
-    final_lr: float = option(0.01, "learning rate at the end of a schedule, as a share of lr", above=0)
-    decay_every: int = option(
-        0, "exponential: steps between the drops of the learning rate (0: smooth)", low=0
-    )
+    schedule: str = option("constant", "learning-rate schedule", choices=SCHEDULES)
+    final_lr: float = option(0.01, "learning rate at the end of a schedule, as a fraction of lr", above=0)
+    decay_every: int = option(0, "exponential: steps between drops of the learning rate (0: smooth)", low=0)
     warmup: int = option(0, "steps of linear warm-up", low=0)
-    clip: float = option(0.0, "clip the gradient norm (0: off)", low=0)
-    ema: float = option(0.0, "decay of averaged weights used for evaluation (0: off)", low=0, below=1)
-    bf16: bool = option(False, "image flows: the networks in couplings multiply in bfloat16 while training")
+    clip: float = option(0.0, "maximum gradient norm (0: off)", low=0)
+    ema: float = option(0.0, "decay of the averaged weights used for evaluation (0: off)", low=0, below=1)
+    bf16: bool = option(False, "image flows: train the networks in couplings in bfloat16")
     backward: str = option(
         "plain",
-        "image flows: checkpoint computes activations again, invert from the outputs (not with bf16)",
+        "image flows: checkpoint recomputes activations, invert recovers them from the outputs (not with bf16)",
         identity=False,
         choices=("plain", "checkpoint", "invert"),
     )
     compile: bool = option(
         False,
-        "compile the likelihood in phases of 2,000 steps and more (without a regularizer; needs a C++ compiler)",
+        "compile the likelihood in phases of at least 2,000 steps (no regularizer; needs a C++ compiler)",
         identity=False,
     )
-    validate_every: int = option(500, "steps between validations over the held-out set", low=1)
+    validate_every: int = option(500, "steps between validations on the held-out set", low=1)
     validate_samples: int | None = option(
-        None, "validate on the first n held-out samples (the end: on all)", low=1
+        None, "validate on the first n held-out samples (at the end: on all)", low=1
     )
-    eval_batch_size: int = option(1_000, "samples per batch of validation", identity=False, low=1)
+    eval_batch_size: int = option(1_000, "samples per validation batch", identity=False, low=1)
     max_minutes: float | None = option(
         None, "pause after this time; rerun the same command to resume", identity=False, low=0
     )
     checkpoint_seconds: float = option(
-        30.0, "time between saves of the last checkpoint", identity=False, low=0
+        30.0, "seconds between saves of the last checkpoint", identity=False, low=0
     )
-    log_seconds: float = option(20.0, "time between log lines when not on a terminal", identity=False, low=0)
+    log_seconds: float = option(
+        20.0, "seconds between log lines when not on a terminal", identity=False, low=0
+    )
 
 
 @dataclass
 class EvaluationConfig:
-    """What `evaluate` computes beside the likelihoods."""
+    """What `evaluate` computes besides the likelihoods."""
 
-    checkpoint: str = option("best", "which checkpoint", identity=False, choices=("best", "last"))
-    n_samples: int = option(1_000, "samples drawn", identity=False, low=1)
-    n_components: int = option(1_000, "points whose components are extracted", identity=False, low=1)
-    temperature: float = option(1.0, "scales the prior's std in sampling", identity=False, low=0)
+    checkpoint: str = option("best", "which checkpoint to evaluate", identity=False, choices=("best", "last"))
+    n_samples: int = option(1_000, "number of samples drawn", identity=False, low=1)
+    n_components: int = option(
+        1_000, "number of points whose components are extracted", identity=False, low=1
+    )
+    temperature: float = option(1.0, "scales the prior's std when sampling", identity=False, low=0)
     deviation: float = option(
         1.0, "injective flows: scales the distance of samples from the manifold", identity=False, low=0
     )
@@ -350,7 +354,7 @@ class EvaluationConfig:
         choices=("std", "variance"),
     )
     temperatures: list[float] = option(
-        [0.5, 0.7, 0.85, 1.0], "image flows: those of the sample sheets", identity=False, low=0
+        [0.5, 0.7, 0.85, 1.0], "image flows: temperatures of the sample sheets", identity=False, low=0
     )
     deviations: list[float] = option(
         [0.0, 1.0],
@@ -371,7 +375,7 @@ class EvaluationConfig:
 
 @dataclass
 class Config:
-    """Everything a command knows. Once it has been read (`config.reading`) nothing in it changes."""
+    """Everything a command knows. Never changed once it has been read (`config.reading`)."""
 
     dataset: Any
     model: Any
@@ -380,39 +384,39 @@ class Config:
     scale: ScaleConfig = field(default_factory=ScaleConfig)
     training: TrainingConfig = field(default_factory=TrainingConfig)
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
-    seed: int = option(0, "seed of initialisation, order and probes")
+    seed: int = option(0, "seed of initialisation, sample order and probes")
     dtype: str = option(
         "auto",
-        "of the weights; auto: images float32, vectors float64",
+        "dtype of the weights; auto: float32 for images, float64 for vectors",
         choices=("auto", "float32", "float64"),
     )
     device: str = option(
         "auto",
-        "where to compute; auto: a GPU if there is one",
+        "where to compute; auto: a GPU if available",
         identity=False,
         choices=("auto", "cpu", "cuda"),
     )
-    threads: int = option(0, "CPU threads (0: as torch chooses)", identity=False, low=0)
+    threads: int = option(0, "CPU threads (0: torch's default)", identity=False, low=0)
     jobs: int = option(
-        1, "runs of a figure trained at once, each with its share of the cores", identity=False, low=1
+        1, "runs of a figure trained in parallel, each with its share of the cores", identity=False, low=1
     )
     output_dir: str = option("outputs", "where runs, sweeps and figures go", identity=False)
     run: str = option("", "a run: its folder, its name, or latest", identity=False)
-    figure: str = option("", "a figure's key such as linear_systems/fig2", identity=False)
+    figure: str = option("", "a figure's key, e.g. linear_systems/fig2", identity=False)
     claims: str = option(
         "measure",
-        "measure the runs of a figure, judge its stored table again, or verify the stored claims",
+        "measure a figure, judge its stored table again, or verify its stored claims",
         identity=False,
         choices=("measure", "judge", "verify"),
     )
-    format: str = option("png", "of the pictures", identity=False, choices=("png", "svg", "pdf"))
+    format: str = option("png", "file format of the pictures", identity=False, choices=("png", "svg", "pdf"))
     overwrite: bool = option(False, "retrain from scratch", identity=False)
-    dry_run: bool = option(False, "say what would be done and leave nothing behind", identity=False)
+    dry_run: bool = option(False, "print what would be done, and leave nothing behind", identity=False)
     debug: bool = option(False, "show the traceback of an error", identity=False)
 
     @cached_property
     def identity(self) -> dict[str, Any]:
-        """What makes a run this run: group names, seed, dtype and every value that differs from its typed default."""
+        """What identifies a run: group names, seed, dtype and every value that differs from its typed default."""
         groups = {group: getattr(self, group) for group in GROUPS}
         tree: dict[str, Any] = {g: {"name": node.name, **differences(node)} for g, node in groups.items()}
         if isinstance(self.dataset, ArrayConfig):

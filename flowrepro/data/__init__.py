@@ -1,6 +1,6 @@
 """Data sets: training and held-out samples in their own units, as vectors or as dequantised images.
 
-Nothing is centred here: that is for the first layers of a flow.
+Nothing is centred here: the first layers of a flow do that.
 """
 
 from typing import Any
@@ -17,14 +17,14 @@ __all__ = ["Data", "ImageData", "check", "load", "load_data", "load_images", "to
 
 
 def load_data(config: Any, dtype: str, seed: int, images: bool, trial: int = 0) -> Data | ImageData:
-    """The data of a dataset config as a model takes them: images or vectors. Raises what these two raise.
+    """The data of a dataset config in the form the model takes: images or vectors. Raises what these two raise.
 
     Args:
         config: the dataset config.
         dtype: float32 or float64.
         seed: of the dequantisation noise of images.
         images: whether the model takes images.
-        trial: if not 0, a number of training samples that is enough to see what a step costs: they may be random.
+        trial: if not 0, load only this many training samples, possibly random ones: enough to time a step.
     """
     if images:
         return load_images(config, getattr(torch, dtype), seed, trial)
@@ -32,20 +32,20 @@ def load_data(config: Any, dtype: str, seed: int, images: bool, trial: int = 0) 
 
 
 def check(config: Any) -> str:
-    """One line on whether the data are there, without reading them whole, and without fetching any.
+    """One line on whether the data are available, without reading all of them or downloading any.
 
     Raises:
-        DataError: they are not there and not to be fetched, or damaged.
+        DataError: they are missing and not to be downloaded, or damaged.
     """
     if isinstance(config, ToyConfig):
-        return f"{config.name}: {config.n_train} + {config.n_val} points are sampled"
+        return f"{config.name}: {config.n_train} + {config.n_val} points, sampled"
     if isinstance(config, ArrayConfig):
         return f"{config.path}: {array.read(config).shape}"
     if absent := to_fetch(config):
-        return f"{config.name}: to be fetched: {', '.join(absent)}"
+        return f"{config.name}: to be downloaded: {', '.join(absent)}"
     return f"{config.name}: {SETS[config.name].source(config).note}"
 
 
 def to_fetch(config: Any) -> list[str]:
-    """The official files that a run would fetch first."""
+    """The official files that a run would download first."""
     return SETS[config.name].absent(config) if getattr(config, "download", False) else []

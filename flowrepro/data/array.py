@@ -1,4 +1,4 @@
-"""The user's own points: .npy, .npz or .csv, rows are samples."""
+"""The user's own points from .npy, .npz or .csv; rows are samples."""
 
 import csv
 import zipfile
@@ -25,7 +25,7 @@ def load_array(config: ArrayConfig) -> tuple[np.ndarray, np.ndarray]:
 
 
 def read(config: ArrayConfig) -> np.ndarray:
-    """The file's array as it is."""
+    """The array in the file, unchanged."""
     path = Path(config.path)
     readers = {".npy": _read_npy, ".npz": _read_npz, ".csv": _read_csv}
     if not config.path:
@@ -34,13 +34,13 @@ def read(config: ArrayConfig) -> np.ndarray:
         raise DataError(f"dataset.path={path}: no such file; looked at {path.resolve()}")
     if path.suffix not in readers:
         raise DataError(
-            f"dataset.path={path}: {path.suffix or 'no ending'} is not one of {', '.join(readers)}"
+            f"dataset.path={path}: {path.suffix or 'no suffix'} is not one of {', '.join(readers)}"
         )
     return readers[path.suffix](path, config.key)
 
 
 def checked(points: np.ndarray, path: str) -> np.ndarray:
-    """The array as float64, if it is a table of finite numbers. Raises DataError that names the row."""
+    """The array as float64, if it is a table of finite numbers. Raises DataError naming the row otherwise."""
     if points.dtype.kind not in "biuf":
         raise DataError(f"{path} holds {points.dtype}, not numbers; save an array of floats")
     if points.ndim != 2:
@@ -53,7 +53,7 @@ def checked(points: np.ndarray, path: str) -> np.ndarray:
     bad = np.flatnonzero(~np.isfinite(points).all(1))
     if len(bad):
         raise DataError(
-            f"{path}: row {bad[0]} (counted from 0) is not finite, {len(bad)} such rows in all; remove them"
+            f"{path}: row {bad[0]} (counted from 0) is not finite ({len(bad)} such rows in total); remove them"
         )
     return points
 

@@ -1,4 +1,4 @@
-"""Prepared images: the bytes of both splits in two files that are mapped into memory, with a record beside them."""
+"""Prepared images: the bytes of both splits in two memory-mapped files, and a record of them."""
 
 import hashlib
 import json
@@ -16,9 +16,9 @@ from flowrepro.errors import DataError
 from flowrepro.writing import remove_leftovers, replacing, write_json
 
 RECORD = "cache.json"
-# reading more than this again to compare its digest would take longer than users should wait
+# rereading more than this to check the digest would take too long
 VERIFIED_BYTES = 2**32
-# another process may be preparing the same set: what nobody has written to for this long is a killed one's
+# another process may be preparing the same set: files not written to for this long belong to a killed one
 IDLE_SECONDS = 3600
 
 
@@ -32,7 +32,7 @@ class Prepared:
 
 
 def prepared(name: str, source: Source) -> Prepared:
-    """The images of a source, read and written once, afterwards mapped from the cache `name`.
+    """The images of a source, read and written once, then memory-mapped from the cache `name`.
 
     Raises:
         DataError: a file of the source or the cache itself is damaged.
@@ -45,7 +45,7 @@ def prepared(name: str, source: Source) -> Prepared:
         record = prepare(folder, source)
     train, val = (_mapped(folder, split, record) for split in ("train", "val"))
     if train.nbytes + val.nbytes <= VERIFIED_BYTES and fingerprint(train, val) != record["fingerprint"]:
-        raise DataError(f"{folder} is damaged; delete it, and it is prepared again from the original files")
+        raise DataError(f"{folder} is damaged; delete it to have it prepared again from the original files")
     return Prepared(train, val, record["fingerprint"])
 
 
@@ -63,7 +63,7 @@ def prepare(folder: Path, source: Source) -> dict[str, Any]:
 
 
 def _write(folder: Path, split: str, source: Source, expected: int | None) -> int:
-    """Write one split chunk by chunk and count its images. Raises DataError where some are missing."""
+    """Write one split chunk by chunk and count its images. Raises DataError if some are missing."""
     n = 0
     with replacing(folder / f"{split}.u8") as file:
         chunks = _read(source.train() if split == "train" else source.val(), source)
@@ -72,18 +72,18 @@ def _write(folder: Path, split: str, source: Source, expected: int | None) -> in
             n += len(chunk)
         if n == 0:
             raise DataError(
-                f"no image of the {split} split in {source.files[0]} ({source.note}); restore the missing files"
+                f"no images of the {split} split in {source.files[0]} ({source.note}); restore the missing files"
             )
         if expected not in (None, n):
             raise DataError(
-                f"{n:,} of {expected:,} images of the {split} split in {source.files[0].parent} "
+                f"only {n:,} of {expected:,} images of the {split} split in {source.files[0].parent} "
                 f"({source.note}); restore the missing files"
             )
     return n
 
 
 def _read(chunks: Chunks, source: Source) -> Chunks:
-    """The chunks; a file that cannot be read is a fault of the data, not of the disk that is written to."""
+    """The chunks; an unreadable file is reported as a DataError, not as a failure to write."""
     try:
         yield from chunks
     except (OSError, RuntimeError) as error:
@@ -96,14 +96,14 @@ def _mapped(folder: Path, split: str, record: dict[str, Any]) -> np.ndarray:
     path, shape = folder / f"{split}.u8", (record[split], *record["shape"])
     if not path.is_file() or path.stat().st_size != np.prod(shape):
         raise DataError(
-            f"{path} is damaged; delete {folder}, and it is prepared again from the original files"
+            f"{path} is damaged; delete {folder} to have it prepared again from the original files"
         )
-    # copy on write: torch wants memory that it may write to
+    # copy on write: torch expects writable memory
     return np.memmap(path, np.uint8, mode="c", shape=shape)
 
 
 def cache_folder() -> Path:
-    """Where prepared images go: the data folder, or the user's own cache where that must not be written."""
+    """Where prepared images go: the data folder, or the user's own cache if that is read-only."""
     folder = data_folders()[0]
     # root may write everywhere, but a folder without the write bit is meant to stay as it is
     writable = folder.is_dir() and os.access(folder, os.W_OK) and folder.stat().st_mode & 0o200
@@ -113,7 +113,7 @@ def cache_folder() -> Path:
 def stamp(source: Source) -> str:
     """Names, sizes and times of the files of a source, as one digest.
 
-    Of a folder it is the time at which files were last added or taken away: looking at 200,000 of them would take long.
+    For a folder, the time at which files were last added or removed: checking 200,000 of them would take too long.
     """
     told = [(path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in source.files]
     return hashlib.sha256(repr((source.note, told)).encode()).hexdigest()[:16]

@@ -24,11 +24,11 @@ CENTER_SIDE, SIDE = 148, 64
 SHAPE = (SIDE, SIDE, 3)
 HQ_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
 HQ_IMAGES = 30_000
-HQ_WAY = "put its 30,000 images of 1024x1024 or 256x256 pixels there as files"
+HQ_WAY = "put its 30,000 images of 1024x1024 or 256x256 pixels there, one file each"
 
 
 def celeba(config: CelebAConfig) -> Source:
-    """162,770 training and 19,962 test faces of the official partition, 64x64; its 19,867 others are left out."""
+    """162,770 training and 19,962 test faces of the official partition, 64x64; the other 19,867 are left out."""
     partition, images = files.find(PARTITION), files.find_folder("celeba/img_align_celeba")
     archive = files.find("celeba/img_align_celeba.zip")
     if partition is None:
@@ -49,10 +49,10 @@ def celeba(config: CelebAConfig) -> Source:
 
 
 def listed(partition: Path, part: str) -> list[str]:
-    """The image names of one part of the official partition. Raises DataError where the file is something else."""
+    """The image names of one part of the official partition. Raises DataError if the file is something else."""
     lines = [line.split() for line in partition.read_text(errors="replace").splitlines() if line.strip()]
     if not lines or any(len(line) != 2 or line[1] not in ("0", "1", "2") for line in lines):
-        raise DataError(f"{partition} is not the official list of images and parts; {WAY}")
+        raise DataError(f"{partition} is not the official list of images and partitions; {WAY}")
     return [name for name, number in lines if number == part]
 
 
@@ -64,7 +64,7 @@ def faces(place: Path, crop: str, names: list[str]) -> Chunks:
 
 
 def from_folder(folder: Path, names: list[str]) -> Iterator[tuple[str, bytes]]:
-    """(name, bytes) of every image. Raises DataError where one is missing."""
+    """(name, bytes) of every image. Raises DataError if one is missing."""
     for name in names:
         path = folder / name
         if not path.is_file():
@@ -73,14 +73,14 @@ def from_folder(folder: Path, names: list[str]) -> Iterator[tuple[str, bytes]]:
 
 
 def from_zip(path: Path, names: list[str]) -> Iterator[tuple[str, bytes]]:
-    """(name, bytes) of every image. Raises DataError where the archive is damaged or lacks one."""
+    """(name, bytes) of every image. Raises DataError if the archive is damaged or lacks one."""
     with open(path, "rb") as file:
         files.verified(path, file.read(64), "md5", None)
     try:
         with zipfile.ZipFile(path) as archive:
             for name in names:
                 yield f"{path.name}/{name}", archive.read(f"img_align_celeba/{name}")
-    # an encrypted or unknown way of packing is a RuntimeError
+    # zipfile reports encryption or unknown compression as a RuntimeError
     except (zipfile.BadZipFile, zlib.error, KeyError, EOFError, RuntimeError) as error:
         raise DataError(f"{path} is damaged or not the official archive ({error}); {WAY}") from error
 
@@ -91,7 +91,7 @@ def stride2(image: np.ndarray) -> np.ndarray:
 
 
 def center(image: np.ndarray) -> np.ndarray:
-    """The middle 148x148 pixels, scaled to 64x64 with smoothing, as is common elsewhere."""
+    """The middle 148x148 pixels, rescaled to 64x64 with smoothing, as is common elsewhere."""
     from PIL import Image
 
     height, width = image.shape[:2]
@@ -106,11 +106,11 @@ CROPS = {"stride2": stride2, "center": center}
 def celeba_hq() -> Source:
     """A folder of square images of one size, the last tenth in the order of their numbers held out (27,000 + 3,000).
 
-    Fewer than 30,000 are taken too, and called a part. Raises DataError where there are fewer than ten.
+    Fewer than 30,000 are accepted and labelled a part. Raises DataError for fewer than ten.
     """
     folder = files.find_folder("celeba_hq")
     found = [p for p in folder.iterdir() if p.suffix.lower() in HQ_SUFFIXES] if folder else []
-    # by number, whether or not there are zeros in front
+    # by number, with or without leading zeros
     paths = sorted(found, key=lambda p: (len(p.stem), p.stem))
     if len(paths) < 10:
         raise DataError(files.missing("celeba_hq/*.png", HQ_WAY))

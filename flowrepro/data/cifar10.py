@@ -1,4 +1,4 @@
-"""CIFAR-10: the official python batches, in their folder or their archive, or lossless strips of a part of it."""
+"""CIFAR-10: the official Python batches, in their folder or archive, or lossless strips of a part of it."""
 
 import io
 import pickle
@@ -34,10 +34,10 @@ BATCH_DIGESTS = {
 
 
 def cifar10(config: ImageConfig) -> Source:
-    """The whole set where the official files are, else its part where the strips are.
+    """The whole set if the official files are found, else the part in strips.
 
     Raises:
-        DataError: nothing is there, or a batch or a strip is missing.
+        DataError: nothing is found, or a batch or a strip is missing.
     """
     note = "CIFAR-10, the official batches"
     if folder := files.find_folder(*FOLDERS):
@@ -58,7 +58,7 @@ def cifar10(config: ImageConfig) -> Source:
 
 
 def absent() -> list[str]:
-    """The official archive, where neither it nor the folder is there."""
+    """The official archive, if neither it nor the folder is found."""
     return [] if files.find_folder(*FOLDERS) or files.find(ARCHIVE) else [ARCHIVE]
 
 
@@ -82,7 +82,7 @@ def from_archive(names: list[str]) -> Chunks:
 
 
 def batch(content: bytes, path: Path) -> np.ndarray:
-    """The images (n, 32, 32, 3) of an official batch. Raises DataError where it is not one."""
+    """The images (n, 32, 32, 3) of an official batch. Raises DataError if it is not one."""
     files.verified(path, content, "md5", BATCH_DIGESTS[path.name])
     try:
         pixels = BatchUnpickler(io.BytesIO(content), encoding="latin1").load()["data"]
@@ -94,7 +94,7 @@ def batch(content: bytes, path: Path) -> np.ndarray:
 
 
 class BatchUnpickler(pickle.Unpickler):
-    """Makes arrays of bytes and nothing else: a pickle could call any function."""
+    """Unpickles only arrays of bytes: a pickle could call any function."""
 
     def find_class(self, module: str, name: str) -> Any:
         allowed = {
@@ -104,5 +104,5 @@ class BatchUnpickler(pickle.Unpickler):
             "encode": str.encode,
         }
         if name not in allowed or not (module.startswith("numpy") or module == "_codecs"):
-            raise pickle.UnpicklingError(f"it wants {module}.{name}")
+            raise pickle.UnpicklingError(f"it needs {module}.{name}")
         return allowed[name]

@@ -8,19 +8,19 @@ from torch.nn.functional import pad
 
 from flowrepro.randomness import stream
 
-# float32 rounds 255 + u up to 256 where u is nearer to 1 than this
+# float32 rounds 255 + u up to 256 if u is closer to 1 than this
 BELOW_ONE = 1 - 2**-16
 
 
 class Images:
-    """Dequantised images (N, C, H, W), made when they are taken.
+    """Dequantised images (N, C, H, W), computed on access.
 
-    The noise of an image is a function of (seed, split, draw, image): it is the same in whatever batch, and another
-    for every draw. Training takes draw 1 + epoch; draw 0 is the fixed one that slices give.
+    The noise of an image is a function of (seed, split, draw, image): the same in any batch, and different for each
+    draw. Training uses draw 1 + epoch; slices use the fixed draw 0.
 
     Args:
         pixels: (N, H, W, C) uint8 grey levels.
-        levels: their number, after every `step` of them have become one (2^(8 - bits) for b bits).
+        levels: the number of grey levels, after merging every `step` of them (2^(8 - bits)).
         border: black pixels added on every side, dequantised like the others.
     """
 
@@ -42,7 +42,7 @@ class Images:
 
     @property
     def shape(self) -> tuple[int, int, int, int]:
-        """(N, C, H, W) as they are given out, with their border."""
+        """(N, C, H, W) of the dequantised images, including their border."""
         n, height, width, channels = self.pixels.shape
         return n, channels, height + 2 * self.border, width + 2 * self.border
 

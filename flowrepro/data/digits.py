@@ -13,7 +13,7 @@ TWO = 2
 
 
 def digits(config: ImageConfig) -> Source:
-    """All 1,797 images, or as `digits2` the 177 of the 2s.
+    """All 1,797 images, or the 177 images of the digit 2 for `digits2`.
 
     The set has no official split: the last fifth, in the order of the file, is held out.
     """

@@ -1,4 +1,4 @@
-"""Finding, checking and fetching the files of official data sets."""
+"""Finding, verifying and downloading the files of official data sets."""
 
 import gzip
 import hashlib
@@ -31,7 +31,7 @@ DIGESTS = {
     "CIFAR10/cifar-10-python.tar.gz": "6d958be074577803d12ecdefd02955f39262c83c16fe9348329d7fe0b5c001ce",
 }
 
-# MD5 of the same files unpacked, as torchvision leaves them beside the .gz
+# MD5 of the same files unpacked, as torchvision leaves them next to the .gz
 UNPACKED_DIGESTS = {
     "MNIST/raw/train-images-idx3-ubyte": "6bbc9ace898e44ae57da46a324031adb",
     "MNIST/raw/train-labels-idx1-ubyte": "a25bea736e30d166cdddb491f175f624",
@@ -43,7 +43,7 @@ UNPACKED_DIGESTS = {
 
 
 def data_folders() -> list[Path]:
-    """The places looked at, in order; the first one is where downloads go."""
+    """The folders searched, in order; downloads go to the first."""
     own = os.environ.get("FLOWREPRO_DATA")
     return [Path(own)] if own else [Path.home() / ".cache" / "flowrepro"]
 
@@ -52,7 +52,7 @@ def read(name: str, download: bool) -> bytes:
     """The unpacked bytes of an official file such as `MNIST/raw/train-images-idx3-ubyte.gz`, verified.
 
     Raises:
-        DataError: missing (with the places looked at and the way to get it) or damaged.
+        DataError: missing (the message says where it was looked for and how to get it) or damaged.
     """
     path = find(name) or (fetch(name) if download else None)
     if path is None:
@@ -68,7 +68,7 @@ def read(name: str, download: bool) -> bytes:
 
 
 def find(name: str) -> Path | None:
-    """Where a file is, packed or unpacked; None where it is in no folder."""
+    """The path of a file, compressed or not; None if it is in no folder."""
     for folder in data_folders():
         for candidate in (folder / name, folder / name.removesuffix(".gz")):
             if candidate.is_file():
@@ -82,17 +82,17 @@ def find_folder(*names: str) -> Path | None:
     return next((path for path in candidates if path.is_dir()), None)
 
 
-def missing(name: str, way: str = "fetch it with dataset.download=true, or download it manually") -> str:
-    """The line that says what is missing, where it was looked for, and the way to get it."""
+def missing(name: str, way: str = "download it with dataset.download=true or manually") -> str:
+    """The message: what is missing, where it was looked for, and how to get it."""
     places = ", ".join(str(folder / name) for folder in data_folders())
-    return f"missing: {name}; looked at {places} (FLOWREPRO_DATA sets the folder); {way}"
+    return f"missing: {name}; looked for {places} (FLOWREPRO_DATA sets the folder); {way}"
 
 
 def fetch(name: str) -> Path:
     """Download and verify a file into the data folder; FLOWREPRO_MIRROR=URL replaces the official servers.
 
     Raises:
-        DataError: no server gave the right bytes.
+        DataError: no server returned the right bytes.
     """
     import pooch
 
@@ -103,7 +103,7 @@ def fetch(name: str) -> Path:
     failures = []
     for url in urls:
         try:
-            print(f"fetching {url}", flush=True)
+            print(f"downloading {url}", flush=True)
             found = pooch.retrieve(
                 url,
                 f"sha256:{DIGESTS[name]}",
@@ -117,11 +117,11 @@ def fetch(name: str) -> Path:
             ValueError,
         ) as error:  # requests' errors are OSErrors; a wrong digest is a ValueError
             failures.append(f"{url}: {' '.join(str(error).split())[:150]}")
-    raise DataError(f"cannot fetch {name}: {'; '.join(failures)}; download it manually to {target}")
+    raise DataError(f"cannot download {name}: {'; '.join(failures)}; download it manually to {target}")
 
 
 def verified(path: Path, content: bytes, algorithm: str, expected: str | None) -> bytes:
-    """The content itself. Raises DataError where it is a web page, or its digest is not the expected one."""
+    """The content itself. Raises DataError if it is a web page, or its digest is not the expected one."""
     if content.lstrip()[:1] == b"<":
         raise DataError(f"{path} is a web page, not data; {_replace(path)}")
     if expected is not None and hashlib.new(algorithm, content).hexdigest() != expected:
@@ -130,4 +130,4 @@ def verified(path: Path, content: bytes, algorithm: str, expected: str | None) -
 
 
 def _replace(path: Path) -> str:
-    return "delete it and use dataset.download=true, or download it manually"
+    return "delete it, then use dataset.download=true or download it manually"

@@ -18,7 +18,7 @@ PARTS = ("train", "t10k")
 
 
 def idx(config: ImageConfig) -> Source:
-    """The official files, found and fetched but not read; `mnist2` are the 2s. Raises DataError where one is missing."""
+    """The official files, found or downloaded but not read; `mnist2` has the 2s. Raises DataError if one is missing."""
     names = official_names(config)
     paths = [files.find(name) or (files.fetch(name) if config.download else None) for name in names]
     for name, path in zip(names, paths, strict=True):
@@ -33,17 +33,17 @@ def idx(config: ImageConfig) -> Source:
 
 
 def absent(config: ImageConfig) -> list[str]:
-    """Those of the official files of a set that are not there."""
+    """The official files of a set that are missing."""
     return [name for name in official_names(config) if files.find(name) is None]
 
 
 def official_names(config: ImageConfig) -> list[str]:
-    """The official files of a set, as they are called in the data folder."""
+    """The names of the official files of a set in the data folder."""
     return [name for name in files.DIGESTS if name.startswith(FOLDERS[config.name] + "/")]
 
 
 def read_part(config: ImageConfig, part: str) -> np.ndarray:
-    """The images (n, 28, 28) uint8 of `train` or `t10k`; of `mnist2` the 2s alone.
+    """The images (n, 28, 28) uint8 of `train` or `t10k`; for `mnist2` only the 2s.
 
     Raises:
         DataError: a file is missing, damaged, or not what its header says.
@@ -59,7 +59,7 @@ def read_part(config: ImageConfig, part: str) -> np.ndarray:
 
 
 def read_idx(name: str, magic: int, download: bool) -> np.ndarray:
-    """The array of an idx file of bytes. Raises DataError where the header does not fit."""
+    """The array of an idx file of bytes. Raises DataError if the header does not match."""
     content = files.read(name, download)
     dimensions = 3 if magic == IMAGES_MAGIC else 1
     header = 4 * (1 + dimensions)
@@ -69,6 +69,6 @@ def read_idx(name: str, magic: int, download: bool) -> np.ndarray:
     shape = struct.unpack(f">{dimensions}i", content[4:header])
     if len(content) - header != int(np.prod(shape)):
         raise DataError(
-            f"{name} is cut short: {len(content) - header} bytes for shape {shape}; download the official file again"
+            f"{name} is truncated: {len(content) - header} bytes for shape {shape}; download the official file again"
         )
     return np.frombuffer(content, np.uint8, offset=header).reshape(shape)

@@ -1,7 +1,7 @@
 """ImageNet at 32x32 pixels, of which two incompatible versions go by the same name.
 
 van den Oord's (2016, image-net.org/small, used by Glow) has 49,999 held-out images, Chrabaszcz's (2017) has 50,000 and
-was scaled down with other smoothing: flows reach far better likelihoods on it, so the two must never be compared.
+was downscaled with different smoothing: flows reach far better likelihoods on it, so the two must not be compared.
 """
 
 import zipfile
@@ -21,16 +21,16 @@ SHAPE = (32, 32, 3)
 VERSIONS = {49_999: ("oord", 1_281_149), 50_000: ("chrabaszcz", 1_281_167)}
 FOLDERS = ("train_32x32", "valid_32x32")
 WAY = (
-    "put there train_32x32/ and valid_32x32/ (images; van den Oord's version), or "
+    "it should contain train_32x32/ and valid_32x32/ (images; van den Oord's version), or "
     "train_data_batch_1.npz ... and val_data.npz (either version)"
 )
 
 
 def imagenet32() -> Source:
-    """The version that is there, told by the number of its held-out images.
+    """The version found, identified by its number of held-out images.
 
     Raises:
-        DataError: nothing is there, something is missing, or it is neither version.
+        DataError: nothing is found, something is missing, or it is neither version.
     """
     folder = files.find_folder("imagenet32")
     if folder is None:
@@ -38,17 +38,17 @@ def imagenet32() -> Source:
     made_from, n_val, train, val = _images(folder) or _batches(folder)
     if n_val not in VERSIONS:
         known = ", ".join(f"{n:,} ({name})" for n, (name, _) in VERSIONS.items())
-        raise DataError(f"{folder} has {n_val:,} held-out images, but a known version has {known}; {WAY}")
+        raise DataError(f"{folder} has {n_val:,} held-out images, but the known versions have {known}; {WAY}")
     version, n_train = VERSIONS[n_val]
     return Source(made_from, f"ImageNet32, version {version}", SHAPE, train, val, (n_train, n_val))
 
 
-# what it is made from, number of held-out images, readers of the two splits
+# its files, number of held-out images, readers of the two splits
 Layout = tuple[list[Path], int, Callable[[], Chunks], Callable[[], Chunks]]
 
 
 def _images(folder: Path) -> Layout | None:
-    """The layout of image folders, where it is there."""
+    """The layout of image folders, if found."""
     folders = [folder / name for name in FOLDERS]
     train, val = (sorted(f.glob("*.png")) for f in folders)
     if not train or not val:
@@ -57,8 +57,8 @@ def _images(folder: Path) -> Layout | None:
 
 
 def _batches(folder: Path) -> Layout:
-    """The layout of npz batches. Raises DataError where a file is missing."""
-    # by number; what has another name is in the place of one that is missing
+    """The layout of npz batches. Raises DataError if a file is missing."""
+    # by number; a file with another name takes the place of a missing one
     train = sorted(folder.glob("train_data_batch_*.npz"), key=lambda p: (len(p.stem), p.stem))
     val = folder / "val_data.npz"
     for number, path in enumerate(train or [folder / "none"], 1):
@@ -71,12 +71,12 @@ def _batches(folder: Path) -> Layout:
 
 
 def from_images(paths: list[Path]) -> Chunks:
-    """One .png an image, in the order of their names."""
+    """One .png per image, in the order of their names."""
     return in_chunks((sized(decode(p, str(p)), SHAPE, str(p)) for p in paths), size=4096)
 
 
 def from_batches(paths: list[Path]) -> Chunks:
-    """One batch after the other."""
+    """One batch after another."""
     return (read_batch(path) for path in paths)
 
 

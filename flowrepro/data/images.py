@@ -15,9 +15,9 @@ from flowrepro.errors import UsageError
 
 GREY_LEVELS = 256
 INITIAL_IMAGES = 256
-# pixel values in all: they pass through networks of hundreds of channels at once
+# total pixel values: they pass through networks of hundreds of channels at once
 INITIAL_VALUES = 2**22
-# 28 is no multiple of 2^3; two black pixels on every side make 32
+# 28 is not a multiple of 2^3; two black pixels on every side make 32
 BORDERS = {28: 2}
 
 
@@ -30,7 +30,7 @@ class ImageData:
     val: Images
     source: str
     fingerprint: str
-    # the images stay the same, their noise is new in every epoch
+    # the images stay the same, with new noise in every epoch
     fresh: ClassVar[None] = None
 
     @property
@@ -55,16 +55,16 @@ class ImageData:
 
     @property
     def initial(self) -> Tensor:
-        """What layers are initialised by: as many training images (N, C, H, W) as in Glow's code, fewer large ones."""
+        """Training images (N, C, H, W) for initialisation: as many as in Glow's code, fewer if they are large."""
         return self.train[: max(2, min(INITIAL_IMAGES, INITIAL_VALUES // self.padded_dim))]
 
     @property
     def reported(self) -> dict[str, Images]:
-        """What the likelihood is reported on: the held-out images, and at most so many of the training images."""
+        """What the likelihood is reported on: the held-out images, and a limited number of training images."""
         return {"train": self.train.first(len(self.val)), "val": self.val}
 
     def validation(self, n: int | None) -> Images:
-        """The first n held-out images (all of them for None)."""
+        """The first n held-out images (None: all)."""
         return self.val.first(n)
 
     def training_batch(self, indices: Tensor, epoch: int) -> Tensor:
@@ -75,18 +75,20 @@ class ImageData:
 def load_images(config: Any, dtype: torch.dtype, seed: int, trial: int = 0) -> ImageData:
     """The dequantised images of an ImageConfig; their noise comes from `seed`.
 
-    With `trial` they are so many random ones of the same shape, but for bundled sets: no cache is read or written.
+    With `trial`, that many random images of the same shape (except for bundled sets): no cache is read or written.
 
     Raises:
-        DataError: missing or damaged, in one line with the way to get them.
-        UsageError: the data set has no images, or not in so many bits.
+        DataError: missing or damaged; one line that says how to get them.
+        UsageError: the data set has no images, or fewer bits.
     """
     if not isinstance(config, ImageConfig):
-        raise UsageError(f"dataset={config.name} has no images, which this model needs; try dataset=digits")
+        raise UsageError(
+            f"this model needs image data, which dataset={config.name} is not; try dataset=digits"
+        )
     found = pixels(config, trial)
     if config.bits != 8 and found.levels != GREY_LEVELS:
         raise UsageError(
-            f"dataset.bits={config.bits}: {config.name} has {found.levels} grey levels of its own"
+            f"dataset.bits={config.bits}: {config.name} has a fixed number of {found.levels} grey levels"
         )
     step = 2 ** (8 - config.bits)
     levels, border = found.levels // step, BORDERS.get(found.shape[0], 0)

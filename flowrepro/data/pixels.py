@@ -12,16 +12,16 @@ from flowrepro.data import celeba, cifar10, digits, idx, imagenet32, strips
 from flowrepro.data.cache import prepared
 from flowrepro.data.source import Source
 
-# pixel values of a trial: random images of large sets must not fill the memory
+# pixel values in a trial: random images of large sets must not fill the memory
 TRIAL_VALUES = 2**28
 
 
 class ImageSet(NamedTuple):
-    """How the images of a set are found; their shape (H, W, C), where it does not depend on the files."""
+    """How the images of a set are found; their shape (H, W, C), if it does not depend on the files."""
 
     source: Callable[[Any], Source]
     shape: tuple[int, int, int] | None
-    # the official files that `dataset.download=true` would fetch
+    # the official files that `dataset.download=true` would download
     absent: Callable[[Any], list[str]] = lambda config: []
 
 
@@ -40,7 +40,7 @@ SETS: dict[str, ImageSet] = {
 class Pixels:
     """Grey levels (n, H, W, C) of both splits as uint8, from 0 to `levels` - 1.
 
-    `note` says what they are, `digest` is that of their bytes.
+    `note` describes them, `digest` is that of their bytes.
     """
 
     train: np.ndarray
@@ -56,12 +56,12 @@ class Pixels:
 
 
 def pixels(config: ImageConfig, trial: int = 0) -> Pixels:
-    """The images of a set: bundled, or from the cache, which is prepared where it is not there.
+    """The images of a set: bundled, or from the cache, which is prepared if missing.
 
-    With `trial` so many random ones of the same shape: nothing is read or written, and the files need not be there.
+    With `trial`, that many random ones of the same shape: nothing is read or written, and the files may be missing.
 
     Raises:
-        DataError: missing or damaged, in one line with the way to get them.
+        DataError: missing or damaged; one line that says how to get them.
     """
     if trial and config.name not in ("digits", "digits2"):
         return _random(config, trial)

@@ -17,12 +17,12 @@ class Source:
     """Where the images of a data set come from.
 
     Args:
-        files: what they are read from; names, sizes and times tell whether a cache of them is up to date. None for
+        files: what they are read from; their names, sizes and times show whether a cache is up to date. Empty for
             bundled images.
         note: what they are, in words.
         shape: (H, W, C) of an image.
         train, val: read the two splits, in chunks (n, H, W, C) of uint8.
-        counts: how many images they have, where that is known.
+        counts: how many images they have, if known.
         levels: the number of grey levels.
     """
 
@@ -36,7 +36,7 @@ class Source:
 
 
 def decode(content: bytes | Path, name: str) -> np.ndarray:
-    """The RGB pixels (H, W, 3) of an image file or of its bytes. Raises DataError that names it."""
+    """The RGB pixels (H, W, 3) of an image file or of its bytes. Raises DataError naming the file."""
     from PIL import Image
 
     try:
@@ -49,7 +49,7 @@ def decode(content: bytes | Path, name: str) -> np.ndarray:
 
 
 def sized(image: np.ndarray, shape: tuple[int, int, int], name: str) -> np.ndarray:
-    """The image itself. Raises DataError where its shape is another."""
+    """The image itself. Raises DataError if it has another shape."""
     if image.shape != shape:
         raise DataError(
             f"{name} has {image.shape[1]}x{image.shape[0]} pixels, not {shape[1]}x{shape[0]}; download the official file"

@@ -1,4 +1,4 @@
-"""Lossless strips: square colour images one below the other in a .webp file, a part of CIFAR-10 and the faces64."""
+"""Lossless strips: square colour images stacked vertically in a .webp file; a part of CIFAR-10, and faces64."""
 
 from pathlib import Path
 
@@ -29,7 +29,7 @@ def faces64() -> Source:
 
 
 def cifar10_part(folder: Path) -> Source | None:
-    """The first training and test images of CIFAR-10 in a folder of strips; None where there are none."""
+    """The first training and test images of CIFAR-10 in a folder of strips; None if there are none."""
     train, val = numbered(folder, "train"), numbered(folder, "test")
     if not train or not val:
         return None
@@ -39,7 +39,7 @@ def cifar10_part(folder: Path) -> Source | None:
 
 
 def numbered(folder: Path, prefix: str) -> list[Path]:
-    """The strips `prefix`_000.webp, _001.webp, ... of a folder. Raises DataError where a number is left out."""
+    """The strips `prefix`_000.webp, _001.webp, ... of a folder. Raises DataError if a number is missing."""
     found = sorted(folder.glob(f"{prefix}_*.webp"))
     for number, path in enumerate(found):
         expected = f"{prefix}_{number:03d}.webp"
@@ -49,12 +49,12 @@ def numbered(folder: Path, prefix: str) -> list[Path]:
 
 
 def in_order(strips: list[Path], side: int, start: int = 0, stop: int | None = None) -> Chunks:
-    """The images `start` to `stop` (exclusive) of the strips together."""
+    """The images `start` to `stop` (exclusive) of all strips together."""
     seen = 0
     for path in strips:
         pixels = decode(path, str(path))
         if pixels.shape[1] != side or len(pixels) % side:
-            raise DataError(f"{path} is no strip of images {side} pixels wide; restore the file")
+            raise DataError(f"{path} is not a strip of images {side} pixels wide; restore the file")
         images = pixels.reshape(-1, side, side, 3)
         yield images[max(0, start - seen) : None if stop is None else max(0, stop - seen)]
         seen += len(images)

@@ -1,6 +1,6 @@
 """Sampled data sets: the papers' manifolds and densities, and the usual two-dimensional toys.
 
-Each is a sampler from an explicit generator and, where it is known, its log-density and entropy in nats. Definitions
+Each is a sampler with an explicit generator and, where known, its log-density and entropy in nats. Definitions
 of the toys follow FFJORD's lib/toy_data.py, except that points along curves are random, not equally spaced.
 """
 
@@ -17,7 +17,7 @@ LOG_2PI = math.log(2 * math.pi)
 
 @dataclass(frozen=True)
 class Toy:
-    """`sample(n, generator)` gives points (n, dim) in float64 and their true latents (n, L), where there are any."""
+    """`sample(n, generator)` gives points (n, dim) in float64 and their true latents (n, L), if any."""
 
     name: str
     dim: int
@@ -70,7 +70,7 @@ def sine(n: int, generator: Generator) -> tuple[Tensor, Tensor]:
     return torch.stack([2 * e[:, 0], e[:, 1] / 2, (2 * e[:, 0]).sin()], 1), e
 
 
-# orthonormal, and askew to all three axes
+# orthonormal, and oblique to all three axes
 PLANE = torch.tensor([[2 / 3, 2 / 3, 1 / 3], [-2 / 3, 1 / 3, 2 / 3]], dtype=torch.float64)
 
 
@@ -117,7 +117,7 @@ def w_log_density(x: Tensor) -> Tensor:
 
 
 def wu(n: int, generator: Generator) -> tuple[Tensor, Tensor | None]:
-    """As W, with a uniform of the same mean and std (single_coupling Ex. 2)."""
+    """As W, but with uniform conditionals of the same mean and std (single_coupling Ex. 2)."""
     p = uniform(n, generator, -W_RANGE, W_RANGE)
     a = w_mean(p) + w_std(p) * uniform(n, generator, -math.sqrt(3), math.sqrt(3))
     return torch.stack([p, a], 1), None

@@ -31,7 +31,7 @@ class Data:
     image_shape: tuple[int, ...] | None = None
     levels: int | None = None
     entropy: float | None = None
-    # n new points from a generator, where every step is to draw its own
+    # n new points from a generator, if every step draws its own
     fresh: Callable[[int, torch.Generator], Tensor] | None = None
 
     @property
@@ -46,7 +46,7 @@ class Data:
 
     @property
     def initial(self) -> Tensor:
-        """What layers are initialised by: all training samples (N, D)."""
+        """What layers are initialised from: all training samples (N, D)."""
         return self.train
 
     @property
@@ -55,7 +55,7 @@ class Data:
         return {"train": self.train, "val": self.val}
 
     def validation(self, n: int | None) -> Tensor:
-        """The first n held-out samples (all of them for None)."""
+        """The first n held-out samples (None: all)."""
         return self.val[:n]
 
     def to(self, where: str | torch.dtype) -> "Data":
@@ -69,10 +69,10 @@ class Data:
 
 
 def load(config: Any, dtype: torch.dtype, trial: int = 0) -> Data:
-    """The data set of a ToyConfig, ImageConfig or ArrayConfig; with `trial` images may be so many random ones.
+    """The data set of a ToyConfig, ImageConfig or ArrayConfig; with `trial`, images may be that many random ones.
 
     Raises:
-        DataError: missing or damaged, in one line with the way to get it.
+        DataError: missing or damaged; one line that says how to get it.
     """
     if isinstance(config, ToyConfig):
         return sampled(config, dtype)
@@ -82,7 +82,7 @@ def load(config: Any, dtype: torch.dtype, trial: int = 0) -> Data:
 
 
 def sampled(config: ToyConfig, dtype: torch.dtype) -> Data:
-    """The points of a toy set, drawn by `dataset.seed`."""
+    """The points of a toy set, drawn with `dataset.seed`."""
     toy, n = TOYS[config.name], config.n_train
 
     def draw(n: int, generator: torch.Generator) -> tuple[Tensor, Tensor | None]:

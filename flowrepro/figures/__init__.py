@@ -1,1 +1,1 @@
-"""One module a figure, by paper: `measure`, `table`, `draw` and `CLAIMS`."""
+"""One module per figure, by paper: `measure`, `table`, `draw` and `CLAIMS`."""

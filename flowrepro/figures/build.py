@@ -1,4 +1,4 @@
-"""A figure from its runs: measured, tabulated, judged and stored; then drawn from what is stored."""
+"""A figure from its runs: measured, tabulated, judged and stored; then drawn from what was stored."""
 
 import time
 from pathlib import Path
@@ -19,17 +19,17 @@ from flowrepro.pictures.style import footer, save
 from flowrepro.runs.folder import Run, run_of
 from flowrepro.runs.manifest import git_state, hardware, trained_on, versions
 
-# of a measure's record, what a figure's provenance repeats
+# the parts of a measure's record that a figure's provenance repeats
 RECORDED = ("name", "options", "code", "device", "gpu", "processor", "threads")
 
 
 def evaluate_figure(config: Config) -> None:
-    """Measure a figure's runs, tabulate, judge its claims, store all."""
+    """Measure a figure's runs, tabulate them, judge its claims and store everything."""
     from flowrepro.device import choose_device
 
     if config.figure == "all":
         raise UsageError(
-            "figure=all goes with claims=judge and claims=verify; `make figures` measures every figure"
+            "figure=all requires claims=judge or claims=verify; `make figures` measures every figure"
         )
     spec, scale = load_spec(config.figure), config.scale.name
     spec.check(scale)
@@ -43,8 +43,12 @@ def evaluate_figure(config: Config) -> None:
     store.save_evaluation(folder, table, claims, arrays, provenance)
     print(table.to_string(index=False, float_format=lambda v: f"{v:.4g}"))
     _print_claims(claims)
-    place = "" if config.output_dir == "outputs" else f" output_dir={config.output_dir}"
-    print(f"table, claims  {folder}\nnext           flowrepro plot figure={spec.key} scale={scale}{place}")
+    next_step = f"flowrepro plot figure={spec.key} scale={scale}{_place(config)}"
+    print(f"table, claims  {folder}\nnext           {next_step}")
+
+
+def _place(config: Config) -> str:
+    return "" if config.output_dir == "outputs" else f" output_dir={config.output_dir}"
 
 
 def _measure_seeds(spec: FigureSpec, scale: str) -> Measures:
@@ -57,12 +61,13 @@ def measure_runs(spec: FigureSpec, config: Config, device: str = "cpu") -> Measu
     """The measures of every run of a figure; each is kept with its run.
 
     Raises:
-        UsageError: runs are not trained; the message has the command.
+        UsageError: runs are not trained; the message gives the command.
     """
     scale = config.scale.name
     if absent := missing_runs(spec, config):
         raise UsageError(
-            f"{spec.key}: {len(absent)} runs are not trained; first: flowrepro train figure={spec.key} scale={scale}"
+            f"{spec.key}: {len(absent)} of its runs still to be trained; "
+            f"first: flowrepro train figure={spec.key} scale={scale}{_place(config)}"
         )
     return [_measure_run(spec, planned, config, device) for planned in spec.planned(scale)]
 
@@ -73,13 +78,13 @@ def missing_runs(spec: FigureSpec, config: Config) -> list[PlannedRun]:
 
 
 def _measure_run(spec: FigureSpec, planned: PlannedRun, config: Config, device: str) -> dict[str, Any]:
-    """What was measured on one run, with what its folder tells, and the records of the measures."""
+    """The measures of one run, the facts from its folder, and the records of the measures."""
     from flowrepro.measures.kept import measured
 
     run = run_of(planned.config, config.output_dir)
     found = measured(run, spec.checkpoint, spec.measures.get(config.scale.name, {}), device)
     values = {name: value for one in found.values() for name, value in one.values.items()}
-    assert len(values) == sum(len(one.values) for one in found.values()), "two measures give one name"
+    assert len(values) == sum(len(one.values) for one in found.values()), "two measures share a name"
     told = {"case": planned.case, "seed": planned.seed, **_told(run)}
     return {
         **told,
@@ -117,7 +122,7 @@ def _last_gains(history: dict[str, np.ndarray]) -> dict[str, float]:
 
 
 def draw(outputs: Path, key: str, scale: str, form: str = "png") -> Path:
-    """Draw one figure at one scale as png, svg or pdf; the picture's path. Raises UsageError where it was not evaluated."""
+    """Draw one figure at one scale as png, svg or pdf; the picture's path. Raises UsageError if not evaluated."""
     spec = load_spec(key)
     folder = store.folder_of(outputs, key, scale)
     stored = store.load_evaluation(folder, key, scale)
@@ -129,11 +134,11 @@ def draw(outputs: Path, key: str, scale: str, form: str = "png") -> Path:
 
 
 def label(spec: FigureSpec, scale: str, table: pd.DataFrame) -> str:
-    """What stands under the picture: key, scale, whether it is reduced, seeds."""
+    """The line under the picture: key, scale, whether it is reduced, seeds."""
     seeds = sorted(table.seed.unique()) if "seed" in table else []
     mark = " · reduced: not the paper's settings" if spec.reduced(scale) else ""
     measured = f"seed{'s' * (len(seeds) > 1)} {', '.join(map(str, seeds))}"
-    single = f"; where one flow is drawn, it is that of seed {seeds[0]}" if len(seeds) > 1 else ""
+    single = f"; single flows are those of seed {seeds[0]}" if len(seeds) > 1 else ""
     return f"{spec.key} · scale {scale}{mark} · {measured}{single}"
 
 
@@ -153,13 +158,13 @@ def _provenance(
         "versions": versions(),
         "git": git_state(),
         "hardware": hardware(device),
-        # of the sessions of all runs, each once
+        # the hardware of all sessions of all runs, each once
         "trained_on": list({str(h): h for m in measures for h in m.get("trained_on", [])}.values()),
     }
 
 
 def _recorded(measures: Measures) -> list[dict[str, Any]]:
-    """The measures of a figure's runs with their options, code and machine, each combination once."""
+    """The measures of a figure's runs with options, code and machine, each combination once."""
     found: list[dict[str, Any]] = []
     for record in (r for m in measures for r in m.get("records", [])):
         told = {k: record[k] for k in RECORDED if k in record}

@@ -16,7 +16,7 @@ SCALES = ("smoke", "demo", "cpu", "paper")
 
 @dataclass(frozen=True)
 class PlannedRun:
-    """One trained run of a figure: the case it stands for, and the command-line words that name it."""
+    """One trained run of a figure: its case, and the command-line arguments that select it."""
 
     case: str
     words: list[str]
@@ -24,7 +24,7 @@ class PlannedRun:
 
     @property
     def config(self) -> Config:
-        """What the words compose to; composed once."""
+        """The config of these arguments; composed only once."""
         return _composed(tuple(self.words))
 
 
@@ -35,7 +35,7 @@ def _composed(words: tuple[str, ...]) -> Config:
 
 @dataclass
 class FigureSpec:
-    """One figure: its runs, and for each scale its seeds, measures (or options, without runs) and expected minutes."""
+    """One figure: its runs, and per scale its seeds, measures (options, if it has no runs) and expected minutes."""
 
     title: str
     key: str = ""
@@ -46,7 +46,7 @@ class FigureSpec:
     seeds: dict[str, list[int]] = field(default_factory=dict)
     options: dict[str, dict[str, Any]] = field(default_factory=dict)
     minutes: dict[str, float] = field(default_factory=dict)
-    # the papers know no early stopping
+    # the papers do not use early stopping
     checkpoint: str = "last"
 
     @property
@@ -56,11 +56,11 @@ class FigureSpec:
 
     @property
     def module(self) -> Any:
-        """The figure's module, with table, arrays, draw and CLAIMS, and measure where it has no runs."""
+        """The figure's module, with table, arrays, draw and CLAIMS, and measure if it has no runs."""
         return importlib.import_module("flowrepro.figures." + self.key.replace("/", "."))
 
     def planned(self, scale: str) -> list[PlannedRun]:
-        """Every run at a scale, one seed after the other; a case whose words sweep is one case for each value."""
+        """Every run at a scale, one seed after another; a case that sweeps is one case per value."""
         self.check(scale)
         cases = self._cases(scale)
         return [
@@ -83,7 +83,7 @@ class FigureSpec:
         return cases
 
     def check(self, scale: str) -> None:
-        """Raises UsageError where the figure has no such scale."""
+        """Raise UsageError if the figure has no such scale."""
         if scale not in self.seeds:
             raise UsageError(f"{self.key} has no scale '{scale}'; it has {', '.join(self.seeds)}")
 
@@ -92,7 +92,7 @@ class FigureSpec:
         return self._resolved(scale) != self._resolved("paper")
 
     def _resolved(self, scale: str) -> Any:
-        """What makes the numbers of a scale; of the runs only the first seed's, and only if the cases are the paper's."""
+        """What determines the numbers of a scale; runs of the first seed only, and only if the cases are the paper's."""
         if scale not in self.seeds:
             return None
         cases = list(self._cases(scale))
@@ -104,13 +104,13 @@ class FigureSpec:
 
 @dataclass(frozen=True)
 class RunWords:
-    """The command-line words of one of a paper's runs: its own, and those that its group adds, for `all` scales and each."""
+    """The command-line arguments of one of a paper's runs: its own, and those of its group for `all` or single scales."""
 
     own: list[str]
     added: dict[str, list[str]]
 
     def words(self, scale: str) -> list[str]:
-        """All words at a scale."""
+        """All arguments at a scale."""
         return [*self.own, *self.added.get("all", []), *self.added.get(scale, [])]
 
 
@@ -119,7 +119,7 @@ def paper_runs(paper: str) -> dict[str, RunWords]:
     """Every run of a paper by name, as `conf/runs/<paper>.yaml` lists them.
 
     Raises:
-        UsageError: two runs have one name, or the file has an unknown word.
+        UsageError: two runs share a name, or the file has an unknown key.
     """
     from omegaconf import OmegaConf
 
@@ -131,10 +131,10 @@ def paper_runs(paper: str) -> dict[str, RunWords]:
             *(group.get("words", {}).keys() - {"all", *SCALES}),
         ]:
             raise UsageError(
-                f"{file}: {name} has an unknown word '{unknown[0]}'; known: runs, words, all, {', '.join(SCALES)}"
+                f"{file}: {name} has an unknown key '{unknown[0]}'; known: runs, words, all, {', '.join(SCALES)}"
             )
         if twice := group["runs"].keys() & found.keys():
-            raise UsageError(f"{file}: there are two runs '{min(twice)}'")
+            raise UsageError(f"{file}: two runs are called '{min(twice)}'")
         added = {scale: _flat(words) for scale, words in group.get("words", {}).items()}
         found |= {run: RunWords(_flat(words), added) for run, words in group["runs"].items()}
     return found
@@ -143,13 +143,13 @@ def paper_runs(paper: str) -> dict[str, RunWords]:
 def _plain(node: Any) -> dict[str, Any]:
     from omegaconf import OmegaConf
 
-    # ${seed} in a word is for the run's own config
+    # ${seed} is resolved in the run's own config
     tree = OmegaConf.to_container(node, resolve=False)
     return {str(k): v for k, v in tree.items()} if isinstance(tree, dict) else {}
 
 
 def _flat(words: list[Any]) -> list[str]:
-    """A list of words out of nested ones."""
+    """Nested lists of arguments, flattened."""
     return [word for entry in words for word in (_flat(entry) if isinstance(entry, list) else [entry])]
 
 
@@ -160,7 +160,7 @@ def keys() -> list[str]:
 
 
 def load_spec(key: str) -> FigureSpec:
-    """The spec of a figure. Raises UsageError for an unknown key or an unknown word in its file."""
+    """The spec of a figure. Raises UsageError for an unknown figure or an unknown key in its file."""
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
 

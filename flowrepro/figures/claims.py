@@ -1,8 +1,8 @@
 """Claims of the papers and their verdicts: computed from a figure's table, never typed.
 
-A claim is judged only where every precondition (`given`) is met and its `controls` come out as they must. All seeds pass:
-holds; none: does not hold; some: inconclusive; else not settled, with the reason. A refutation has to be earned: where
-more training could only help a claim, what must be met before seeds may speak against it is in `to_refute`.
+A claim is judged only where every precondition (`given`) is met and its `controls` come out as they should. All seeds pass:
+holds; none: does not hold; some: inconclusive. Otherwise it is not settled, with the reason. A refutation has to be
+earned: if more training could only help a claim, `to_refute` lists what must be met before it can be refuted.
 """
 
 import math
@@ -13,10 +13,10 @@ from typing import Any
 
 import pandas as pd
 
-# one value for each seed (or several), indexed by seed
+# one or more values per seed, indexed by seed
 Values = Callable[[pd.DataFrame], pd.Series]
 
-# the scales at which a claim on trained flows means something, and those of closed forms
+# the scales at which a claim on trained flows is meaningful, and those for closed forms
 TRAINED = ("cpu", "paper")
 EVERY_SCALE = ("smoke", "demo", "cpu", "paper")
 KINDS = ("paper", "check", "beyond")
@@ -25,7 +25,7 @@ UNMEASURED = "not measured at this scale"
 VERDICTS = (HOLDS, FAILS, MIXED, UNSETTLED, UNMEASURED)
 ENOUGH_SEEDS = 3
 ONE_SEED = "one seed"
-# the last fifth of the steps may gain this share of a claim's margin
+# the last fifth of the steps may gain this fraction of a claim's margin
 SMALL = 0.25
 
 
@@ -45,9 +45,9 @@ class Threshold:
         return min(value - self.low, self.high - value)
 
     def turned_by(self, value: float) -> float:
-        """The relative change of the threshold at which it comes to lie on a value: nan for a threshold of zero.
+        """The relative change of the threshold that moves it onto a value: nan for a threshold of zero.
 
-        One end moves by a share of its own size; two ends move apart or together, by a share of their distance.
+        A single end moves by a fraction of its size; two ends move apart or together by a fraction of their distance.
         """
         both = math.isfinite(self.low) and math.isfinite(self.high)
         size = (self.high - self.low) / 2 if both else abs(self.low if math.isfinite(self.low) else self.high)
@@ -63,17 +63,17 @@ class Threshold:
 
 
 def at_least(value: float) -> Threshold:
-    """Values from here up pass."""
+    """Values of at least this pass."""
     return Threshold(low=value)
 
 
 def at_most(value: float) -> Threshold:
-    """Values up to here pass."""
+    """Values of at most this pass."""
     return Threshold(high=value)
 
 
 def within(value: float, tolerance: float) -> Threshold:
-    """Values this near pass."""
+    """Values within this distance pass."""
     return Threshold(value - tolerance, value + tolerance)
 
 
@@ -81,7 +81,7 @@ def within(value: float, tolerance: float) -> Threshold:
 
 
 def column(name: str, **where: Any) -> Values:
-    """A column of the rows in which other columns have these values: `column("kl_12", method="end_to_end")`."""
+    """A column, in the rows where other columns have these values: `column("kl_12", method="end_to_end")`."""
 
     def values(table: pd.DataFrame) -> pd.Series:
         rows = table
@@ -98,7 +98,7 @@ def matches(name: str, wanted: Any, **where: Any) -> Values:
 
 
 def combined(how: Callable[..., Any], *parts: Values) -> Values:
-    """A function of several values, seed by seed; a seed that one of them lacks is nan."""
+    """A function of several values, seed by seed; nan for a seed that one of them lacks."""
     return lambda table: how(*(part(table) for part in parts)).astype(float)
 
 
@@ -113,27 +113,27 @@ def ratio(one: Values, other: Values) -> Values:
 
 
 def smallest(*parts: Values) -> Values:
-    """The smallest of several values, seed by seed; nan where one is."""
+    """The smallest of several values, seed by seed; nan if one is."""
     return lambda table: pd.concat([part(table) for part in parts], axis=1).min(axis=1, skipna=False)
 
 
 def largest(*parts: Values) -> Values:
-    """The largest of several values, seed by seed; nan where one is."""
+    """The largest of several values, seed by seed; nan if one is."""
     return lambda table: pd.concat([part(table) for part in parts], axis=1).max(axis=1, skipna=False)
 
 
 def average(*parts: Values) -> Values:
-    """The mean of several values, seed by seed; nan where one is."""
+    """The mean of several values, seed by seed; nan if one is."""
     return lambda table: pd.concat([part(table) for part in parts], axis=1).mean(axis=1, skipna=False)
 
 
 def per_seed(how: str, values: Values) -> Values:
-    """The `max`, `min`, `mean` or `median` of the several values of each seed; nan where one is."""
+    """The `max`, `min`, `mean` or `median` of the values of each seed; nan if one is."""
     return lambda table: values(table).groupby(level=0).agg(lambda v: getattr(v, how)(skipna=False))
 
 
 def over_seeds(values: Values) -> Values:
-    """The mean over seeds, at each seed: for a method whose seeds are draws of their own; nan where one is."""
+    """The mean over seeds, at each seed: for a method whose seeds are independent draws; nan if one is."""
 
     def mean(table: pd.DataFrame) -> pd.Series:
         found = values(table)
@@ -147,7 +147,7 @@ def over_seeds(values: Values) -> Values:
 
 @dataclass(frozen=True)
 class Given:
-    """A precondition: every value must pass, or the claim is not settled."""
+    """A precondition: every value must pass, otherwise the claim is not settled."""
 
     text: str
     values: Values
@@ -155,13 +155,13 @@ class Given:
 
 
 def settled(gain: Values, margin: float, who: str = "the flows") -> Given:
-    """Training has ended where it leads: the last fifth of the steps gained little against the margin of the claim.
+    """Training has converged: the last fifth of the steps gained little compared with the margin of the claim.
 
-    `gain` is in the units of `margin` (as a rule nats of held-out log-likelihood), with either sign.
+    `gain` is in the units of `margin` (usually nats of held-out log-likelihood), of either sign.
     """
     allowed = SMALL * margin
     return Given(
-        f"{who} are settled: the last fifth of the steps changes their score by at most {allowed:g}",
+        f"{who}: the score changes by at most {allowed:g} over the last fifth of the steps",
         combined(abs, gain),
         at_most(allowed),
     )
@@ -173,18 +173,18 @@ def near(distance: Values, margin: float, what: str = "every flow is near its op
 
 
 def effective(values: Values, threshold: Threshold, what: str = "the regularizer has acted") -> Given:
-    """What the claim is about has had an effect, such as a regularizer on what it penalises."""
+    """What the claim is about has had an effect, e.g. a regularizer on what it penalises."""
     return Given(f"{what}: {threshold}", values, threshold)
 
 
 def enough(values: Values, threshold: Threshold, what: str) -> Given:
-    """The regime of which the paper speaks has been reached, such as overfitting."""
+    """The regime that the paper describes has been reached, e.g. overfitting."""
     return Given(f"{what}: {threshold}", values, threshold)
 
 
 @dataclass(frozen=True)
 class Control:
-    """Values of the same table on which a test that can tell must pass, or must fail."""
+    """Values of the same table that a discriminating test must pass, or must fail."""
 
     text: str
     values: Values
@@ -192,7 +192,7 @@ class Control:
 
 
 def must_pass(text: str, values: Values) -> Control:
-    """A control that is right by construction."""
+    """A control that is correct by construction."""
     return Control(text, values, True)
 
 
@@ -211,19 +211,19 @@ class Claim:
     Args:
         key: its name within the figure.
         source: where the paper says it.
-        says: the statement, as the paper has it.
-        measured: which number decides.
+        says: the statement, as in the paper.
+        measured: the number that decides.
         values: that number, for each seed.
         threshold: what it must pass.
-        paper_value: the paper's own number or word.
+        paper_value: the paper's number, or its word.
         unit: of the number.
         kind: `paper`, `check` (sanity of our own code) or `beyond` (ours, beyond the paper).
         given: preconditions.
-        to_refute: further preconditions where not every seed passes.
-        controls: on which the test must pass, or fail.
-        scales: at which it means something.
+        to_refute: further preconditions if not every seed passes.
+        controls: values that the test must pass, or fail.
+        scales: at which it is meaningful.
         closed_form: nothing is trained, and the number of seeds does not matter.
-        why: for a claim that does not hold: what the table shows of the reason, with its `columns` in backticks.
+        why: for a claim that does not hold: the reason as the table shows it, with its `columns` in backticks.
     """
 
     key: str
@@ -248,11 +248,11 @@ class Claim:
 
 
 def judge(claims: list[Claim], table: pd.DataFrame, scale: str) -> pd.DataFrame:
-    """One row for each claim: the statement, the paper's number and ours, the verdict and its strength.
+    """One row per claim: the statement, the paper's number and ours, the verdict and its strength.
 
-    `margin` is the mean distance to the threshold (positive inside), `margin_2se` two standard errors of it from three
-    seeds on, `spreads` that distance in units of the spread over seeds, `turns_at` the smallest relative change of the
-    threshold that turns the verdict. `told` says why a claim is not settled.
+    `margin` is the mean distance to the threshold (positive inside), `margin_2se` two standard errors of it (with three
+    or more seeds), `spreads` that distance in units of the spread over seeds, `turns_at` the smallest relative change of
+    the threshold that changes the verdict. `told` says why a claim is not settled.
     """
     return pd.DataFrame([_row(claim, table, scale) for claim in claims])
 
@@ -282,7 +282,7 @@ def _row(claim: Claim, table: pd.DataFrame, scale: str) -> dict[str, Any]:
 
 
 def _judged(claim: Claim, table: pd.DataFrame, scale: str) -> tuple[pd.Series, str, str]:
-    """The values of a claim, its verdict, and what keeps it from one."""
+    """The values of a claim, its verdict, and why it is not settled."""
     nothing = pd.Series(dtype=float)
     if scale not in claim.scales:
         return nothing, UNMEASURED, ""
@@ -316,11 +316,11 @@ def _not_finite(values: pd.Series) -> str:
 
 
 def _absent(error: KeyError) -> str:
-    return f"the table has no column {error}: train and evaluate again"
+    return f"the table has no column {error}; train and evaluate again"
 
 
 def _unmet(given: Given, table: pd.DataFrame) -> str:
-    """What is wrong with a precondition, in words; empty where it is met."""
+    """What is wrong with a precondition, in words; empty if it is met."""
     try:
         values = given.values(table)
     except KeyError as error:
@@ -333,7 +333,7 @@ def _unmet(given: Given, table: pd.DataFrame) -> str:
 
 
 def _cannot_tell(control: Control, threshold: Threshold, table: pd.DataFrame) -> str:
-    """Why a control shows that the test cannot tell; empty where it comes out as it must."""
+    """Why a control shows that the test cannot discriminate; empty if it comes out as it should."""
     must = "pass" if control.passes else "fail"
     try:
         values = control.values(table)
@@ -343,11 +343,11 @@ def _cannot_tell(control: Control, threshold: Threshold, table: pd.DataFrame) ->
     if len(values) and not wrong:
         return ""
     found = f"{wrong[0]:.4g}" if wrong else "no values"
-    return f"the test cannot tell: {control.text} must {must} {threshold} (is {found})"
+    return f"the test cannot discriminate: {control.text} should {must} {threshold} (is {found})"
 
 
 def _strength(values: pd.Series, threshold: Threshold, found: str) -> dict[str, float]:
-    """How far a verdict is from turning."""
+    """How far a verdict is from changing."""
     nothing = dict.fromkeys(("margin", "margin_2se", "spreads", "turns_at"), math.nan)
     if found in (UNSETTLED, UNMEASURED):
         return nothing
@@ -363,9 +363,9 @@ def _strength(values: pd.Series, threshold: Threshold, found: str) -> dict[str, 
 
 
 def _turns_at(values: pd.Series, threshold: Threshold, found: str) -> float:
-    """The smallest relative change of the threshold that turns a verdict: where the next value passes or fails.
+    """The smallest relative change of the threshold that changes a verdict: the next value passes or fails.
 
-    One value less, or more, turns `holds` and `does not hold`; a mixed verdict turns where all values are on one side.
+    One value changes `holds` and `does not hold`; a mixed verdict changes once all values are on one side.
     """
     changes = {
         side: [threshold.turned_by(v) for v in values if threshold.passes(v) == side]

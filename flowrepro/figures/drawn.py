@@ -1,4 +1,4 @@
-"""What a picture is drawn from, out of the measures of the seed that is drawn."""
+"""The arrays that a picture is drawn from, taken from the measures of the seed that is drawn."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ Arrays = dict[str, np.ndarray]
 
 
 def taken(measures: Measures, *names: str, rows: int | None = None) -> Arrays:
-    """The first rows of the arrays of these names, as `case/name` where there are cases; `history_x` is of the run's own."""
+    """The first rows of the named arrays, as `case/name` if there are cases; `history_x` is column x of the history."""
     found: Arrays = {}
     for m in measures:
         prefix = f"{m['case']}/" if "case" in m else ""

@@ -1,4 +1,4 @@
-"""What is kept of a figure at a scale: picture, table, claims, provenance; and the arrays to draw it from."""
+"""What is stored of a figure at a scale: picture, table, claims, provenance, and the arrays it is drawn from."""
 
 import io
 import json
@@ -30,16 +30,16 @@ def folder_of(outputs: Path, key: str, scale: str) -> Path:
 
 
 def as_stored(table: pd.DataFrame) -> pd.DataFrame:
-    """A table as it comes back from its file: claims are judged by those digits, so that anyone can judge them again."""
+    """A table as read back from its file: claims are judged on those digits, so that anyone can repeat it."""
     return pd.read_csv(io.StringIO(csv(table)))
 
 
 def save_evaluation(
     folder: Path, table: pd.DataFrame, claims: pd.DataFrame, arrays: Arrays, provenance: dict[str, Any]
 ) -> None:
-    """Write table, claims, arrays and provenance; nothing is touched where all are the same as before.
+    """Write table, claims, arrays and provenance; nothing is touched if all are the same as before.
 
-    Numbers of a source tree with uncommitted changes give way to the same ones of a clean tree.
+    Results from uncommitted code are replaced by the same results from a clean tree.
     """
     new = {
         "table.csv": csv(table).encode(),
@@ -56,7 +56,7 @@ def save_evaluation(
 
 
 def save_claims(folder: Path, claims: pd.DataFrame) -> None:
-    """Write the claims alone, of the table that is stored."""
+    """Write only the claims, judged from the stored table."""
     write_text(folder / "claims.csv", csv(claims))
 
 
@@ -67,13 +67,13 @@ def _npz(arrays: Arrays) -> bytes:
 
 
 def _cleaner(folder: Path, provenance: dict[str, Any]) -> bool:
-    """Whether what is stored came from uncommitted changes, and this does not."""
+    """Whether the stored results came from uncommitted code, and these do not."""
     stored = json.loads(_read(folder / "provenance.json") or "{}")
     return bool(stored.get("git", {}).get("dirty")) and not provenance.get("git", {}).get("dirty")
 
 
 def load_evaluation(folder: Path, key: str, scale: str) -> Stored:
-    """What `evaluate` stored. Raises UsageError with the command where it is not there."""
+    """What `evaluate` stored. Raises UsageError with the command if it is missing."""
     try:
         table, claims = (
             pd.read_csv(folder / "table.csv"),
@@ -81,26 +81,26 @@ def load_evaluation(folder: Path, key: str, scale: str) -> Stored:
         )
         provenance = json.loads((folder / "provenance.json").read_text())
     except (OSError, ValueError) as error:
-        raise UsageError(missing(key, scale)) from error
+        raise UsageError(missing(folder, key, scale)) from error
     return Stored(table, claims, provenance)
 
 
 def load_arrays(folder: Path, key: str, scale: str) -> Arrays:
-    """The arrays to draw from. Raises UsageError with the command where they are not there."""
+    """The arrays to draw from. Raises UsageError with the command if they are missing."""
     try:
         with np.load(folder / "arrays.npz", allow_pickle=False) as found:
             return dict(found)
     except (OSError, ValueError) as error:
-        raise UsageError(missing(key, scale)) from error
+        raise UsageError(missing(folder, key, scale)) from error
 
 
-def missing(key: str, scale: str) -> str:
-    """The line that says how to make what is missing."""
-    return f"{key} was not evaluated at scale {scale}; first: flowrepro evaluate figure={key} scale={scale}"
+def missing(folder: Path, key: str, scale: str) -> str:
+    """The message that says how to create what is missing."""
+    return f"no complete evaluation in {folder}; first: flowrepro evaluate figure={key} scale={scale}"
 
 
 def scales_there(outputs: Path, key: str) -> list[str]:
-    """The scales at which a figure was evaluated, the largest first."""
+    """The scales at which a figure was evaluated, largest first."""
     return [s for s in reversed(SCALES) if (folder_of(outputs, key, s) / "claims.csv").exists()]
 
 

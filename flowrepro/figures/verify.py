@@ -1,4 +1,4 @@
-"""Stored tables judged again: their claims compared with the stored ones to the last digit, or written anew."""
+"""Stored tables judged again: their claims are compared with the stored ones to the last digit, or rewritten."""
 
 import io
 from pathlib import Path
@@ -16,46 +16,49 @@ FILES = ("table.csv", "claims.csv", "provenance.json")
 
 
 def run(config: Config) -> None:
-    """claims=verify and claims=judge for one figure at every scale that is stored, or for figure=all.
+    """claims=verify and claims=judge for one figure at every stored scale, or for figure=all.
 
     Raises:
         UsageError: nothing is stored.
-        FlowreproError: stored claims differ from what their table gives.
+        FlowreproError: stored claims differ from those judged from their table.
     """
     outputs = Path(config.output_dir)
     wanted = keys() if config.figure == "all" else [load_spec(config.figure).key]
     there = [(key, scale) for key in wanted for scale in SCALES if _begun(outputs, key, scale)]
     if not there:
-        raise UsageError(f"nothing is stored in {outputs / 'figures'}; first: flowrepro evaluate figure=KEY")
+        raise UsageError(
+            f"no evaluation found in {outputs / 'figures'}; first: flowrepro evaluate figure=KEY"
+        )
     act = judge_again if config.claims == "judge" else verify
     differing = [act(outputs, key, scale) for key, scale in there]
     if config.claims == "verify" and any(differing):
         raise FlowreproError(
-            f"{sum(differing)} of {len(there)} stored evaluations differ; claims=judge writes them anew"
+            f"{sum(differing)} of {len(there)} stored evaluations differ from their tables; "
+            "claims=judge rewrites their claims"
         )
 
 
 def verify(outputs: Path, key: str, scale: str) -> bool:
-    """Print whether the stored claims are what the stored table gives; True where they are not."""
+    """Print whether the stored claims agree with the stored table; True if they do not."""
     folder = store.folder_of(outputs, key, scale)
     found = differences(folder, key, scale)
-    told = [f"{len(found)} differences, first {found[0]}"] if found else ["same claims"]
+    told = [f"differences: {len(found)}, first {found[0]}"] if found else ["same claims"]
     told += [] if _lacking(folder) else remarks(folder, key, scale)
     print(f"{'DIFFERS' if found else 'ok':<8}{key} {scale}: {'; '.join(told)}")
     return bool(found)
 
 
 def judge_again(outputs: Path, key: str, scale: str) -> bool:
-    """Write the claims that the stored table gives, and print what changed; True where anything did."""
+    """Judge the stored table again, write its claims, and print what changed; True if anything did."""
     folder = store.folder_of(outputs, key, scale)
     found = differences(folder, key, scale)
     store.save_claims(folder, _judged(folder, key, scale))
-    print(f"{key} {scale}: {len(found)} values changed" + "".join(f"\n    {line}" for line in found))
+    print(f"{key} {scale}: changed values: {len(found)}" + "".join(f"\n    {line}" for line in found))
     return bool(found)
 
 
 def differences(folder: Path, key: str, scale: str) -> list[str]:
-    """Where the stored claims differ from those of the stored table, one line for each value, or what is missing."""
+    """Where the stored claims differ from those judged from the stored table, one line per value, or what is missing."""
     if lacking := _lacking(folder):
         return [f"no {name}" for name in lacking]
     stored = _frame((folder / "claims.csv").read_text())
@@ -81,7 +84,7 @@ def _lacking(folder: Path) -> list[str]:
 def _judged(folder: Path, key: str, scale: str) -> pd.DataFrame:
     table = folder / "table.csv"
     if not table.exists():
-        raise UsageError(store.missing(key, scale))
+        raise UsageError(store.missing(folder, key, scale))
     return judge(load_spec(key).module.CLAIMS, pd.read_csv(table), scale)
 
 
@@ -96,9 +99,9 @@ def remarks(folder: Path, key: str, scale: str) -> list[str]:
     size = arrays.stat().st_size if arrays.exists() else 0
     dirty = store.load_evaluation(folder, key, scale).provenance.get("git", {}).get("dirty")
     found = {
-        "measured with uncommitted changes": dirty,
+        "measured with uncommitted code": dirty,
         "no picture": not (folder / "figure.png").exists(),
-        "no arrays, the picture cannot be drawn again": not size,
+        "no arrays, so the picture cannot be redrawn": not size,
         f"arrays of {size / 1e6:.1f} MB, more than {MAX_ARRAYS / 1e6:g}": size > MAX_ARRAYS,
     }
     return [text for text, holds in found.items() if holds]

@@ -42,7 +42,7 @@ class ConvNet(nn.Sequential):
 
     @torch.no_grad()
     def init_from(self, x: Tensor) -> None:
-        """Normalise what comes out of the convolutions that want it, given inputs (N, C, H, W)."""
+        """Normalise the outputs of the normalised convolutions, given inputs (N, C, H, W)."""
         for layer in list(self)[:-1]:
             if isinstance(layer, NormalisedConv):
                 layer.init_from(x)

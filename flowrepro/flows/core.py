@@ -42,7 +42,7 @@ class Layer(nn.Module):
         raise NotImplementedError
 
     def init_from(self, x: Tensor) -> None:
-        """Set parameters or buffers from the training data (N, D), where the layer wants that."""
+        """Set parameters or buffers from the training data (N, D), for layers that need it."""
 
     def prepared(self) -> Layer:
         """The same map with what its inverse needs computed once, for many products with the inverse's Jacobian."""
@@ -54,7 +54,7 @@ class Layer(nn.Module):
         yield type(self).__name__, z, dlogp
 
     def forward_tangents(self, x: Tensor, t: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """(z, dlogp, J t) for K tangent columns a sample, t of shape (B, D, K) with J = dz/dx at each x.
+        """(z, dlogp, J t) for K tangent columns per sample, t of shape (B, D, K) with J = dz/dx at each x.
 
         The default lets torch.func do it; layers with a simple Jacobian do it by hand.
         """
@@ -65,7 +65,7 @@ class Layer(nn.Module):
 
 
 class Chain(Layer, nn.Sequential):
-    """Layers one after the other, itself a layer; `chain[:k]` is the chain of the first k, sharing them."""
+    """Layers one after another, itself a layer; `chain[:k]` is the chain of the first k, sharing them."""
 
     def __iter__(self) -> Iterator[Layer]:
         return cast(Iterator[Layer], super().__iter__())
@@ -98,7 +98,7 @@ class Chain(Layer, nn.Sequential):
 
     @torch.no_grad()
     def init_from(self, x: Tensor) -> None:
-        """Initialise layer by layer, passing the data on as far as a layer wants it."""
+        """Initialise layer by layer, passing the data on as far as a layer needs them."""
         last = max((i for i, layer in enumerate(self) if layer.data_dependent), default=-1)
         for layer in list(self)[: last + 1]:
             layer.init_from(x)
@@ -151,7 +151,7 @@ class Flow(nn.Module):
         x = _tensor(x)
         if self.shape not in (x.shape, x.shape[1:]):
             one, many = str(tuple(self.shape)), str(("N", *self.shape)).replace("'", "")
-            raise UsageError(f"points of shape {one} or {many} are needed, not {tuple(x.shape)}")
+            raise UsageError(f"expected points of shape {one} or {many}, not {tuple(x.shape)}")
         own = next(
             (t for t in itertools.chain(self.parameters(), self.buffers()) if t.is_floating_point()), None
         )
@@ -207,7 +207,7 @@ class Flow(nn.Module):
         return self._at(x, lambda x: components(self, x, k, method))
 
     def init_from(self, x: Points) -> None:
-        """Initialise the layers and the base, where they want it, from the training data (N, D)."""
+        """Initialise the layers, and the base, that need it from the training data (N, D)."""
         x = self.batch(x)
         self.chain.init_from(x)
         if self.base.data_dependent:

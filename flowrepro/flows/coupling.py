@@ -62,7 +62,7 @@ class AffineCoupling(Layer):
         return hasattr(self.net, "init_from")
 
     def init_from(self, x: Tensor) -> None:
-        """Let the net normalise by the passive part, where it wants that."""
+        """Let the net normalise itself from the passive part, if it does so."""
         if self.data_dependent:
             self.net.init_from(x[:, : self.passive])
 

@@ -13,7 +13,7 @@ from flowrepro.analysis.moments import bin_moments, equal_counts, fit_quadratic,
 from flowrepro.flows.core import Layer
 
 INTERPOLATION_BINS = 64
-# fewer samples tell nothing of a variance
+# fewer samples say nothing about a variance
 SAMPLES_A_BIN = 8
 MIN_STD = 1e-3
 
@@ -111,7 +111,7 @@ class QuadraticCoupling(MomentCoupling):
 
 
 def moment_coupling(dim: int, passive: int, dtype: torch.dtype | None = None) -> MomentCoupling:
-    """By bins where one dimension is passive, else by regression."""
+    """By bins if one dimension is passive, else by regression."""
     return BinnedCoupling(dim, dtype) if passive == 1 else QuadraticCoupling(dim, passive, dtype)
 
 

@@ -1,4 +1,4 @@
-"""Normalising layers between couplings: by statistics of the batch, or by those of the first batch for ever."""
+"""Normalising layers between couplings: by statistics of the batch, or by those of the initial data."""
 
 import torch
 from torch import Tensor, nn

@@ -12,7 +12,7 @@ from flowrepro.flows.preprocess import Center, Standardize
 
 
 class OptimalRotation(Rotation):
-    """The rotation before a coupling that lets it improve most (single_coupling Alg. 1); `init_from` chooses it.
+    """The rotation before a coupling that lets it improve the loss most (single_coupling Alg. 1); `init_from` chooses it.
 
     Args:
         dim: D.
@@ -30,7 +30,7 @@ class OptimalRotation(Rotation):
 
     @torch.no_grad()
     def init_from(self, x: Tensor) -> None:
-        """Choose by 8,192 points of x (N, D), drawn so that their order in a file does not matter."""
+        """Choose from 8,192 random points of x (N, D), so that their order in a file does not matter."""
         generator = torch.Generator().manual_seed(self.seed)
         drawn = torch.randperm(len(x), generator=generator)[:MAX_SAMPLES]
         self.matrix.copy_(optimal_rotation(x.cpu()[drawn], self.passive, generator))

@@ -64,7 +64,7 @@ class NoPrior(nn.Module):
 
 
 class MultiScale(Layer):
-    """Levels one after the other; after each but the last the later channels leave, and the rest goes deeper.
+    """Levels one after another; after each but the last the later channels leave, and the rest goes deeper.
 
     (B, C, H, W) -> (B, C H W): the latents of all levels in one vector, those that leave first in front.
 

@@ -1,1 +1,1 @@
-"""What is measured on a trained flow, by name, and where it is kept."""
+"""What is measured on a trained flow, by name, and where it is stored."""

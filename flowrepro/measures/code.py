@@ -1,4 +1,4 @@
-"""A hash of the code that a number comes from, so that numbers of older code are not taken for those of today's."""
+"""A hash of the code behind a number, so that results of older code are not mistaken for current ones."""
 
 import ast
 import functools

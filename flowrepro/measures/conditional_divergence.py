@@ -1,4 +1,4 @@
-"""The divergence of a given p from the normal, before and after one coupling of W or WU, and its bound."""
+"""The divergence of a given p from the normal, before and after one coupling on W or WU, and its bound."""
 
 import math
 from typing import Any

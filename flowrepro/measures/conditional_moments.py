@@ -1,4 +1,4 @@
-"""The conditional moments that one coupling has learnt of W or WU, and what it makes of their density."""
+"""The conditional moments that one coupling has learned of W or WU, and the density it produces."""
 
 import math
 from typing import Any

@@ -1,4 +1,4 @@
-"""The divergence of the two Gaussians that remains after one trained coupling, beside the bound."""
+"""The divergence that remains of the two Gaussians after one trained coupling, and its bound."""
 
 import functools
 import math
@@ -29,12 +29,12 @@ def kl_before() -> float:
 
 @functools.cache
 def bounds() -> np.ndarray:
-    """What remains at best at each of ANGLES, in nats."""
+    """The lowest possible remaining divergence at each of ANGLES, in nats."""
     return np.array([kl_before() - gmm_conditionals(angle).improvement() for angle in ANGLES])
 
 
 def measure(flow: Flow, data: Data, cells: int, n: int) -> dict[str, Any]:
-    """What remains after the trained coupling by quadrature, its bound, and both densities on a grid."""
+    """The divergence remaining after the trained coupling by quadrature, its bound, and both densities on a grid."""
     flow, device, log_density = flow.double(), device_of(flow), TOYS["gmm"].log_density
     assert log_density is not None
     q = rotation_of(flow)

@@ -1,4 +1,4 @@
-"""The two leading components of images, and how they and principal components order the images by their looks."""
+"""The two leading components of images, and how they and principal components order the images by appearance."""
 
 from typing import Any
 
@@ -17,7 +17,7 @@ NEIGHBOURS = 10
 
 
 def measure(flow: Flow, data: Data, n: int) -> dict[str, Any]:
-    """Components of n random training images, and how they and principal components go with slant, ink and likeness."""
+    """Components of n random training images, and how they and principal components follow slant, ink and likeness."""
     assert data.image_shape is not None
     chosen = torch.randperm(len(data.train), generator=torch.Generator().manual_seed(0))[:n]
     x = data.train[chosen.to(data.train.device)]
@@ -64,7 +64,7 @@ def control_numbers(values: np.ndarray, images: np.ndarray) -> dict[str, float]:
 def likeness(values: np.ndarray, pixels: np.ndarray) -> float:
     """Mean pixel distance of an image to its neighbours in the projection, over that of random pairs; 1: no order.
 
-    Distances in the projection are of ranks, so that heavy tails do not weigh.
+    Distances in the projection are between ranks, so that heavy tails carry no weight.
     """
     ranks = values.argsort(0).argsort(0)
     near = NearestNeighbors(n_neighbors=NEIGHBOURS + 1).fit(ranks).kneighbors(ranks)[1][:, 1:]

@@ -126,7 +126,7 @@ def sample(
     device: str = "cpu",
     deviation: float = 1.0,
 ) -> Tensor:
-    """n samples (n, C, H, W) in grey levels, `size` at once, on the CPU; not finite ones are kept.
+    """n samples (n, C, H, W) in grey levels, `size` at once, on the CPU; non-finite ones are kept.
 
     Another `deviation` moves the same samples to another distance from the manifold.
     """
@@ -152,7 +152,7 @@ def faults(drawn: Tensor, levels: int) -> dict[str, int]:
 
 @torch.no_grad()
 def in_batches(f: Callable[[Tensor], Tensor], x: Tensor, size: int) -> Tensor:
-    """f(x) of so many samples at once: large images need not fit into memory together."""
+    """f(x) of `size` samples at a time: large images need not fit into memory together."""
     return torch.cat([f(part) for part in x.split(size)])
 
 
@@ -181,8 +181,8 @@ def _told(table: pd.DataFrame, measures: dict[str, Any]) -> list[str]:
     lines = [
         table.to_string(index=False, float_format=lambda v: f"{v:.4f}", na_rep=""),
         f"bits/dim    over {dim} pixel values{border}",
-        f"samples     {measures['n_samples']}, of which not finite: {measures['non_finite_samples']}, "
-        f"run away from the grey levels: {measures['runaway_samples']}",
+        f"samples     {measures['non_finite_samples']} of {measures['n_samples']:,} samples are not finite, "
+        f"{measures['runaway_samples']} outside the pixel range",
     ]
     if measures["latent_dim"] < padded:
         lines.append(

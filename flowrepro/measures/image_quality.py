@@ -1,4 +1,4 @@
-"""Bits/dim, samples, interpolations and the inverse of an image flow, with the Gaussian of the same images beside."""
+"""Bits/dim, samples, interpolations and the inverse of an image flow, compared with a Gaussian fitted to the same images."""
 
 from typing import Any
 

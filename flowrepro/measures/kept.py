@@ -1,7 +1,7 @@
-"""Measures of a run's checkpoint, kept in the run's folder, so that they are made once for as long as they are true.
+"""Measures of a run's checkpoint, stored in the run's folder, and made again only when something has changed.
 
-A result is found again under the measure's name and options, the checkpoint's digest and the hash of the code that
-measures; where one of them changes it is measured again. Beside it stands a record of how it was measured.
+A result is stored under the measure's name and options, the checkpoint's digest and the hash of the measuring code;
+if one of them changes, it is measured again. A record of how it was measured is stored with it.
 """
 
 import functools
@@ -26,7 +26,7 @@ from flowrepro.runs.trained import load_flow
 from flowrepro.writing import save_arrays, write_json
 
 Options = dict[str, Any]
-# what gives a measure its flow and its data
+# the code that provides a measure with its flow and its data
 LOADING = ("flowrepro.runs.trained", "flowrepro.data")
 
 
@@ -40,7 +40,7 @@ class Kept(NamedTuple):
 def measured(run: Run, which: str, wanted: dict[str, Options], device: str = "cpu") -> dict[str, Kept]:
     """Measures by name with their options, of the `last` or `best` checkpoint of a run.
 
-    What is not kept in the run's folder is measured on the device.
+    What is not stored in the run's folder is measured on the device.
 
     Raises:
         UsageError: no measure has this name.
@@ -98,7 +98,7 @@ def _data(run: Run, device: str) -> Data | ImageData:
 def _measure(
     run: Run, which: str, key: dict[str, Any], data: Data | ImageData, device: str, path: Path
 ) -> None:
-    # a flow of its own for each measure, which may change its dtype
+    # each measure gets its own copy of the flow, since it may change the dtype
     flow = load_flow(run, which).to(device)
     began = time.monotonic()
     values = named(key["name"])(flow, data, **key["options"])
@@ -113,12 +113,12 @@ def _measure(
         **hardware(device),
     }
     save_arrays(path, **{k: v.cpu().numpy() if isinstance(v, Tensor) else v for k, v in values.items()})
-    # the record comes last: without it the result is not taken for whole
+    # the record comes last: without it a result counts as incomplete
     write_json(path.with_suffix(".json"), record)
 
 
 def _read(path: Path) -> Kept:
     with np.load(path, allow_pickle=False) as arrays:
-        # numbers come back as arrays without dimensions
+        # numbers are read back as zero-dimensional arrays
         values = {k: v.item() if v.ndim == 0 else v for k, v in arrays.items()}
     return Kept(values, read_json(path.with_suffix(".json")))

@@ -9,7 +9,7 @@ BATCH = 1_000
 
 
 def measure(flow: Flow, data: Data, n: int | None = None) -> dict[str, float]:
-    """Of the first n training samples (all of them for None) and of all held-out ones."""
+    """For the first n training samples (None: all) and all held-out ones."""
     device = device_of(flow)
     return {
         "train_log_prob": float(log_probs(flow.log_prob, data.train[:n], BATCH, device).mean()),

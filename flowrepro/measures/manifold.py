@@ -17,13 +17,13 @@ from flowrepro.metrics.distance import energy_distance
 from flowrepro.metrics.likelihood import log_probs
 from flowrepro.metrics.separability import knn_r2
 
-ALPHA = 5e-5  # of the paper's Sec. 6.1: the optimum and the exact flow have it, whatever the run's own alpha
+ALPHA = 5e-5  # from the paper's Sec. 6.1: the optimum and the exact flow use it, whatever the run's own alpha
 BATCH = 1_000
-FAR = 1e3  # sinh throws single samples to infinity: those beyond this, and nan, are counted and left out
+FAR = 1e3  # sinh sends single samples to infinity: those beyond this, and nan, are counted and left out
 
 
 def measure(flow: Flow, data: Data, n: int) -> dict[str, Any]:
-    """Everything about a flow trained on a manifold, at the first n training points and as many samples."""
+    """Everything about a flow trained on a manifold, at the first n training points and for n samples."""
     device = device_of(flow)
     x, latents = _finite_points(flow, data, n)
     train = log_probs(flow.log_prob, data.train, BATCH, device)
@@ -46,7 +46,7 @@ def measure(flow: Flow, data: Data, n: int) -> dict[str, Any]:
         "spread": float(spread.std()),
         "spread_p99": float(spread.quantile(0.99)),
         "spread_max": float(spread.max()),
-        # beyond what one in a hundred of the exact flow's first components exceeds
+        # beyond the 99th percentile of the exact flow's first components
         "outliers": float((spread > exact.values[:, 0].abs().quantile(0.99)).double().mean()),
         "energy": energy_distance(bounded.double(), data.val.double()),
         "lost_samples": len(drawn) - len(bounded),
@@ -73,7 +73,7 @@ def projection_numbers(found: Components, latents: Tensor) -> dict[str, float]:
 
 @torch.no_grad()
 def _finite_points(flow: Flow, data: Data, n: int) -> tuple[Tensor, Tensor]:
-    """The first n training points and their latent factors, without those where the flow is not finite."""
+    """The first n training points and their latent factors, except those at which the flow is not finite."""
     assert data.train_latents is not None
     x, latents = data.train[:n], data.train_latents[:n]
     there = flow.log_prob(x).isfinite()

@@ -1,4 +1,4 @@
-"""What is read off a flow of one coupling: its rotation, its scale and shift."""
+"""The rotation, scale and shift of a flow with one coupling."""
 
 import torch
 from torch import Tensor

@@ -1,4 +1,4 @@
-"""The scores of a flow on pixel vectors in [0, 1], of the best linear flow beside it, and its samples."""
+"""The scores of a flow on pixel vectors in [0, 1] and of the best linear flow, and samples."""
 
 import math
 from typing import Any
@@ -13,7 +13,7 @@ from flowrepro.flows.core import Flow
 from flowrepro.metrics.images import high_frequency_energy
 from flowrepro.metrics.likelihood import bits_per_dim, log_probs, summary
 
-ALPHA = 5e-5  # of the linear flow, as in linear_systems Sec. 6.2
+ALPHA = 5e-5  # for the linear flow, as in linear_systems Sec. 6.2
 BATCH = 500
 
 

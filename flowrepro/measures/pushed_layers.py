@@ -18,7 +18,7 @@ REACH = 3.2
 
 
 def measure(flow: Flow, data: Data, cells: int, depths: list[int]) -> dict[str, Any]:
-    """Densities after these numbers of couplings, where the flow has so many, exact by the change of variables."""
+    """Densities after these numbers of couplings, if the flow has that many, exact by the change of variables."""
     flow, device, log_density = flow.double(), device_of(flow), TOYS[data.name].log_density
     assert log_density is not None
     points, area = square_grid(-REACH, REACH, cells)

@@ -1,4 +1,4 @@
-"""What a trained flow of couplings is compared with: no coupling at all, and the flow that needs no training."""
+"""Baselines for a trained flow of couplings: no coupling at all, and the flow that needs no training."""
 
 import functools
 from typing import Any
@@ -19,7 +19,7 @@ from flowrepro.flows.preprocess import Standardize
 from flowrepro.metrics.likelihood import log_probs
 
 REFERENCE_SAMPLES = 2**15
-# points whose true density is computed at once
+# number of points whose true density is computed at once
 BATCH = 4000
 
 

@@ -4,9 +4,9 @@ import numpy as np
 
 
 def dependence(p: np.ndarray, a: np.ndarray, bins: int = 16) -> float:
-    """The largest Kolmogorov-Smirnov distance between a in one of equal-count bins of p and all of a, both (n,).
+    """The largest Kolmogorov-Smirnov distance between a in one of the equal-count bins of p and a overall, both (n,).
 
-    0 where a is independent of p, up to the noise of a bin: of n / bins samples, about 1.9 sqrt(bins / n) for 16 bins.
+    0 if a is independent of p, up to the noise of a bin: of n / bins samples, about 1.9 sqrt(bins / n) for 16 bins.
     """
     from scipy.stats import ks_2samp
 

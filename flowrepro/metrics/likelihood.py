@@ -1,4 +1,4 @@
-"""Log-likelihoods over a whole set, with their errors, bits per dimension, and what each layer adds."""
+"""Log-likelihoods over a whole set, with their errors, bits per dimension, and the contribution of each layer."""
 
 import math
 from collections.abc import Callable
@@ -56,7 +56,7 @@ def summary(values: Tensor) -> dict[str, Any]:
         }
     return {
         "n": len(values),
-        # a single sample of density zero makes the mean minus infinity: it is not left out
+        # a single sample of density zero makes the mean minus infinity: it is not excluded
         "log_prob": float(values.mean()),
         "se": float(values.std() / math.sqrt(len(values))) if len(values) > 1 else math.nan,
         "median": float(values.median()),

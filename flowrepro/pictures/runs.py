@@ -1,4 +1,4 @@
-"""Pictures of single runs and of sweeps, from stored tables and arrays alone."""
+"""Pictures of single runs and of sweeps, drawn only from stored tables and arrays."""
 
 from typing import Any
 
@@ -80,7 +80,7 @@ def sheets(images: dict[str, np.ndarray], label: str, columns: int = 8) -> Figur
 
 
 def steps_trace(layers: pd.DataFrame, label: str) -> Figure:
-    """What the layers of a deep flow do on a fixed batch, in order of depth, one line for each kind of layer."""
+    """What the layers of a deep flow do on a fixed batch, in order of depth, one line per kind of layer."""
     figure, axes = panels(1, 2, 4.2, 3.0)
     kinds = layers["layer"].str.rpartition(".")[2]
     common = [k for k in dict.fromkeys(kinds) if (kinds == k).sum() > 1 and k not in ("Squeeze", "leaves")]
@@ -116,7 +116,7 @@ def layers_trace(layers: pd.DataFrame, label: str) -> Figure:
 
 
 def samples_grid(samples: np.ndarray, reference: np.ndarray, label: str, side: int = 8) -> Figure:
-    """Samples (n, H, W) beside held-out images."""
+    """Samples (n, H, W) next to held-out images."""
     figure, axes = panels(1, 2, 3.2, 3.3)
     for axis, images, title in zip(axes[0], (reference, samples), ("held-out data", "samples"), strict=True):
         show_images(axis, images[: side * side], side)
@@ -163,7 +163,7 @@ def components_scatter(
 
 
 def sweep_curve(table: pd.DataFrame, key: str, bits: bool, label: str) -> Figure:
-    """Log-likelihoods, or bits per dimension, over the first swept key: a line where it is numeric, else points by name."""
+    """Log-likelihoods, or bits per dimension, over the first swept key: a line if it is numeric, else points by name."""
     figure, axes = panels(1, 1, 4.8, 3.2)
     axis = axes[0, 0]
     x: Any = pd.to_numeric(table[key], errors="coerce")
@@ -190,7 +190,7 @@ def sweep_curve(table: pd.DataFrame, key: str, bits: bool, label: str) -> Figure
 
 
 def _numeric_axis(axis: Any, x: pd.Series) -> None:
-    """Logarithmic over decades; linear near zero where zero is among the values."""
+    """Logarithmic over decades; linear near zero if zero is among the values."""
     positive = x[x > 0]
     if len(positive) and x.min() >= 0 and positive.max() / positive.min() >= 5:
         if x.min() > 0:

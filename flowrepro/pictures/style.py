@@ -1,4 +1,4 @@
-"""One look for all pictures: colours that colour-blind readers can tell apart, a footer that says what was run."""
+"""The common style of all pictures: colours safe for colour-blind readers, and a footer stating what was run."""
 
 import io
 from pathlib import Path
@@ -31,11 +31,11 @@ RC: Any = {
     "grid.color": "#e5e5e5",
     "grid.linewidth": 0.6,
     "legend.frameon": False,
-    # the names of an svg's parts, which are random otherwise
+    # fixes the ids inside an svg, which are random otherwise
     "svg.hashsalt": "flowrepro",
 }
 DPI = 130
-# the figures are made without pyplot, so no window system and no state but this one
+# figures are made without pyplot: no window system, and no global state but this
 matplotlib.rcParams.update(RC)
 
 
@@ -46,7 +46,7 @@ def panels(rows: int, columns: int, width: float = 3.0, height: float = 2.8) -> 
 
 
 def label_space(axis: Any) -> None:
-    """Name the axes of a 3D panel x_1, x_2, x_3, close enough that they keep out of the next panel."""
+    """Name the axes of a 3D panel x_1, x_2, x_3, close enough to stay out of the next panel."""
     axis.set_xlabel("$x_1$", labelpad=-8)
     axis.set_ylabel("$x_2$", labelpad=-8)
     axis.set_zlabel("$x_3$", labelpad=-10)
@@ -56,13 +56,13 @@ def label_space(axis: Any) -> None:
 
 
 def footer(figure: Figure, text: str) -> None:
-    """The line at the bottom that says what was run, and at which scale."""
+    """The line at the bottom stating what was run, and at which scale."""
     lines = "\n".join(footer_lines(text, figure.get_figwidth()))
     figure.supxlabel(lines, fontsize=6.5, color="#555555")
 
 
 def footer_lines(text: str, width: float) -> list[str]:
-    """The lines that a footer takes under a figure so many inches wide."""
+    """The lines of a footer under a figure `width` inches wide."""
     import textwrap
 
     return textwrap.wrap(text, max(40, int(width * 19)))
@@ -71,7 +71,7 @@ def footer_lines(text: str, width: float) -> list[str]:
 def save(figure: Figure, path: Path) -> None:
     """Write a picture in one step, as svg, pdf or png by its name; the same figure gives the same bytes.
 
-    A png has 256 colours, which makes it a third of the full one's size.
+    A png has 256 colours, which cuts its size to a third.
     """
     form, drawn = path.suffix.removeprefix("."), io.BytesIO()
     undated = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}.get(form)
@@ -84,13 +84,13 @@ def save(figure: Figure, path: Path) -> None:
 
 
 def few_colours(picture: Image.Image) -> Image.Image:
-    """The picture in 256 colours. Those of lines and of paper are kept: large areas would take them over."""
+    """The picture in 256 colours; those of lines and background are kept, or large areas would crowd them out."""
     own = [tuple(int(c[i : i + 2], 16) for i in (1, 3, 5)) for c in ("#ffffff", "#000000", *LINES)]
     found = picture.quantize(256 - len(own), Image.Quantize.MEDIANCUT).getpalette() or []
     palette = Image.new("P", (1, 1))
     palette.putpalette([value for colour in own for value in colour] + found)
     pixels = np.asarray(picture)
-    # Pillow takes a colour that is near, not the nearest
+    # Pillow picks a nearby colour, not the nearest
     indices = np.array(picture.quantize(palette=palette, dither=Image.Dither.NONE))
     for index, colour in enumerate(own):
         indices[(pixels == colour).all(-1)] = index

@@ -1,4 +1,4 @@
-"""outputs/report/index.html: every figure with its picture, table, commands and claims; what does not hold comes first."""
+"""outputs/report/index.html: every figure with its picture, table, commands and claims; failed claims come first."""
 
 import os
 from collections import Counter
@@ -50,7 +50,7 @@ PAPERS = (
 
 
 def build(outputs: Path) -> Path:
-    """Write the page from what is stored below `outputs`; its path."""
+    """Write the page from what is stored under `outputs`; returns its path."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     environment = Environment(
@@ -72,7 +72,7 @@ def papers(outputs: Path) -> list[dict[str, Any]]:
 
 
 def figure(outputs: Path, key: str) -> dict[str, Any]:
-    """What the page shows of one figure: the largest scale that exists, the others named."""
+    """What the page shows of one figure: its largest scale, and the names of the others."""
     spec, scales = load_spec(key), store.scales_there(outputs, key)
     shown: dict[str, Any] = {"spec": spec, "scales": scales, "claims": [], "table": None, "picture": None}
     if not scales:
@@ -92,7 +92,7 @@ def figure(outputs: Path, key: str) -> dict[str, Any]:
 
 
 def claims(spec: FigureSpec, table: pd.DataFrame, scale: str) -> list[dict[str, Any]]:
-    """The stored table judged by the claims of today: the paper's own first, and of each kind what does not hold."""
+    """The stored table judged by the current claims: the paper's first, and within each kind those that fail."""
     judged = judge(spec.module.CLAIMS, table, scale).to_dict("records")
     return sorted(judged, key=lambda c: (KINDS.index(c["kind"]), ORDER.index(c["verdict"])))
 
@@ -100,7 +100,7 @@ def claims(spec: FigureSpec, table: pd.DataFrame, scale: str) -> list[dict[str, 
 def counts(outputs: Path) -> dict[str, dict[str, int]]:
     """How many claims have each verdict, over all figures at their largest scale.
 
-    Those of the papers, and apart from them those that rest on fewer than three seeds, checks, and claims beyond.
+    Those of the papers, and separately those with fewer than three seeds, checks, and claims beyond the papers.
     """
     rows = [row for entry in papers(outputs) for shown in entry["figures"] for row in shown["claims"]]
     if not rows:
@@ -121,7 +121,7 @@ def _both(found: pd.DataFrame, kind: str) -> dict[str, int]:
 
 
 def singles(values: str) -> str:
-    """The single values of a claim, one for each seed, as they are shown beside their mean; empty for one alone."""
+    """The single values of a claim, one per seed, as shown next to their mean; empty for a single one."""
     found = [number(float(value.split(":")[-1])) for value in values.split()]
     return ", ".join(found) if len(found) > 1 else ""
 
@@ -135,7 +135,7 @@ def minutes(spec: FigureSpec, scale: str) -> str:
 
 
 def number(value: Any) -> str:
-    """A number as a reader wants it; words stay words, and nan is a dash."""
+    """A number formatted for readers; words stay unchanged, and nan becomes a dash."""
     if isinstance(value, float):
         return "–" if value != value else f"{value:.4g}"
     return str(value)

@@ -12,7 +12,7 @@ BEGIN, END = "<!-- figures -->\n", "<!-- /figures -->"
 
 
 def index(outputs: Path) -> str:
-    """A Markdown table with one row a figure: key, what it shows, time at cpu scale, the paper's claims."""
+    """A Markdown table with one row per figure: key, what it shows, time at cpu scale, the paper's claims."""
     lines = ["| figure | what | code | cpu time | claims |", "|---|---|---|---|---|"]
     for key in keys():
         shown = figure(outputs, key)
@@ -28,7 +28,7 @@ def index(outputs: Path) -> str:
 
 
 def verdicts(claims: list[dict[str, Any]]) -> str:
-    """How many of the paper's claims hold and are not settled; of a figure without any, of those beyond the paper."""
+    """How many of the paper's claims hold or are not settled; for a figure without any, of those beyond the paper."""
     own = [c for c in claims if c["kind"] == "paper"]
     counted = own or [c for c in claims if c["kind"] == "beyond"]
     found = [c["verdict"] for c in counted]
@@ -41,7 +41,7 @@ def verdicts(claims: list[dict[str, Any]]) -> str:
 
 
 def write(outputs: Path) -> Path | None:
-    """Put the index into the README beside `outputs`; None where that is no checkout of flowrepro."""
+    """Write the index into the README next to `outputs`; None if that is not a checkout of flowrepro."""
     readme = outputs.resolve().parent / "README.md"
     text = readme.read_text() if readme.exists() else ""
     if BEGIN not in text or END not in text:

@@ -15,7 +15,7 @@ SCHEMA = 1
 def save(path: Path, state: dict[str, Any]) -> str:
     """Write `state` (tensors and plain values) to `path`; returns its SHA-256.
 
-    At every moment the digest file names the bytes that stand at `path`: during the exchange it names old and new.
+    The digest file always matches the bytes at `path`: while they are replaced it lists both old and new.
     """
     sidecar = digest_file(path)
     with replacing(path) as file:
@@ -32,16 +32,16 @@ def load(path: Path) -> dict[str, Any]:
     """The state saved at `path`, on the CPU.
 
     Raises:
-        CheckpointError: missing, damaged (digest, truncation, not a checkpoint) or of a newer schema.
+        CheckpointError: missing, damaged (digest, truncation, not a checkpoint) or from a newer schema.
     """
     if not path.is_file():
         raise CheckpointError(
-            f"no checkpoint at {path}; train the run first (the same train command resumes it)"
+            f"no checkpoint at {path}; rerun the train command of this run (with overwrite=true if it has finished)"
         )
     verify(path)
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch raises many kinds, from EOFError to KeyError
+    except Exception as error:  # torch raises many kinds of errors, from EOFError to KeyError
         raise CheckpointError(f"{path} is damaged ({type(error).__name__}){_remedy(path)}") from error
     if not isinstance(state, dict) or state.get("schema") != SCHEMA:
         raise CheckpointError(f"{path} is not a checkpoint of this version of flowrepro{_remedy(path)}")
@@ -49,11 +49,11 @@ def load(path: Path) -> dict[str, Any]:
 
 
 def verify(path: Path) -> str:
-    """The SHA-256 of a checkpoint, compared with the file beside it. Raises CheckpointError where they differ."""
+    """The SHA-256 of a checkpoint, compared with the file beside it. Raises CheckpointError if they differ."""
     sidecar = digest_file(path)
     if not sidecar.is_file():
         raise CheckpointError(
-            f"{sidecar.name} is missing beside {path}: its bytes cannot be trusted{_remedy(path)}"
+            f"{sidecar.name} is missing next to {path}, which therefore cannot be verified{_remedy(path)}"
         )
     digest = sha256(path)
     if digest not in sidecar.read_text().split():
@@ -77,8 +77,8 @@ def digest_file(path: Path) -> Path:
 def _remedy(path: Path) -> str:
     other = "best" if path.stem == "last" else "last"
     hint = (
-        f"; evaluation.checkpoint={other} reads the other one"
+        f"; `evaluate` can read the other one with evaluation.checkpoint={other}"
         if (path.parent / f"{other}.pt").exists()
         else ""
     )
-    return f"; restore it, or train again with overwrite=true{hint}"
+    return f"; restore it, or retrain with overwrite=true{hint}"

@@ -1,4 +1,4 @@
-"""The folder of a run: claimed by one process at a time, found again by name, telling its state."""
+"""The folder of a run: claimed by one process at a time, found by name, with the state of the run."""
 
 import fcntl
 import json
@@ -47,7 +47,7 @@ class Run:
 
     @property
     def ended(self) -> bool:
-        """Whether it has been trained as far as it goes; of a flow that diverged the last good checkpoint is kept."""
+        """Whether training is over; for a flow that diverged the last good checkpoint is kept."""
         return self.state in ("completed", "diverged")
 
     def set_status(self, state: str, **values: Any) -> None:
@@ -65,7 +65,7 @@ class Run:
 
     @property
     def config(self) -> Config:
-        """The config that the run was started with, in the keys of today (`saved_tree`).
+        """The config that the run was started with, converted to the current keys (`saved_tree`).
 
         Raises:
             UsageError: it is missing or unreadable.
@@ -77,14 +77,14 @@ class Run:
             raise UsageError(f"{self.path} is not a run folder: it has no config.yaml")
         try:
             tree = OmegaConf.to_container(OmegaConf.load(file))
-        except Exception as error:  # yaml raises many kinds
+        except Exception as error:  # yaml raises many kinds of errors
             raise UsageError(f"{file} cannot be read: {str(error).splitlines()[0]}") from error
         if not isinstance(tree, dict):
             raise UsageError(f"{file} does not hold a config")
         return from_tree(saved_tree({str(k): v for k, v in tree.items()}))
 
     def history(self) -> list[dict[str, Any]]:
-        """The validation records in order of steps; a line cut by a crash is left out."""
+        """The validation records in order of steps; a line truncated by a crash is left out."""
         file = self.path / "history.jsonl"
         return [json.loads(line) for line in file.read_text().split("\n")[:-1]] if file.exists() else []
 
@@ -94,7 +94,7 @@ class Run:
             file.write(json.dumps(record) + "\n")
 
     def cut_history(self, step: int) -> None:
-        """Forget records after `step`: what was trained after the checkpoint will be trained again."""
+        """Drop records after `step`: the steps after the checkpoint will be trained again."""
         kept = [json.dumps(record) + "\n" for record in self.history() if record["step"] <= step]
         write_text(self.path / "history.jsonl", "".join(kept))
 
@@ -109,21 +109,23 @@ def claimed(config: Config) -> Iterator[Run]:
     """The run of a config, held by this process alone.
 
     Raises:
-        UsageError: another process holds it, or it was started with other values of the same name.
+        UsageError: another process holds it, or it was started with different values under the same name.
     """
     run = run_of(config)
     try:
         run.path.mkdir(parents=True, exist_ok=True)
         lock = open(run.path / ".lock", "w")
     except OSError as error:
-        raise FlowreproError(f"cannot write {run.path}: {error.strerror}; set output_dir=...") from error
+        raise FlowreproError(
+            f"cannot write {run.path}: {error.strerror}; choose another output_dir=..."
+        ) from error
     with lock:
         try:
             # the kernel frees this lock when the process ends, however it ends
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
             raise UsageError(
-                f"{run.path} is being trained by another process; wait for it or change seed="
+                f"{run.path} is being trained by another process; wait for it, or change seed="
             ) from error
         _prepare(run, config)
         yield run
@@ -144,7 +146,7 @@ def _prepare(run: Run, config: Config) -> None:
 
 
 def _check_same(run: Run, config: Config) -> None:
-    """A default that changed since the run began keeps the name but not the numbers."""
+    """Refuse if a default has changed since the run began: the name stays the same, but not the results."""
     old, new = _values(run.config), _values(config)
     changed = [
         f"{k} {old.get(k)} -> {new.get(k)}"
@@ -153,19 +155,19 @@ def _check_same(run: Run, config: Config) -> None:
     ]
     if changed:
         raise UsageError(
-            f"{run.path} was started with other defaults ({'; '.join(changed)}); use overwrite=true"
+            f"{run.path} was started with other defaults ({'; '.join(changed)}); retrain with overwrite=true"
         )
 
 
 def _values(config: Config) -> dict[str, Any]:
-    """All values that a run's numbers depend on, defaults included."""
+    """All values that a run's results depend on, including defaults."""
     values: dict[str, Any] = {"seed": config.seed, "dtype": config.dtype}
     values |= {group: counting(getattr(config, group)) for group in (*GROUPS, "training")}
     return flatten({**values, "content": config.identity["dataset"].get("content")})
 
 
 def run_of(config: Config, output_dir: str | None = None) -> Run:
-    """The run of a config below its own `output_dir` or another one, whether or not it is there."""
+    """The run of a config below its own `output_dir` or another one, whether or not it exists."""
     return Run(runs_folder(config.output_dir if output_dir is None else output_dir) / config.run_name)
 
 
@@ -186,13 +188,17 @@ def find(word: str, folder: Path) -> Run:
     """The run that a word names: `latest`, a folder, or a name below `folder`.
 
     Raises:
-        UsageError: there is no such run; the message lists what there is.
+        UsageError: no such run; the message lists known ones.
     """
     for path in (folder / word, Path(word)):
         if (path / "config.yaml").is_file():
             return Run(path.resolve())
     known = sorted(p.parent.name for p in folder.glob("*/config.yaml") if not p.parent.is_symlink())
-    there = f"; there are {', '.join(known[:8])}" if known else "; train one first: flowrepro train"
+    there = (
+        f"; it has {', '.join(known[:8])}{', ...' * (len(known) > 8)}"
+        if known
+        else "; train one first: flowrepro train"
+    )
     raise UsageError(f"no run '{word}' in {folder}{there}")
 
 

@@ -1,4 +1,4 @@
-"""What a run was made of: versions, code, data, hardware, sessions. No environment variables, no user's paths."""
+"""What a run was made with: versions, code, data, hardware, sessions. No environment variables or user paths."""
 
 import os
 import platform
@@ -18,7 +18,7 @@ PACKAGES = ("torch", "numpy", "hydra-core", "omegaconf", "scikit-learn", "pandas
 
 
 def versions() -> dict[str, str]:
-    """The versions of Python and of what the numbers depend on."""
+    """The versions of Python and of the packages that results depend on."""
     found = {"python": platform.python_version(), "flowrepro": __version__}
     for package in PACKAGES:
         try:
@@ -72,12 +72,12 @@ def _processor() -> str:
 
 
 def check_data(run: Run, fingerprint: str) -> None:
-    """Raises DataError where a run was trained on other data than these."""
+    """Raise DataError if a run was trained on different data."""
     begun = manifest(run).get("data", fingerprint)
     if begun != fingerprint:
         raise DataError(
             f"{run.path} was trained on different data (fingerprint {begun}, now {fingerprint}); "
-            "restore them, or retrain with overwrite=true"
+            "restore the original data, or retrain with overwrite=true"
         )
 
 

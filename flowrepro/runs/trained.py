@@ -36,16 +36,16 @@ def load(run: str = "latest", checkpoint: str = "best", output_dir: str = "outpu
 
 
 def load_flow(run: Run, checkpoint: str) -> Flow:
-    """The flow of a run's checkpoint; its shape comes from the run's config and the checkpoint alone.
+    """The flow of a run's checkpoint, built from the run's config and the checkpoint alone.
 
-    Of a flow that is trained layer by layer these are the layers that were active.
+    For a flow trained layer by layer, only the layers that were active.
     """
     config = run.config
     path = run.checkpoint(checkpoint)
     state = checkpoints.load(path)
     weights = state.get("flow")
     if not isinstance(weights, dict) or not weights:
-        raise CheckpointError(f"{path} holds no flow; train again with overwrite=true")
+        raise CheckpointError(f"{path} holds no flow; retrain with overwrite=true")
     shape = tuple(state.get("shape") or (state.get("dim", 0),))
     dtype = getattr(torch, config.dtype)
     flow = build(config.model, shape, state.get("levels"), torch.Generator(), dtype)
@@ -53,6 +53,6 @@ def load_flow(run: Run, checkpoint: str) -> Flow:
         flow.load_state_dict(weights)
     except RuntimeError as error:
         raise CheckpointError(
-            f"{path} does not fit the model of its config.yaml; use overwrite=true"
+            f"{path} does not fit the model of its config.yaml; retrain with overwrite=true"
         ) from error
     return flow.slice(state.get("active_layers")).eval().requires_grad_(False)

@@ -1,6 +1,6 @@
-"""torch.compile for the likelihood of flows of many small layers, whose step is mostly overhead.
+"""torch.compile for the likelihood of flows with many small layers, whose steps are mostly overhead.
 
-Not for Glow: compiling takes five minutes, and its step, which is mostly convolutions, becomes 2 % faster.
+Not for Glow: compiling takes five minutes, and its steps, which are mostly convolutions, become only 2 % faster.
 """
 
 import functools
@@ -14,7 +14,7 @@ from torch import Tensor
 
 from flowrepro.flows.core import Flow
 
-# compiling takes half a minute the first time, and several seconds from the compiler's cache
+# compiling takes half a minute the first time, and several seconds with the compiler's cache
 WORTH_STEPS = 2000
 
 
@@ -23,9 +23,9 @@ class Compiled(Flow):
 
     def __init__(self, flow: Flow) -> None:
         super().__init__(flow.chain, flow.base, flow.shape)
-        # what was compiled for an earlier flow would be tried first, and the number of tries is limited
+        # code compiled for an earlier flow would be tried first, and the number of tries is limited
         torch.compiler.reset()
-        # with sizes that may vary, which kernel runs would depend on what came before, and a resumed run would differ
+        # with dynamic sizes the choice of kernel would depend on what ran before, and a resumed run would differ
         self._forward: Callable[..., Tensor] = torch.compile(flow.forward, dynamic=False)
 
     def forward(self, x: Tensor, generator: torch.Generator | None = None) -> Tensor:
@@ -33,13 +33,13 @@ class Compiled(Flow):
 
 
 def compiled(flow: Flow, steps: int) -> Flow:
-    """The flow, compiled where so many steps are worth it and there is a compiler; else as it is."""
+    """The flow, compiled if there are enough steps to pay for it and a compiler; otherwise unchanged."""
     return Compiled(flow) if steps >= WORTH_STEPS and has_compiler() else flow
 
 
 @functools.cache
 def has_compiler() -> bool:
-    """Whether there is the C++ compiler that torch calls; says so once where there is none."""
+    """Whether the C++ compiler that torch calls is installed; prints a line once if it is not."""
     name = os.environ.get("CXX", "clang++" if sys.platform == "darwin" else "g++")
     if shutil.which(name):
         return True

@@ -1,9 +1,9 @@
 """Data-parallel training of one run under torchrun: every process takes its share of each batch, gradients are summed.
 
-All processes hold the same weights and do the same, so that the run's folder, which the first one alone writes, is that
-of a single process with the same batch (but for the random probes of a Tikhonov term and the noise of a bound, which
-each process draws itself).
-Without torchrun there is a world of one, and nothing is exchanged.
+All processes hold the same weights. Only the first writes the run's folder, with the same results as a single process
+with the same batch (except for the random probes of a Tikhonov term and the noise of a
+bound, which each process draws itself).
+Without torchrun the world is a single process, and nothing is exchanged.
 """
 
 import os
@@ -29,7 +29,7 @@ PATIENCE = timedelta(hours=6)
 
 @dataclass(frozen=True)
 class World:
-    """The processes that train together: this one's rank, and how many there are."""
+    """The processes that train together: the rank of this one, and their number."""
 
     rank: int = 0
     size: int = 1
@@ -43,7 +43,7 @@ class World:
     def share(self, batch: Tensor) -> tuple[Tensor, float]:
         """This process's part of a batch's samples or indices, and its weight in the mean.
 
-        Where a batch has fewer samples than there are processes, some take the first with weight 0.
+        If a batch has fewer samples than there are processes, some take the first with weight 0.
         """
         own = batch[self.rank :: self.size]
         return (own, len(own) / len(batch)) if len(own) else (batch[:1], 0.0)
@@ -69,7 +69,7 @@ class World:
         return [float(v) for v in values]
 
     def agree(self, number: int) -> int:
-        """The largest of the processes' numbers: if one is asked to stop, all stop at the same step."""
+        """The largest number over the processes: if one is asked to stop, all stop at the same step."""
         if self.size == 1:
             return number
         value = torch.tensor(number, device=self.device)
@@ -78,7 +78,7 @@ class World:
         return int(value)
 
     def align(self, module: nn.Module) -> None:
-        """Give all processes the parameters and buffers of the first, initialisation by data included."""
+        """Give all processes the parameters and buffers of the first, including data-dependent initialisation."""
         if self.size > 1:
             for tensor in module.state_dict().values():
                 with exchange():
@@ -86,7 +86,7 @@ class World:
 
     @contextmanager
     def in_turn(self) -> Iterator[None]:
-        """The first process goes ahead and the others follow: files are prepared once."""
+        """Let the first process go ahead of the others, so that files are prepared only once."""
         if self.size > 1 and not self.first:
             barrier()
         yield
@@ -96,29 +96,29 @@ class World:
 
 @contextmanager
 def world(device: str) -> Iterator[World]:
-    """The world that torchrun says this process belongs to, or a world of one."""
+    """The world that this process belongs to under torchrun, or a world of one."""
     size = int(os.environ.get("WORLD_SIZE", "1"))
     if size == 1:
         yield World(device=device)
         return
     if device == "cuda":
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
-    if dist.is_initialized():  # left by a run before this one, of which all processes told an error
+    if dist.is_initialized():  # left over from an earlier run that failed in all processes
         dist.destroy_process_group()
     dist.init_process_group("nccl" if device == "cuda" else "gloo", timeout=PATIENCE)
     try:
         with _quiet(dist.get_rank() > 0):
             yield World(dist.get_rank(), size, device)
-    except (Stopped, Diverged):  # all at once
+    except (Stopped, Diverged):  # raised in all processes at once
         dist.destroy_process_group()
         raise
-    # after any other error the others may still wait, and this process must not wait for them
+    # after any other error the others may still be waiting, and this process must not wait for them
     dist.destroy_process_group()
 
 
 @contextmanager
 def exchange() -> Iterator[None]:
-    """An exchange between the processes that fails is told in one line: most often the cause is another one's."""
+    """Report a failed exchange between processes in one line: the cause is usually in another process."""
     try:
         yield
     except RuntimeError as error:
@@ -136,7 +136,7 @@ def barrier() -> None:
 
 @contextmanager
 def _quiet(wanted: bool) -> Iterator[None]:
-    """Say nothing while the block runs; an error is told where it is caught."""
+    """Suppress output while the block runs; errors are reported where they are caught."""
     if not wanted:
         yield
         return
@@ -146,7 +146,7 @@ def _quiet(wanted: bool) -> Iterator[None]:
 
 @contextmanager
 def claimed_together(config: Config, together: World) -> Iterator[Run]:
-    """The run of a config, claimed by the first process; the others get a copy of its folder that is thrown away."""
+    """The run of a config, claimed by the first process; the others get a temporary copy of its folder."""
     if together.first:
         with claimed(config) as run:
             _tell(run.path, together)
@@ -160,7 +160,7 @@ def _tell(path: Path, together: World) -> None:
     if together.size > 1:
         with exchange():
             dist.broadcast_object_list([str(path.resolve())])
-        # nothing is written before the others have their copy
+        # write nothing before the others have their copy
         barrier()
 
 

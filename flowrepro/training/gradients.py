@@ -1,4 +1,4 @@
-"""Chains whose backward pass keeps few activations: computed again step by step, or from the outputs by inversion."""
+"""Chains that store few activations for the backward pass: they recompute them, or recover them by inversion."""
 
 from functools import singledispatch
 from typing import Any
@@ -14,7 +14,7 @@ from flowrepro.flows.reshape import MultiScale
 
 
 class Checkpointed(Chain):
-    """The chain itself; only what goes into each layer is kept, the rest is computed again in the backward pass."""
+    """The same chain; only the input of each layer is stored, the rest is recomputed in the backward pass."""
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         total = x.new_zeros(x.shape[0])
@@ -26,9 +26,9 @@ class Checkpointed(Chain):
 
 
 class Inverted(Chain):
-    """The chain itself; only its output is kept, and the backward pass inverts layer by layer.
+    """The same chain; only its output is stored, and the backward pass inverts layer by layer.
 
-    The memory does not grow with the number of layers. Inverses are exact to rounding: for float32 and float64 alone.
+    Memory does not grow with the number of layers. Inverses must be exact up to rounding: only float32 and float64.
     """
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
@@ -67,10 +67,10 @@ class _Inversion(torch.autograd.Function):
 
 @singledispatch
 def retrace(layer: Layer, z: Tensor) -> tuple[tuple[Tensor, ...], Tensor, Tensor]:
-    """(parts, z, dlogp): x once more from z, and a graph from it to z and dlogp for the backward pass.
+    """(parts, z, dlogp): x recovered from z, and a graph from it to z and dlogp for the backward pass.
 
-    The parts of x, one behind the other in dimension 1, are the leaves of the graph. A type of layer that can do better
-    than invert and apply itself again registers how.
+    The parts of x, concatenated along dimension 1, are the leaves of the graph. By default a layer is inverted and
+    applied again; a type of layer with a cheaper way registers it here.
     """
     with torch.no_grad():
         x = layer.inverse(z).detach()
@@ -82,7 +82,7 @@ def retrace(layer: Layer, z: Tensor) -> tuple[tuple[Tensor, ...], Tensor, Tensor
 
 @retrace.register
 def _(layer: AffineCoupling, z: Tensor) -> tuple[tuple[Tensor, ...], Tensor, Tensor]:
-    # what passes unchanged gives (s, t) once, for the inverse and for the graph
+    # the passive part gives (s, t) only once, for both the inverse and the graph
     passive, active = layer.parts(z.detach())
     passive.requires_grad_()
     with torch.enable_grad():
@@ -99,7 +99,7 @@ BACKWARDS = {"plain": Chain, "checkpoint": Checkpointed, "invert": Inverted}
 
 
 def set_backward(flow: Flow, how: str) -> None:
-    """Let the levels of an image flow make their gradients as a name of `BACKWARDS` says; layers stay the same.
+    """Make the levels of an image flow compute gradients by a method of `BACKWARDS`; the layers stay the same.
 
     Raises:
         UsageError: the flow has no levels.
@@ -109,7 +109,7 @@ def set_backward(flow: Flow, how: str) -> None:
     scales = [layer for layer in flow.chain if isinstance(layer, MultiScale)]
     if not scales:
         raise UsageError(
-            f"training.backward={how} is for image flows; others have no levels to go back through"
+            f"training.backward={how} is for image flows with several levels; this model has none"
         )
     for layer in scales:
         layer.levels = nn.ModuleList([BACKWARDS[how](*level) for level in layer.levels])

@@ -33,7 +33,7 @@ def train(config: Config) -> dict[str, Any]:
     Raises:
         Diverged: a loss or gradient is not finite; the last good checkpoint is kept.
         Stopped: Ctrl-C or SIGTERM; the state of the last finished step is saved.
-        UsageError, DataError, CheckpointError: as their names say.
+        UsageError, DataError, CheckpointError: see flowrepro/errors.py.
     """
     device = choose_device(config.device, config.threads)
     with world(device) as together, claimed_together(config, together) as run:
@@ -76,7 +76,7 @@ def _train(config: Config, run: Run, device: str, together: World) -> None:
 
 
 def _steps(run: Run, session: Session, request: StopRequest) -> None:
-    """From the present step to the last, with validation, saving, heartbeat, time budget and signals."""
+    """Run from the current step to the last, with validation, saving, heartbeat, time budget and signals."""
     training, counters, plan = session.training, session.counters, session.plan
     progress = Progress(counters.step, training.steps, training.log_seconds)
     began = saved = beaten = time.monotonic()
@@ -103,7 +103,7 @@ def _steps(run: Run, session: Session, request: StopRequest) -> None:
                 saved = time.monotonic()
             if stop := session.together.agree(request.signal):
                 _stop(run, session, "interrupted")
-                raise Stopped(f"stopped at step {counters.step}; saved in {run.path}: {_go_on()}", 128 + stop)
+                raise Stopped(f"stopped at step {counters.step}; saved in {run.path}; {_go_on()}", 128 + stop)
             if _over(session, now - began) and counters.step < training.steps:
                 return _stop(run, session, "paused")
     finally:
@@ -112,7 +112,7 @@ def _steps(run: Run, session: Session, request: StopRequest) -> None:
 
 
 def _over(session: Session, seconds: float) -> bool:
-    """Whether the time budget of this session is used up, by the clock of any process."""
+    """Whether the time budget of this session is used up on the clock of any process."""
     budget = session.training.max_minutes
     return budget is not None and bool(session.together.agree(seconds > 60 * budget))
 
@@ -146,12 +146,12 @@ class Sums(NamedTuple):
 
 
 def backward(session: Session, stage: Stage, step: int) -> Sums:
-    """The gradients of the mean loss over the batch of a step, in place of those before; all processes get the same."""
+    """Set the gradients of the mean loss over the batch of a step; all processes get the same ones."""
     together, batch, alpha = session.together, session.batch(step), stage.alpha_at(step)
     regularizer = session.regularizer if alpha > 0 else session.plain
     log_prob, term = regularizer(session.trained, batch.x, session.probes(step))
     log_prob = log_prob + batch.dlogp
-    # summed over the processes it is the mean over the batch
+    # summed over the processes, this is the mean over the batch
     loss = (alpha * term - log_prob).mean() * batch.weight
     session.optimizer.zero_grad(set_to_none=True)
     loss.backward()
@@ -162,7 +162,7 @@ def backward(session: Session, stage: Stage, step: int) -> Sums:
 
 
 def gradient_norm(parameters: list[nn.Parameter], clip: float) -> Tensor:
-    """The norm of all gradients together; they are scaled down to `clip` where that is set and smaller."""
+    """The norm of all gradients together; they are scaled down to `clip` if that is set and smaller."""
     norm = torch.nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
     if clip:
         torch.nn.utils.clip_grads_with_norm_(parameters, clip, norm)
@@ -170,7 +170,7 @@ def gradient_norm(parameters: list[nn.Parameter], clip: float) -> Tensor:
 
 
 def _validate(run: Run, session: Session, progress: Progress, stage: Stage) -> None:
-    """One record of the history; keeps the best checkpoint by held-out log-likelihood."""
+    """Append one record to the history; keep the best checkpoint by held-out log-likelihood."""
     training, counters, flow = session.training, session.counters, session.settle()
     held_out, batch_size = session.data.validation(training.validate_samples), training.eval_batch_size
     val = summary(
@@ -193,7 +193,7 @@ def _validate(run: Run, session: Session, progress: Progress, stage: Stage) -> N
     bits = f" ({bits_per_dim(val['log_prob'], session.data.dim):.3f} bits/dim)"
     told = f"{val['log_prob']:.4g} nats{bits if isinstance(session.data, ImageData) else ''}"
     progress.record(f"validation {told}, best {max(counters.best, val['log_prob']):.4g}")
-    # at step 0 even a flow that is not finite is the best so far: there is always a best checkpoint
+    # at step 0 even a non-finite likelihood counts as the best so far: a best checkpoint always exists
     if val["log_prob"] > counters.best or counters.step == 0:
         counters.best, counters.best_step = _or_minus_inf(val["log_prob"]), counters.step
         session.save(run, "best")
@@ -208,7 +208,7 @@ def _diverge(run: Run, session: Session, what: str) -> None:
     indices = [] if session.data.fresh else session.batches.at(step).tolist()
     message = (
         f"diverged at step {step} ({what}); the last good checkpoint is kept; "
-        "try a smaller training.lr, training.clip=1 or a larger regularizer.alpha"
+        "try a smaller training.lr, training.clip=1 or stronger regularisation"
     )
     run.set_status("diverged", step=step, error=message, batch=indices)
     end_session(run, "diverged", step)
@@ -223,7 +223,7 @@ def _stop(run: Run, session: Session, state: str) -> None:
 
 
 def _finish(run: Run, session: Session) -> None:
-    """The result over the training and held-out sets, if all steps are done."""
+    """Evaluate the training and held-out sets, if all steps are done."""
     training, counters = session.training, session.counters
     if counters.step < training.steps:
         return
@@ -252,7 +252,7 @@ def _introduce(run: Run, config: Config, session: Session) -> None:
         f"data       {config.dataset.name}: {session.data.source}, fingerprint {session.data.fingerprint}",
         f"model      {config.model.name}, {parameters:,} parameters, {next(session.flow.parameters()).dtype}",
         f"training   {begin} {config.training.steps}, seed {config.seed}, scale {config.scale.name}, "
-        f"{session.device} with {torch.get_num_threads()} threads",
+        f"{session.device}, threads {torch.get_num_threads()}",
     ]
     for line in lines:
         print(line.replace("torch.", ""), flush=True)
@@ -260,13 +260,13 @@ def _introduce(run: Run, config: Config, session: Session) -> None:
 
 
 def _told(run: Run, config: Config) -> dict[str, Any]:
-    """The run's state and numbers; prints the last lines of the command."""
+    """The run's state and results; prints the last lines of the command."""
     status = run.status
     result = status.get("result") or {}
     if status.get("state") == "paused":
-        print(f"paused at step {status['step']}/{status['steps']} by training.max_minutes: {_go_on()}")
+        print(f"paused at step {status['step']}/{status['steps']} by training.max_minutes; {_go_on()}")
     elif result:
-        # old runs do not tell
+        # older runs do not record it
         on = (
             f", on the first {result['best_of']:,}"
             if result.get("best_of", 0) < result.get("val_n", 0)
@@ -286,4 +286,4 @@ def _told(run: Run, config: Config) -> dict[str, Any]:
 
 
 def _go_on() -> str:
-    return "rerun the same command to resume"
+    return "rerun the same command to resume (not with overwrite=true)"

@@ -7,7 +7,7 @@ from flowrepro.randomness import generator
 
 
 class Batches:
-    """Minibatch indices: every epoch is a fresh permutation, its last short batch is kept (as the papers' code does)."""
+    """Minibatch indices: every epoch is a fresh permutation whose short last batch is kept (as in the papers' code)."""
 
     def __init__(self, n: int, batch_size: int, seed: int) -> None:
         self.n, self.batch_size, self.seed = n, min(batch_size, n), seed

@@ -55,24 +55,28 @@ def stages(
     With alpha 0 there is nothing to anneal to: `alpha_from` is ignored and the steps stay the same.
 
     Raises:
-        UsageError: a phase is for each coupling, and the chain has none; or it rotates a layer that is not there.
+        UsageError: a phase is for each coupling and the chain has none, or it rotates a layer that does not exist.
     """
     chain = Chain() if chain is None else chain
     phases = [p for phase in phases for p in one_for_each_layer(phase, chain)]
     if wrong := [i for phase in phases for i in phase.rotate or () if not 0 <= i < len(chain)]:
-        raise UsageError(f"phases.sequence: rotate={wrong}, but the model has {len(chain)} layers, from 0")
+        raise UsageError(
+            f"phases.sequence: rotate={wrong}, but the model has only {len(chain)} layers, numbered from 0"
+        )
     ends = [round(training.steps * sum(p.share for p in phases[: i + 1])) for i in range(len(phases))]
     starts = [0, *ends[:-1]]
     return [_stage(training, p, alpha, a, b) for p, a, b in zip(phases, starts, ends, strict=True)]
 
 
 def one_for_each_layer(phase: Phase, chain: Chain) -> list[Phase]:
-    """The phase itself; or, with `each_layer`, one of equal share for each coupling with the layers that lead to it."""
+    """The phase itself; or, with `each_layer`, one of equal share for each coupling with the layers before it."""
     if phase.each_layer is None:
         return [phase]
     stops = [i + 1 for i, layer in enumerate(chain) if isinstance(layer, AffineCoupling)]
     if not stops:
-        raise UsageError("phases with each_layer need couplings of vectors: model=coupling or model=realnvp")
+        raise UsageError(
+            "phases with each_layer need couplings of vectors: use model=coupling or model=realnvp"
+        )
     stops[-1] = len(chain)
     return [
         replace(
@@ -106,5 +110,5 @@ def _stage(training: TrainingConfig, phase: Phase, alpha: float, start: int, end
 
 
 def stage_at(stages: list[Stage], step: int) -> Stage:
-    """The stage that a step belongs to; the last one beyond the end."""
+    """The stage that a step belongs to; the last one for steps beyond the end."""
     return next((s for s in stages if step < s.end), stages[-1])

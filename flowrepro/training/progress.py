@@ -1,4 +1,4 @@
-"""Telling how far a run is: a bar on a terminal, a line now and then elsewhere."""
+"""Progress of a run: a bar on a terminal, an occasional line elsewhere."""
 
 import sys
 import time
@@ -7,7 +7,7 @@ from tqdm import tqdm
 
 
 class Progress:
-    """`update` after every step, `say` for lines that stay."""
+    """Call `update` after every step and `record` for new numbers."""
 
     def __init__(self, start: int, total: int, log_seconds: float) -> None:
         self.total, self.start, self.log_seconds = total, start, log_seconds
@@ -23,14 +23,15 @@ class Progress:
         if self.bar.disable and time.monotonic() - self.logged > self.log_seconds:
             self.logged = time.monotonic()
             left = (self.logged - self.began) / max(1, step - self.start) * (self.total - step)
-            print(f"step {step}/{self.total}  {self.note}  about {left / 60:.1f} min left", flush=True)
+            rest = "under a minute" if left < 60 else f"about {left / 60:.0f} min"
+            print(f"step {step}/{self.total}  {self.note}  {rest} left", flush=True)
 
     def record(self, note: str) -> None:
-        """The newest numbers, shown beside the bar or in the next line."""
+        """The newest numbers, shown next to the bar or in the next line."""
         self.note = note
         self.bar.set_postfix_str(note)
 
     def close(self) -> None:
-        """Take the bar away."""
+        """Remove the bar."""
         self.bar.close()
         sys.stdout.flush()

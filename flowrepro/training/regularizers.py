@@ -21,7 +21,7 @@ class Regularizer(Protocol):
     alpha: float
 
     def __call__(self, flow: Flow, x: Tensor, generator: torch.Generator | None) -> tuple[Tensor, Tensor]:
-        """(log_prob, term), each (B,) in nats, at x (B, D); probes and the noise of bounds come from the generator."""
+        """(log_prob, term), each (B,) in nats, at x (B, D); the generator supplies probes and the noise of bounds."""
         ...
 
 
@@ -33,7 +33,7 @@ class NoRegularizer:
     def __call__(
         self, flow: Flow, x: Tensor, generator: torch.Generator | None = None
     ) -> tuple[Tensor, Tensor]:
-        log_prob: Tensor = flow(x, generator)  # without the checks of flow.log_prob
+        log_prob: Tensor = flow(x, generator)  # skips the checks of flow.log_prob
         return log_prob, torch.zeros_like(log_prob)
 
 
@@ -91,7 +91,7 @@ REGULARIZERS = {"none": NoRegularizer, "tikhonov": Tikhonov}
 
 
 def build(config: Any) -> Regularizer:
-    """The regularizer of a config. Raises UsageError where its name or a value is unknown."""
+    """The regularizer of a config. Raises UsageError if its name or a value is unknown."""
     if config.name not in REGULARIZERS:
         raise UsageError(f"regularizer={config.name} is unknown; known: {', '.join(REGULARIZERS)}")
     arguments = {key: value for key, value in vars(config).items() if key != "name"}

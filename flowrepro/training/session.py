@@ -1,4 +1,4 @@
-"""What a training session holds: flow, optimizer, averaged weights, counters; saved to and restored from checkpoints."""
+"""The state of a training session: flow, optimizer, averaged weights, counters; saved to and restored from files."""
 
 import copy
 from collections.abc import Callable
@@ -34,13 +34,13 @@ OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
 }
 
 STATISTICS_SAMPLES = 10_000
-# steps whose samples pass the frozen layers at once: small layers take hardly longer for 32 batches than for one
+# steps whose samples pass the frozen layers together: small layers take hardly longer for 32 batches than for one
 BLOCK = 32
 
 
 @dataclass
 class Counters:
-    """The numbers that a checkpoint keeps beside the tensors."""
+    """The numbers that a checkpoint stores besides the tensors."""
 
     step: int = 0
     best: float = -float("inf")
@@ -54,7 +54,7 @@ class Counters:
 class Batch(NamedTuple):
     """One process's samples of a step, on its device; their weight in the mean over the `size` of all processes.
 
-    Where the first layers are frozen x has passed them already, and `dlogp` is theirs.
+    If the first layers are frozen, x has already passed through them, and `dlogp` is theirs.
     """
 
     x: Tensor
@@ -67,7 +67,7 @@ class Session:
     """Everything that a step changes.
 
     Raises:
-        UsageError: several processes are to train layers whose statistics are those of a whole batch.
+        UsageError: several processes would train layers that need the statistics of the whole batch.
     """
 
     def __init__(
@@ -79,7 +79,7 @@ class Session:
         self.flow = initial_flow(config.model, data, config.dtype, config.seed).to(device)
         if self.together.size > 1 and keeps_statistics(self.flow):
             raise UsageError(
-                "batch norm needs the whole batch in one process: model.batch_norm=false, or no torchrun"
+                "batch norm needs the whole batch in one process: set model.batch_norm=false or run without torchrun"
             )
         self.together.align(self.flow)
         set_bf16(self.flow, self.training.bf16)
@@ -92,12 +92,12 @@ class Session:
         self.plan = stages(config.phases.sequence, self.training, self.regularizer.alpha, self.flow.chain)
         self.batches = Batches(len(data.train), self.training.batch_size, self.seed)
         self.stage: Stage | None = None
-        # of the present stage: walking through all modules at every step would take a quarter of a small step
+        # of the current stage: collecting them at every step would take a quarter of a small step
         self.trained, self.parameters = self.flow, list(self.flow.parameters())
         self.frozen, self.block = Chain(), dict[int, Batch]()
 
     def enter(self, stage: Stage) -> None:
-        """Begin a stage, or come back into the middle of one: freeze the layers that it does not train."""
+        """Begin a stage, or resume in the middle of one: freeze the layers that it does not train."""
         self.stage = stage
         for i, layer in enumerate(self.flow.chain):
             layer.requires_grad_(stage.train_layers is None or i in stage.train_layers)
@@ -116,7 +116,7 @@ class Session:
 
     @torch.no_grad()
     def rotate(self, index: int) -> None:
-        """Initialise one layer again by the training data as they reach it now; averaged weights take it over."""
+        """Reinitialise one layer from the training data as they reach it now; the averaged weights copy it."""
         layer = list(self.flow.chain)[index]
         layer.init_from(self.flow.chain[:index](self.data.initial.to(self.device))[0])
         self.together.align(layer)
@@ -124,16 +124,16 @@ class Session:
             self.averaged.chain[index].load_state_dict(layer.state_dict())
 
     def _first_trained(self, stage: Stage) -> int:
-        """How many layers in front the samples may pass beforehand: none if a penalty or a batch's statistics need them."""
+        """How many first layers can be applied in advance: none if a penalty or batch statistics need them."""
         first = min(stage.train_layers or (0,))
         return 0 if stage.alpha > 0 or keeps_statistics(self.flow.slice(first)) else first
 
     def batch(self, step: int) -> Batch:
-        """This process's share of a step, past the frozen layers."""
+        """This process's share of a step, after the frozen layers."""
         if not len(self.frozen) or self.stage is None:
             return self.drawn(step)
         if step not in self.block:
-            # the same blocks wherever a run is taken up again: rounding depends on their size
+            # the same blocks wherever a run is resumed: rounding depends on their size
             first = step - (step - self.stage.start) % BLOCK
             steps = range(first, first + BLOCK)
             batches = [self.drawn(s) for s in steps]
@@ -162,7 +162,7 @@ class Session:
         return stage_at(self.plan, max(0, self.counters.step - 1)).active_layers
 
     def applied(self) -> Flow:
-        """The flow that is evaluated, of the layers applied so far."""
+        """The flow that is evaluated, restricted to the layers applied so far."""
         return self.evaluated.slice(self.active_layers)
 
     def probes(self, step: int) -> torch.Generator:
@@ -172,27 +172,27 @@ class Session:
 
     @property
     def evaluated(self) -> Flow:
-        """The flow that is validated and reported: the averaged one where there is one."""
+        """The flow that is validated and reported: the averaged one if there is one."""
         return self.averaged or self.flow
 
     def settle(self) -> Flow:
-        """The flow that is evaluated, in evaluation mode, with its statistics those of the training data."""
+        """The flow that is evaluated, in evaluation mode, with the statistics of the training data."""
         flow = self.applied().eval()
         if keeps_statistics(flow):
             update_statistics(flow.chain, self.data.train[:STATISTICS_SAMPLES].to(self.device))
         return flow
 
     def average(self) -> None:
-        """Move the averaged weights towards the present ones."""
+        """Move the averaged weights towards the current ones."""
         if self.averaged is not None:
             step = self.counters.step
-            # young averages forget faster, or the start would weigh in for long
+            # early averages forget faster, otherwise the start would dominate for long
             weight = 1 - min(self.training.ema, (1 + step) / (10 + step))
             for mean, now in zip(self.averaged.parameters(), self.flow.parameters(), strict=True):
                 mean.data.lerp_(now.data, weight)
 
     def save(self, run: Run, which: str) -> None:
-        """Write a checkpoint; `last` has all that is needed to go on, `best` the flow alone."""
+        """Write a checkpoint; `last` has everything needed to resume, `best` only the flow."""
         state: dict[str, Any] = {
             "flow": self.evaluated.state_dict(),
             "shape": self.data.shape,
@@ -206,7 +206,7 @@ class Session:
             checkpoints.save(run.checkpoint(which), state)
 
     def restore(self, run: Run) -> None:
-        """Go back to the `last` checkpoint. Raises CheckpointError where it is damaged or of another model."""
+        """Go back to the `last` checkpoint. Raises CheckpointError if it is damaged or from another model."""
         path = run.checkpoint("last")
         state = checkpoints.load(path)
         try:
@@ -216,11 +216,11 @@ class Session:
             self.optimizer.load_state_dict(state["optimizer"])
             self.counters = Counters(**{name: state[name] for name in asdict(self.counters)})
         except (KeyError, RuntimeError, ValueError) as error:
-            raise CheckpointError(f"{path} does not fit this model; use overwrite=true") from error
+            raise CheckpointError(f"{path} does not fit this model; retrain with overwrite=true") from error
 
 
 def initial_flow(model: Any, data: Data | ImageData, dtype: str, seed: int) -> Flow:
-    """The untrained flow of a model config, initialised by the seed and, where layers want it, by the training data."""
+    """The untrained flow of a model config, initialised from the seed and, where layers need it, from the training data."""
     flow = build(model, data.shape, data.levels, generator(seed, "init"), getattr(torch, dtype))
     flow.init_from(data.initial)
     to_channels_last(flow)

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM: the first asks the loop to stop at the end of its step, a second Ctrl-C stops at once."""
+"""Ctrl-C and SIGTERM: the first asks the loop to stop at the end of its step, a second one stops it at once."""
 
 import signal
 import threading
@@ -8,7 +8,7 @@ from types import FrameType
 
 
 class StopRequest:
-    """`signal` is 0 until one arrives. A patient one lets the step end however many arrive."""
+    """`signal` is 0 until one arrives. A patient one lets the step finish however many arrive."""
 
     def __init__(self, patient: bool = False) -> None:
         self.signal, self.patient = 0, patient
@@ -21,13 +21,13 @@ class StopRequest:
 
     @property
     def code(self) -> int:
-        """The exit code that tells of the signal: 130 or 143."""
+        """The exit code for the signal: 130 or 143."""
         return 128 + self.signal
 
 
 @contextmanager
 def stop_request(patient: bool = False) -> Iterator[StopRequest]:
-    """Listen for both signals while the block runs (in the main thread; elsewhere nothing arrives).
+    """Listen for both signals while the block runs (only in the main thread; other threads get none).
 
     Under torchrun Ctrl-C arrives twice, from the terminal and from torchrun: then be patient.
     """

@@ -1,4 +1,4 @@
-"""`dry_run=true`: what a command would do and cost. It reads what is there, and leaves nothing behind."""
+"""`dry_run=true`: what a command would do and cost. It only reads, and leaves nothing behind."""
 
 import time
 from dataclasses import dataclass
@@ -17,12 +17,12 @@ from flowrepro.training.loop import backward
 from flowrepro.training.session import Session
 
 TRIAL_SAMPLES, TRIAL_STEPS = 1024, 3
-NO_ESTIMATE = "no estimate until the data are there"
+NO_ESTIMATE = "no estimate until the data are available"
 
 
 @dataclass(frozen=True)
 class Cost:
-    """What a few steps of a run have shown: seconds per step, and peak memory in bytes."""
+    """Measured on a few steps of a run: seconds per step, and peak memory in bytes."""
 
     parameters: int
     step_seconds: float
@@ -30,7 +30,7 @@ class Cost:
 
 
 def train(config: Config) -> None:
-    """Print what a run would be and cost, in six lines; with `debug=true` the resolved config before them."""
+    """Print what a run would do and cost, in six lines; with `debug=true` after the resolved config."""
     if config.debug:
         print(resolved(config), end="")
     run, training = run_of(config), config.training
@@ -41,7 +41,7 @@ def train(config: Config) -> None:
         print(f"parameters {cost.parameters:,}")
     print(f"steps      {training.steps:,} of {training.batch_size:,} samples")
     if cost:
-        each = f"{1000 * cost.step_seconds:.1f} ms per step, from {TRIAL_STEPS} tried here"
+        each = f"{1000 * cost.step_seconds:.1f} ms per step, from a trial of {TRIAL_STEPS} steps"
         print(f"time       {_minutes(cost.step_seconds * training.steps)} ({each})")
         print(f"memory     about {cost.memory / 1e6:.0f} MB (weights, gradients, moments, activations)")
     else:
@@ -49,7 +49,7 @@ def train(config: Config) -> None:
 
 
 def train_figure(title: str, runs: dict[str, Config]) -> None:
-    """Print one line for each run of a figure, by its label, and the total of those that have not ended."""
+    """Print one line per run of a figure, with its label, and the total for those still to be trained."""
     print(f"{title}: {len(runs)} runs", flush=True)
     costs: dict[str, Cost | None] = {}
     left: list[float | None] = []
@@ -66,24 +66,30 @@ def train_figure(title: str, runs: dict[str, Config]) -> None:
         print(f"  {label:<28} {config.training.steps:>7,} steps  {run.name}  {told}", flush=True)
     for line in dict.fromkeys(map(_data, runs.values())):
         print(f"data   {line}")
-    unknown = f" and {left.count(None)} runs without an estimate" if None in left else ""
+    unknown = f", plus {left.count(None)} without an estimate," if None in left else ""
     known = _minutes(sum(seconds for seconds in left if seconds is not None))
-    print(f"total  {known}{unknown} for {len(left)} of {len(runs)} runs, one after the other")
+    print(f"total  {known}{unknown} for {len(left)} of {len(runs)} runs, one after another")
 
 
 def evaluate(run: Run, wanted: EvaluationConfig, folder: Path) -> None:
-    """Print what `evaluate` would measure on a run, and where it would be written."""
+    """Print what `evaluate` would measure on a run, and where it would write the results."""
     images = run.config.model.takes_images
-    more = f"{wanted.draws} draws of the noise" if images else f"components of {wanted.n_components:,} points"
+    more = (
+        f"{wanted.draws} draws of the dequantisation noise"
+        if images
+        else f"components of {wanted.n_components:,} points"
+    )
     files = ("likelihood.csv", "samples.npz", "layers.csv" if images else "components.npz", "measures.json")
     print(f"run        {run.path} ({_progress(run)}, {wanted.checkpoint} checkpoint)")
     print(f"data       {_data(run.config)}")
     print(f"measures   likelihood, {wanted.n_samples:,} samples, {more}")
-    print(f"writes     {', '.join(files)} in {folder}{' again' if (folder / files[-1]).exists() else ''}")
+    print(
+        f"writes     {', '.join(files)} in {folder}{', replacing those there' if (folder / files[-1]).exists() else ''}"
+    )
 
 
 def evaluate_figure(config: Config) -> None:
-    """Print which runs a figure has to measure, and where its table and claims would be written."""
+    """Print which runs of a figure are trained, and where its table and claims would be written."""
     from flowrepro.figures import build, store
     from flowrepro.figures.catalogue import load_spec
 
@@ -111,7 +117,7 @@ def _claims(config: Config) -> None:
 
 
 def plot_figure(config: Config) -> None:
-    """Print which pictures would be drawn. Raises UsageError where the figure was not evaluated."""
+    """Print which pictures would be drawn. Raises UsageError if the figure has not been evaluated."""
     from flowrepro.figures import store
     from flowrepro.figures.catalogue import keys
 
@@ -135,7 +141,7 @@ def resolved(config: Config) -> str:
 
 
 def estimate(config: Config) -> Cost | None:
-    """What a few steps of a run cost here; None where its data are not there and their shape is not known."""
+    """The cost of a few steps on this machine; None if the data are missing and their shape is unknown."""
     device = choose_device(config.device, config.threads)
     trial = max(TRIAL_SAMPLES, config.training.batch_size)
     try:
@@ -143,7 +149,7 @@ def estimate(config: Config) -> Cost | None:
     except DataError:
         return None
     session = Session(config, data, device)
-    # of layers that are added one by one, half are there on average
+    # where layers are added one by one, half of them are active on average
     stage = session.plan[len(session.plan) // 2]
     session.enter(stage)
     seconds: list[float] = []
@@ -156,7 +162,7 @@ def estimate(config: Config) -> Cost | None:
 
 
 def _memory(device: str, weights: list[torch.nn.Parameter]) -> float:
-    """Peak memory in bytes: of the GPU, or of this process; at least weights, gradients and two moments."""
+    """Peak memory in bytes, on the GPU or of this process; at least weights, gradients and two moments."""
     if device == "cuda":
         return float(torch.cuda.max_memory_allocated())
     import resource

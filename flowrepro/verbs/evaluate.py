@@ -29,11 +29,11 @@ from flowrepro.runs.trained import load_flow
 from flowrepro.verbs import dry_run
 from flowrepro.writing import save_arrays, write_json, write_text
 
-BASELINE_ALPHA = 5e-5  # of linear_systems, where a run has no alpha of its own
+BASELINE_ALPHA = 5e-5  # of linear_systems, for runs without an alpha of their own
 
 
 def run(config: Config, overrides: list[str]) -> None:
-    """Do what an `evaluate` command line asks for."""
+    """Carry out an `evaluate` command line."""
     if config.figure and config.dry_run:
         dry_run.evaluate_figure(config)
     elif config.figure and config.claims != "measure":
@@ -54,14 +54,14 @@ def run(config: Config, overrides: list[str]) -> None:
 
 
 def evaluate_run(run: Run, config: Config, wanted: EvaluationConfig) -> Path:
-    """Measure one run as `wanted` says; the folder of its measures is named by the checkpoint's digest.
+    """Measure one run as `wanted` says, into a folder named by the checkpoint's digest.
 
-    Writes likelihood.csv (nats and bits/dim with standard errors), samples.npz, measures.json, and components.npz of
-    vectors or layers.csv of images. Of image flows it tells how exact the inverse is.
+    Writes likelihood.csv (nats and bits/dim with standard errors), samples.npz, measures.json, and components.npz for
+    vectors or layers.csv for images. For image flows it also reports how exact the inverse is.
 
     Raises:
         CheckpointError: the checkpoint is missing or damaged.
-        DataError: the data are not those of the training.
+        DataError: the data differ from those the run was trained on.
     """
     device = choose_device(config.device, config.threads)
     which = wanted.checkpoint
@@ -90,12 +90,15 @@ def evaluate_run(run: Run, config: Config, wanted: EvaluationConfig) -> Path:
     write_json(folder / "measures.json", measures)
     print(f"run         {run.path} ({which} checkpoint, scale {measures['scale']})")
     print("\n".join(told))
-    print(f"measures    {folder}\nnext        flowrepro plot run={run.name}")
+    place = "" if config.output_dir == "outputs" else f" output_dir={config.output_dir}"
+    other = "" if which == run.config.evaluation.checkpoint else f" evaluation.checkpoint={which}"
+    name = run.name if config.run == "latest" else config.run
+    print(f"measures    {folder}\nnext        flowrepro plot run={name}{other}{place}")
     return folder
 
 
 def what_to_measure(run: Run, config: Config, overrides: list[str]) -> EvaluationConfig:
-    """The run's own `evaluation` keys, and over them those that the command line gives."""
+    """The run's own `evaluation` keys, overridden by those given on the command line."""
     keys = (word.lstrip("+").partition("=")[0] for word in overrides)
     given = [key.removeprefix("evaluation.") for key in keys if key.startswith("evaluation.")]
     return dataclasses.replace(run.config.evaluation, **{k: getattr(config.evaluation, k) for k in given})
@@ -104,7 +107,7 @@ def what_to_measure(run: Run, config: Config, overrides: list[str]) -> Evaluatio
 def measure_vectors(
     flow: Flow, data: Data, config: Config, device: str, folder: Path
 ) -> tuple[dict[str, Any], list[str]]:
-    """Writes likelihood.csv, samples.npz and components.npz; returns numbers for measures.json and lines to print."""
+    """Write likelihood.csv, samples.npz and components.npz; return numbers for measures.json and lines to print."""
     table = likelihood_table(flow, data, config, device)
     write_text(folder / "likelihood.csv", table.to_csv(index=False))
     drawn = sample(flow, config, device)
@@ -128,7 +131,7 @@ def measures_folder(run: Run, which: str) -> Path:
 
 
 def likelihood_table(flow: Flow, data: Data, config: Config, device: str) -> pd.DataFrame:
-    """One row for each of flow and closed-form linear baseline on the training and the held-out set."""
+    """One row for the flow and one for the closed-form linear baseline, on the training and the held-out set."""
     alpha = getattr(config.regularizer, "alpha", 0.0) or BASELINE_ALPHA
     rows = []
     for split, x in data.reported.items():
@@ -154,7 +157,7 @@ def _row(model: str, split: str, values: Tensor, data: Data) -> dict[str, Any]:
 
 @torch.no_grad()
 def sample(flow: Flow, config: Config, device: str) -> np.ndarray:
-    """Samples of the flow, (n, D), in the data's own units; not finite ones are kept, and counted by the caller."""
+    """Samples of the flow, (n, D), in the units of the data; non-finite ones are kept for the caller to count."""
     settings = config.evaluation
     source = generator(config.seed, "samples", device=device)
     temperature, deviation = (
@@ -165,7 +168,7 @@ def sample(flow: Flow, config: Config, device: str) -> np.ndarray:
 
 
 def components(flow: Flow, data: Data, config: Config, device: str, top: int = 2) -> dict[str, Any]:
-    """The leading un-whitened components of the first training points, by both rules of signs, and their latents."""
+    """The leading un-whitened components of the first training points, under both sign rules, and their latents."""
     n = min(config.evaluation.n_components, len(data.train))
     x = data.train[:n].to(device)
     found = flow.components(x, k=top if data.dim > 16 else None)
@@ -187,7 +190,7 @@ def _told(table: pd.DataFrame, measures: dict[str, Any], extracted: dict[str, An
     medians = ", ".join(f"{v:.4g}" for v in np.median(extracted["std"], axis=0))
     lines = [
         table.to_string(index=False, float_format=lambda v: f"{v:.4f}", na_rep=""),
-        f"samples     {measures['n_samples']}, of which not finite: {measures['non_finite_samples']}",
+        f"samples     {measures['non_finite_samples']} of {measures['n_samples']:,} samples are not finite",
         f"components  median local std: {medians}",
     ]
     for name, column in zip(

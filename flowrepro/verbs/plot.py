@@ -18,7 +18,7 @@ from flowrepro.verbs.evaluate import measures_folder, what_to_measure
 
 
 def run(config: Config, overrides: list[str]) -> None:
-    """Do what a `plot` command line asks for."""
+    """Carry out a `plot` command line."""
     if config.figure and config.dry_run:
         dry_run.plot_figure(config)
     elif config.figure:
@@ -29,7 +29,7 @@ def run(config: Config, overrides: list[str]) -> None:
 
 
 def plot_figure(config: Config) -> None:
-    """Draw a figure from what was stored; `figure=all` draws every one at every scale and writes the report."""
+    """Draw a figure from its stored arrays; `figure=all` draws each at every stored scale and writes the report."""
     from flowrepro.figures.build import draw
 
     outputs = Path(config.output_dir)
@@ -40,7 +40,7 @@ def plot_figure(config: Config) -> None:
 
 
 def plot_all(outputs: Path, form: str) -> None:
-    """Draw every figure at every scale at which it was evaluated; write the report and the README's index."""
+    """Draw every figure at every scale it was evaluated at; write the report and the README's index."""
     from flowrepro.figures import store
     from flowrepro.figures.build import draw
     from flowrepro.figures.catalogue import keys
@@ -56,17 +56,18 @@ def plot_all(outputs: Path, form: str) -> None:
 
 
 def plot_run(run: Run, checkpoint: str, form: str = "png", dry: bool = False) -> None:
-    """Training curves, layers, samples and components of a run, in its `plots/` folder; of its best or last checkpoint.
+    """Draw training curves, layers, samples and components of a run's best or last checkpoint into its `plots/` folder.
 
-    `form` is png, svg or pdf; a `dry` one says which pictures there would be.
+    `form` is png, svg or pdf; `dry` only lists the pictures.
 
     Raises:
-        UsageError: the run was not evaluated; the message has the command.
+        UsageError: the run has not been evaluated; the message gives the command.
     """
     folder = measures_folder(run, checkpoint)
     if not (folder / "measures.json").exists():
         raise UsageError(
-            f"{run.name} has no measures of this checkpoint; first: flowrepro evaluate run={run.name}"
+            f"the {checkpoint} checkpoint of {run.name} has not been evaluated; first: "
+            f"flowrepro evaluate run={run.path} evaluation.checkpoint={checkpoint}"
         )
     measures = json.loads((folder / "measures.json").read_text())
     figures = _image_figures if "padded_dim" in measures else _vector_figures
@@ -78,7 +79,7 @@ def plot_run(run: Run, checkpoint: str, form: str = "png", dry: bool = False) ->
 
 
 def label(run: Run) -> str:
-    """The line under every picture of a run: what it shows and how far it was trained."""
+    """The line under every picture of a run: what it shows and how long it was trained."""
     config = run.config
     alpha = getattr(config.regularizer, "alpha", None)
     weight = f" alpha {alpha:g}" if alpha is not None else ""
@@ -105,13 +106,13 @@ def _image_figures(folder: Path, measures: dict[str, Any], run: Run) -> dict[str
     arrays = np.load(folder / "samples.npz")
     table = pd.read_csv(folder / "likelihood.csv").set_index("split")
     bits = f"{table.bits_per_dim['val']:.3f} ± {table.bits_se['val']:.3f} bits/dim"
-    # the source says of a stand-in or a part of a set that it is one
+    # the source states whether this is a stand-in or a part of a set
     text = f"{label(run)} · {measures['source']} · {bits}"
     n, lost, away = (measures[k] for k in ("n_samples", "non_finite_samples", "runaway_samples"))
     drawn = f"temperature {measures['temperature']:g}"
-    if (deviation := measures.get("deviation", 1)) != 1:  # evaluations of old do not tell
+    if (deviation := measures.get("deviation", 1)) != 1:  # older evaluations do not record it
         drawn += f" and deviation {deviation:g}"
-    finite = f"of {n} samples at {drawn} {lost} not finite, {away} run away"
+    finite = f"of {n:,} samples at {drawn}, {lost} not finite, {away} outside the pixel range"
     error = f"largest error {measures['reconstruction_max']:.1g} of {measures['levels']} grey levels"
     held_out, returned = {"held-out data": arrays["reference"]}, arrays["reconstructed"]
     manifold = measures.get("latent_dim", measures["padded_dim"]) < measures["padded_dim"]
@@ -123,7 +124,7 @@ def _image_figures(folder: Path, measures: dict[str, Any], run: Run) -> dict[str
             held_out | _sheets("temperature", arrays, measures), label=f"{text} · {finite}"
         ),
         "interpolation": pictures.sheets(
-            {"straight lines in latent space": arrays["interpolated"]},
+            {"linear interpolation in latent space": arrays["interpolated"]},
             label=text,
         ),
         "reconstruction": pictures.sheets(
@@ -138,15 +139,15 @@ def _image_figures(folder: Path, measures: dict[str, Any], run: Run) -> dict[str
 
 
 def _sheets(key: str, arrays: Any, measures: dict[str, Any]) -> dict[str, np.ndarray]:
-    """The sheets of samples over temperatures or deviations, with what is wrong on them in their titles.
+    """The sheets of samples over temperatures or deviations, with the number of faulty samples in their titles.
 
-    Samples that are not finite are black there, those that run away are black or white.
+    Those not finite are drawn black, those out of range black or white.
     """
     found = {}
     for value in measures.get(f"{key}s", []):
         faults = measures["sheets"][f"{key}_{value:g}"]
         wrong = faults["non_finite_samples"] + faults["runaway_samples"]
-        title = f"{key} {value:g}" + (f", {wrong} not finite or run away" if wrong else "")
+        title = f"{key} {value:g}" + (f", {wrong} not finite or out of range" if wrong else "")
         found[title] = arrays[f"{key}_{value:g}"]
     return found
 
@@ -164,7 +165,9 @@ def _samples(folder: Path, measures: dict[str, Any], run: Run) -> Figure:
     arrays = np.load(folder / "samples.npz")
     drawn, reference = arrays["samples"], arrays["reference"]
     drawn = drawn[np.isfinite(drawn).all(1)]
-    text = f"{label(run)} · {measures['non_finite_samples']} of {measures['n_samples']} samples not finite"
+    text = (
+        f"{label(run)} · {measures['non_finite_samples']} of {measures['n_samples']} samples are not finite"
+    )
     if shape := measures["image_shape"]:
         return pictures.samples_grid(drawn.reshape(-1, *shape), reference.reshape(-1, *shape), label=text)
     return pictures.samples_scatter(reference, drawn, label=text)

@@ -1,4 +1,4 @@
-"""Several runs at once, each in a process of its own with its share of the cores."""
+"""Several runs at once, each in its own process with its share of the cores."""
 
 import os
 import subprocess
@@ -12,15 +12,15 @@ POLL_SECONDS = 0.2
 
 
 def train_all(runs: list[list[str]], jobs: int) -> None:
-    """Train every run that these command-line words name, `jobs` at a time; one line for each that ends.
+    """Train the runs that these command-line arguments select, `jobs` at a time; print a line as each ends.
 
     Raises:
         SweepFailed: some runs failed; the others were trained.
-        Stopped: Ctrl-C or SIGTERM; the runs under way have saved their state.
+        Stopped: Ctrl-C or SIGTERM; the runs in progress were asked to save their state.
     """
     threads = max(1, (os.cpu_count() or 1) // jobs)
     failed = 0
-    print(f"{len(runs)} runs, {jobs} at a time with {threads} threads each", flush=True)
+    print(f"{len(runs)} runs, {jobs} at a time, {threads} thread{'s' * (threads > 1)} each", flush=True)
     with stop_request() as request, ThreadPoolExecutor(jobs) as executor:
         pending = {executor.submit(_train, words, threads, request): words for words in runs}
         for number, done in enumerate(as_completed(pending), 1):
@@ -30,13 +30,17 @@ def train_all(runs: list[list[str]], jobs: int) -> None:
             if not request.signal:
                 print(f"{number}/{len(runs)} {ended}: {' '.join(pending[done])}\n    {last_line}", flush=True)
     if request.signal:
-        raise Stopped("stopped; the runs under way are saved: rerun the same command to resume", request.code)
+        raise Stopped(
+            "stopped; rerun without overwrite=true to resume each run from its last checkpoint", request.code
+        )
     if failed:
-        raise SweepFailed(f"{failed} of {len(runs)} runs failed; the same command tries only those again")
+        raise SweepFailed(
+            f"{failed} of {len(runs)} runs failed; rerun without overwrite=true to retry only those"
+        )
 
 
 def _train(words: list[str], threads: int, request: StopRequest) -> tuple[int, str]:
-    """Exit code and last telling line of one run; a signal that this process gets is passed on to it."""
+    """Exit code and last informative line of one run; a signal to this process is passed on to it."""
     if request.signal:
         return request.code, ""
     command = [sys.executable, "-m", "flowrepro", "train", f"threads={threads}", *words]

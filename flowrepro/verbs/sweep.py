@@ -1,4 +1,4 @@
-"""`train -m`: one run for each combination of values, one table and one plot; finished runs are left alone."""
+"""`train -m`: one run per combination of values, one table and one plot; finished runs are left alone."""
 
 import hashlib
 import json
@@ -28,8 +28,8 @@ COLUMNS = [
 def sweep(words: list[str], config_dirs: list[Path]) -> int:
     """Train every job of a sweep and write `outputs/sweeps/<hash>/{sweep.csv,sweep.png}`.
 
-    All jobs are composed before the first is trained, so that a wrong word costs nothing. A failed job is told at
-    once and the others go on; afterwards SweepFailed (exit code 6) counts the failures.
+    All jobs are composed before the first is trained, so that a typo costs nothing. A failed job is reported at
+    once and the others continue; afterwards SweepFailed (exit code 6) counts the failures.
     """
     jobs = expand([w for w in words if not w.startswith("hydra")], config_dirs)
     configs = [compose(job, config_dirs) for job in jobs]
@@ -47,13 +47,14 @@ def sweep(words: list[str], config_dirs: list[Path]) -> int:
     failed = [row for row in rows if row["state"] not in ("completed", "paused")]
     if failed or len(rows) < len(jobs):
         raise SweepFailed(
-            f"{len(failed)} of {len(jobs)} jobs failed; the same command tries only those again"
+            f"{len(failed)} of {len(jobs)} jobs failed or diverged; "
+            "rerun without overwrite=true to retry those that failed"
         )
     return 0
 
 
 def _launch(words: list[str], config_dirs: list[Path], folder: Path) -> list[dict[str, Any]]:
-    """Hydra's sweeper and launcher (basic, joblib, submitit) run `job` for each combination."""
+    """Hydra's sweeper and launcher (basic, joblib, submitit) run `job` once per combination."""
     overrides = [
         *search_path(config_dirs),
         *check_words(words, config_dirs),
@@ -69,7 +70,7 @@ def _launch(words: list[str], config_dirs: list[Path], folder: Path) -> list[dic
 
 
 def job(tree: Any) -> dict[str, Any]:
-    """One job: train, and answer with a row of the table. A failure is a row too; only a signal ends the sweep."""
+    """One job: train, and return a row of the table. A failure is a row too; only a signal ends the sweep."""
     from omegaconf import OmegaConf
 
     from flowrepro.training.loop import train
@@ -97,7 +98,7 @@ def _name(configs: list[Config]) -> str:
 
 
 def _swept(words: list[str], job: list[str]) -> list[str]:
-    """The words of a job that differ between jobs; all of them where nothing is swept."""
+    """The arguments that differ between jobs; all of them if nothing is swept."""
     return [
         new
         for old, new in zip((w for w in words if not w.startswith("hydra")), job, strict=True)
@@ -106,7 +107,7 @@ def _swept(words: list[str], job: list[str]) -> list[str]:
 
 
 def _report(rows: list[dict[str, Any]], folder: Path, swept: list[str], bits: bool) -> None:
-    """Write and print the table, draw the plot over the first swept key, in bits/dim where that is wanted."""
+    """Write and print the table, draw the plot over the first swept key, in bits/dim if `bits`."""
     import pandas as pd
 
     from flowrepro.pictures import runs as pictures

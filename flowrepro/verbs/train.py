@@ -8,7 +8,7 @@ from flowrepro.verbs import dry_run, pool
 
 
 def run(config: Config, overrides: list[str]) -> None:
-    """Do what a `train` command line asks for."""
+    """Carry out a `train` command line."""
     if config.figure:
         train_figure(config, overrides)
     elif config.dry_run:
@@ -18,7 +18,7 @@ def run(config: Config, overrides: list[str]) -> None:
 
 
 def train_figure(config: Config, overrides: list[str]) -> None:
-    """Train the runs of a figure at a scale; one line where it has none. A run that diverges is a finding.
+    """Train the runs of a figure at a scale; print one line if it has none. A run that diverges is a finding.
 
     Raises:
         SweepFailed: some runs failed.
@@ -30,15 +30,18 @@ def train_figure(config: Config, overrides: list[str]) -> None:
     planned = spec.planned(config.scale.name)
     runs = [[*one.words, *kept(overrides, one.config)] for one in planned]
     if not runs:
-        print(f"{config.figure} needs no trained runs; next: flowrepro evaluate figure={config.figure}")
+        print(
+            f"{config.figure} needs no training; "
+            f"next: flowrepro evaluate figure={config.figure} scale={config.scale.name}"
+        )
     elif config.dry_run:
         labels = [f"{one.case}, seed {one.seed}" for one in planned]
         title = f"{config.figure} at scale {config.scale.name}"
         dry_run.train_figure(title, dict(zip(labels, map(compose, runs), strict=True)))
     elif config.jobs > 1:
-        # a process for each run that has ended would only find that out
+        # starting a process for a run that has ended would only discover that it has
         left = planned if config.overwrite else missing_runs(spec, config)
-        print(f"{len(planned) - len(left)} of {len(planned)} runs have ended before")
+        print(f"{len(planned) - len(left)} of {len(planned)} runs were already trained")
         if left:
             pool.train_all([[*one.words, *kept(overrides, one.config)] for one in left], config.jobs)
     else:
@@ -51,8 +54,8 @@ def train_figure(config: Config, overrides: list[str]) -> None:
 
 
 def kept(overrides: list[str], planned: Config) -> list[str]:
-    """Of a command's words, those that a figure leaves to it: where and how its runs are trained, not what they are."""
+    """The arguments that a figure leaves open: where and how its runs are trained, not what they are."""
     keys = ["output_dir", "device", "threads", "overwrite"]
-    # of the sets that can be fetched
+    # for data sets that can be downloaded
     keys += ["dataset.download"] if hasattr(planned.dataset, "download") else []
     return [word for word in overrides if word.lstrip("+").partition("=")[0] in keys]

@@ -1,13 +1,13 @@
 """across_dimensions, beyond the paper: the Glow that the NIF of this paper and the QLF of the other build upon.
 
-What one should see: bits/dim falls for as long as one trains, samples look like clothes, or like photographs seen from
-far away, and straight lines in latent space lead from one held-out image to another. Before injective or quasi-linear
-flows are compared with it, the Glow itself has to be sound: no sample is lost, the way to the latent and back gives each
-image to its grey level, and the numbers do not depend on how images are batched.
+What one should see: bits/dim keeps falling during training, samples look like clothes, or like photographs seen from
+afar, and straight lines in latent space lead from one held-out image to another. Before injective or quasi-linear flows
+are compared with it, the Glow itself has to be sound: all samples are finite, mapping to the latent and back recovers
+the grey levels of each image, and the numbers do not depend on how images are batched.
 
-8 bits, uniform dequantisation, bits/dim over the unpadded pixel values, averaged weights. The Gaussian beside it is the
-best linear flow on the same dequantised pixels without their border (closed form). Where only the part of CIFAR-10 is
-there, its title says so.
+8 bits, uniform dequantisation, bits/dim over the unpadded pixel values, averaged weights. The Gaussian for comparison is
+the best linear flow on the same dequantised pixels without their border (closed form). If only the part of CIFAR-10 is
+available, its title says so.
 
 Costs an hour on two cores at cpu scale, one run on each.
 """
@@ -40,7 +40,7 @@ SOURCE = "beyond the paper"
 
 
 def table(measures: Measures) -> pd.DataFrame:
-    """One row a run: bits/dim of both sets, errors over images and draws of the noise, faults of samples and inverse."""
+    """One row per run: bits/dim of both sets, errors over images and draws of the noise, faults of samples and inverse."""
     rows = []
     for m in measures:
         row = {"dataset": m["case"].split()[1], "seed": m["seed"], "state": m["state"], "step": m["step"]}
@@ -57,7 +57,7 @@ def arrays(measures: Measures) -> Arrays:
 
 
 def draw(table: pd.DataFrame, arrays: Arrays) -> Figure:
-    """A row for each set: bits/dim over the steps, held-out images, samples at two temperatures, interpolations."""
+    """One row per set: bits/dim over the steps, held-out images, samples at two temperatures, interpolations."""
     figure = Figure(figsize=(11.6, 5.3), layout="constrained")
     grid = figure.add_gridspec(len(NAMES), 5, width_ratios=[1.5, 1, 1, 1, 1])
     for i, case in enumerate(NAMES):
@@ -96,7 +96,7 @@ def _claims(case: str) -> list[Claim]:
             f"finite_{case}",
             SOURCE,
             f"{name}: all samples are finite.",
-            "samples of 1,000 that are not",
+            "number of 1,000 samples that are not finite",
             column("non_finite_samples_1", dataset=case),
             at_most(0),
             kind="check",
@@ -105,7 +105,7 @@ def _claims(case: str) -> list[Claim]:
             f"stays_{case}",
             SOURCE,
             f"{name}: no sample leaves the pixel range by more than its width.",
-            "samples of 1,000 that do",
+            "number of 1,000 samples that do",
             column("runaway_samples_1", dataset=case),
             at_most(0),
             kind="beyond",
@@ -114,8 +114,8 @@ def _claims(case: str) -> list[Claim]:
         Claim(
             f"exact_{case}",
             SOURCE,
-            f"{name}: the way to the latent and back gives every pixel of 250 images to its grey level.",
-            "largest error",
+            f"{name}: mapping to the latent and back recovers the grey level of every pixel of 250 images.",
+            "largest reconstruction error",
             column("reconstruction_max", dataset=case),
             at_most(0.5),
             unit="grey levels",
@@ -125,7 +125,7 @@ def _claims(case: str) -> list[Claim]:
             f"batches_{case}",
             SOURCE,
             f"{name}: bits/dim do not depend on how images are batched.",
-            "difference between batches of 250 and of 96",
+            "difference between batches of 250 and 96",
             column("batch_difference", dataset=case),
             at_most(1e-5),
             unit="bits/dim",
@@ -135,7 +135,7 @@ def _claims(case: str) -> list[Claim]:
             f"nonlinear_{case}",
             SOURCE,
             f"{name}: the flow learns more than the covariance of the pixels.",
-            "bits/dim of the Gaussian of the same images minus those of the flow, held-out",
+            "held-out bits/dim of a Gaussian fitted to the same images minus those of the flow",
             column("ahead", dataset=case),
             at_least(MARGIN),
             unit="bits/dim",
@@ -149,7 +149,7 @@ CLAIMS = [
     Claim(
         "fashion_mnist_bits",
         SOURCE,
-        "Fashion-MNIST: the flow needs less than half of the eight bits of a pixel.",
+        "Fashion-MNIST: the flow needs less than half of the eight bits per pixel.",
         "held-out bits/dim over the 784 unpadded pixels",
         column("bits_per_dim", dataset="fashion_mnist"),
         at_most(3.7),

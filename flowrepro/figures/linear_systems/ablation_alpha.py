@@ -1,7 +1,7 @@
-"""linear_systems, ablation of alpha (Sec. 5): one flow on the sine manifold for every alpha from 0 to 0.1.
+"""linear_systems, ablation of alpha (Sec. 5): one flow on the sine manifold for each alpha from 0 to 0.1.
 
 What one should see: with alpha the std across the surface follows sqrt(alpha), until it is so large that it blurs the
-sine; without it the std across the surface keeps falling for as long as training goes on. Rank correlations of the
+sine; without it the std across the surface keeps falling throughout training. Rank correlations of the
 two components with the true factors hold over the range of alpha that the paper uses, 1e-5 to 1e-4. The
 training likelihood follows the closed form -h - log(2 pi alpha) / 2 for small alpha.
 
@@ -36,11 +36,11 @@ from flowrepro.figures.drawn import Arrays, Measures
 from flowrepro.figures.linear_systems.coherence import FACTORS, control_numbers, weaker
 from flowrepro.pictures.style import BLUE, GREY, ORANGE, RED, panels
 
-OPTIMUM_ALPHA = 5e-5  # of the table's column `optimum`
+OPTIMUM_ALPHA = 5e-5  # for the table's column `optimum`
 
 
 def table(measures: Measures) -> pd.DataFrame:
-    """One row a run, by alpha and seed; `own_optimum` is the optimum of the run's own alpha, nan without one."""
+    """One row per run, by alpha and seed; `own_optimum` is the optimum for the run's own alpha, nan at alpha 0."""
     return pd.DataFrame([_row(m) for m in measures]).sort_values(["alpha", "seed"])
 
 
@@ -59,12 +59,12 @@ def _row(m: dict[str, Any]) -> dict[str, Any]:
 
 
 def arrays(measures: Measures) -> Arrays:
-    """The picture is drawn from the table alone."""
+    """None: the picture is drawn from the table."""
     return {}
 
 
 def draw(table: pd.DataFrame, arrays: Arrays) -> Figure:
-    """Four panels over alpha, a dot for each seed and a line through the means."""
+    """Four panels over alpha, one dot per seed and a line through the means."""
     figure, axes = panels(1, 4, 3.1, 2.9)
     likelihood, across, factors, tails = axes[0]
     _curve(likelihood, table, "train_log_prob", BLUE, "training", "o")
@@ -96,7 +96,7 @@ def _curve(axis: Axes, table: pd.DataFrame, column: str, colour: str, label: str
     axis.plot(table.alpha, table[column], color=colour, marker=marker, ms=3.5, ls="", alpha=0.7)
 
 
-# the std across the surface may be wrong by this factor, which is worth so many nats
+# the std across the surface may be off by this factor, which costs this many nats
 FACTOR = 3
 NATS = math.log(FACTOR)
 # of the paper's own and around it
@@ -104,7 +104,7 @@ SMALL, FOLLOWING = (1e-5, 5e-5), (1e-5, 5e-5, 1e-3)
 
 
 def _off(alpha: float, of: float | None = None) -> Values:
-    """The factor between the std across the surface and sqrt(alpha), either way; of another alpha's flow on request."""
+    """The factor between the std across the surface and sqrt(alpha), at least 1; optionally of another alpha's flow."""
 
     def factor(null_std: pd.Series) -> pd.Series:
         share = null_std / math.sqrt(alpha)
@@ -133,20 +133,20 @@ CLAIMS = [
         "null_std_follows_alpha",
         "Sec. 5",
         "Tikhonov regularisation adds α to the variance: across the surface the standard deviation is √α.",
-        "largest factor between the two, either way, for α of 1e-5, 5e-5 and 1e-3",
+        "largest factor between the two, in either direction, for α of 1e-5, 5e-5 and 1e-3",
         largest(*(_off(a) for a in FOLLOWING)),
         at_most(FACTOR),
         "1",
         given=_learned(*FOLLOWING, margin=NATS),
         controls=(
-            must_fail("the flow of α = 0.1 held against 1e-3", _off(1e-3, of=0.1)),
-            must_fail("the flow of α = 0 held against 1e-3", _off(1e-3, of=0.0)),
+            must_fail("the flow of α = 0.1 compared with 1e-3", _off(1e-3, of=0.1)),
+            must_fail("the flow of α = 0 compared with 1e-3", _off(1e-3, of=0.0)),
         ),
     ),
     Claim(
         "factors_found",
         "Sec. 6.1",
-        "Both latent factors are found for α from 1e-5 to 5e-5.",
+        "Both latent factors are recovered for α from 1e-5 to 5e-5.",
         "smallest rank correlation of a component with its factor",
         smallest(*(weaker(alpha=a) for a in SMALL)),
         at_least(0.95),
@@ -159,8 +159,8 @@ CLAIMS = [
     Claim(
         "unregularised_shrinks",
         "Sec. 5",
-        "Without regularisation the standard deviation across the surface falls towards 0.",
-        "its median at α = 0 over that at α = 5e-5",
+        "Without regularisation the standard deviation across the surface tends to 0.",
+        "ratio of its median at α = 0 to that at α = 5e-5",
         ratio(column("null_std", alpha=0.0), column("null_std", alpha=5e-5)),
         at_most(0.5),
         "to 0",

@@ -1,9 +1,9 @@
-"""linear_systems, ablation of the log-determinant (Sec. 6.1): does an unregularised flow fail, and whose fault is it?
+"""linear_systems, ablation of the log-determinant (Sec. 6.1): does an unregularised flow fail, and why?
 
 The paper's central claim is that without regularisation the network fails to produce a coherent estimate of the
-factors. Here the same unregularised networks are trained with an exact log-determinant in float64, and by the route of
-the authors' code, 1/2 log det(W^T W + 1e-5 I) by Cholesky in float32; from Glorot's initialisation, over learning
-rates, lengths of training and seeds, beside the regularised flow of the same settings as a control. What one should
+factors. Here the same unregularised networks are trained with an exact log-determinant in float64, and as in the
+authors' code, 1/2 log det(W^T W + 1e-5 I) by Cholesky in float32; from Glorot's initialisation, over learning
+rates, lengths of training and seeds, with the regularised flow of the same settings as a control. What one should
 see: when a flow diverges (crosses) or loses a factor (low rank correlation), and its held-out likelihood. Likelihoods
 are computed with the exact log-determinant in float64, whatever the training used.
 
@@ -47,7 +47,7 @@ SETTINGS = ["seed", "dataset", "lr", "steps"]
 
 
 def table(measures: Measures) -> pd.DataFrame:
-    """One row a run."""
+    """One row per run."""
     return pd.DataFrame([_row(m) for m in measures])
 
 
@@ -72,12 +72,12 @@ def _row(m: dict[str, Any]) -> dict[str, Any]:
 
 
 def arrays(measures: Measures) -> Arrays:
-    """The picture is drawn from the table alone."""
+    """None: the picture is drawn from the table."""
     return {}
 
 
 def draw(table: pd.DataFrame, arrays: Arrays) -> Figure:
-    """A row for each manifold: rank correlation of the worse factor, largest singular value, validation likelihood."""
+    """One row per manifold: rank correlation of the worse factor, largest singular value, validation likelihood."""
     figure, axes = panels(2, 3, 4.1, 2.9)
     table = table.assign(weaker=table[["correlation_1", "correlation_2"]].min(axis=1, skipna=False))
     settings = table[["lr", "steps"]].drop_duplicates().sort_values(["steps", "lr"]).to_numpy().tolist()
@@ -121,7 +121,7 @@ def _panel(axis: Axes, part: pd.DataFrame, settings: list[list[float]], column: 
 
 
 def _of(route: str, name: str) -> Values:
-    """A column of a route, one value for each seed and setting."""
+    """A column of a route, one value per seed and setting."""
     return lambda table: table[table.route == route].set_index(SETTINGS)[name].astype(float).sort_index()
 
 
@@ -138,7 +138,7 @@ def _failed(route: str, prefix: str = "") -> Values:
 
 
 def _share_failed(route: str, prefix: str = "") -> Values:
-    """For each seed, the share of settings in which a route fails and the regularised flow does not."""
+    """Per seed, the fraction of settings in which a route fails and the regularised flow does not."""
     alone = combined(lambda one, other: one * (1 - other), _failed(route, prefix), _failed("control"))
     return per_seed("mean", alone)
 
@@ -156,7 +156,7 @@ def _failing(route: str, name: str, kind: str) -> Claim:
         f"fails_{route}",
         "Sec. 6.1, App. A",
         f"Without regularisation training fails, {name}.",
-        "share of settings in which it diverges or loses a factor where the regularised flow does not",
+        "fraction of settings in which it diverges or loses a factor and the regularised flow does not",
         _share_failed(route),
         at_least(0.5),
         "fails",
@@ -167,7 +167,7 @@ def _failing(route: str, name: str, kind: str) -> Claim:
             effective(
                 ratio(_of(route, "s_max_p99"), _of("control", "s_max_p99")),
                 at_least(1.5),
-                "the largest singular value over the regularised flow's",
+                "ratio of the largest singular value to that of the regularised flow",
             ),
         ),
         controls=(must_pass("shuffled projections", _share_failed(route, "shuffled_")),),
@@ -181,7 +181,7 @@ CLAIMS = [
         "judges_rightly",
         "authors' code",
         "The authors' log-determinant gives the correct training likelihood.",
-        "largest error of a flow trained with it",
+        "largest error over the flows trained with it",
         per_seed(
             "max",
             combined(abs, difference(_of("cholesky", "own_log_prob"), _of("cholesky", "train_log_prob"))),

@@ -1,4 +1,4 @@
-"""The banana and the map to the normal that linear_systems Sec. 4 works out by hand."""
+"""The banana and its map to the standard normal, derived by hand in linear_systems Sec. 4."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""Whether a projection of a manifold is coherent, for figure 3 and the ablations; with controls for the test of it."""
+"""Whether a projection of a manifold is coherent, for figure 3 and the ablations; with controls for that test."""
 
 from typing import Any
 
@@ -10,12 +10,12 @@ from flowrepro.metrics.separability import knn_r2
 
 # a component that explains half of the variance of its factor, in ranks
 COHERENT = 0.7
-# nats: of the 4.5 (S-curve) and 4.8 (sine) between the best linear flow, which finds no factor, and the optimum
+# in nats, out of the 4.5 (S-curve) and 4.8 (sine) between the best linear flow, which finds no factor, and the optimum
 FACTORS = 2.0
 
 
 def control_numbers(measured: dict[str, Any]) -> dict[str, float]:
-    """The numbers of a projection for two controls: the exact flow's where it was measured, and one shuffled."""
+    """The numbers of two control projections: the exact flow's, if it was measured, and a shuffled one."""
     latents, components = measured["latents"], measured["components"]
     order = np.random.default_rng(0).permutation(len(components))
     projections = {"shuffled": components[order]}
@@ -33,12 +33,12 @@ def _numbers(name: str, values: np.ndarray) -> dict[str, float]:
 
 
 def weaker(prefix: str = "", **where: Any) -> Values:
-    """The smaller rank correlation of the two components with their factors; of a control by its prefix."""
+    """The smaller rank correlation of the two components with their factors; for a control, given its prefix."""
     return smallest(*(column(f"{prefix}correlation_{k}", **where) for k in (1, 2)))
 
 
 def learned(who: str, **where: Any) -> tuple[Given, Given]:
-    """The manifold has been learned: training is settled, near the optimum of the regularised flow or beyond it."""
+    """The manifold has been learned: training is settled near, or beyond, the optimum of the regularised flow."""
     return (
         settled(column("last_fifth_gain", **where), FACTORS, who),
         near(

@@ -2,7 +2,7 @@
 
 What one should see: (a) a matrix W turns a correlated Gaussian into an isotropic one, its local covariance
 (W'W)^-1 is the same everywhere; (b) a nonlinear f does the same for the banana, its local covariance
-(J'J)^-1 changes from point to point. Arrows: local component directions, as long as one local standard deviation.
+(J'J)^-1 changes from point to point. Arrows: local component directions, one local standard deviation long.
 The paper names neither the Gaussian nor the points of its schematic; ours are chosen here.
 
 Costs a second, without training.
@@ -94,7 +94,7 @@ def error(a: torch.Tensor, b: torch.Tensor) -> float:
 
 
 def table(measures: Measures) -> pd.DataFrame:
-    """One row a seed: the numbers, and how far the banana's covariance is from I before it is whitened."""
+    """One row per seed: the numbers, and how far the banana's covariance is from I before whitening."""
     return pd.DataFrame(
         [
             {k: v for k, v in m.items() if not isinstance(v, np.ndarray)}
@@ -162,7 +162,7 @@ def _exact(
     scales: tuple[str, ...] = EVERY_SCALE,
     **more: Any,
 ) -> Claim:
-    """A claim on a column that nothing is trained for."""
+    """A claim on a column that needs no training."""
     return Claim(key, source, says, measured, column(name), scales=scales, closed_form=True, **more)
 
 
@@ -189,9 +189,9 @@ CLAIMS = [
         "nonlinear_whitens",
         "Fig. 1b",
         "A nonlinear whitening transformation maps the banana to N(0, I).",
-        "‖cov(Y) − I‖ of samples",
+        "‖cov(Y) − I‖ over samples",
         "banana_whiteness",
-        scales=TRAINED,  # a smaller sample is farther from its covariance
+        scales=TRAINED,  # the covariance of a smaller sample is less accurate
         threshold=at_most(0.15),
         paper_value="0",
         controls=(must_fail("the banana before whitening", column("banana_before")),),
@@ -200,7 +200,7 @@ CLAIMS = [
         "local_std_1",
         "Sec. 3.2",
         "The singular values of the Jacobian are the inverse local standard deviations.",
-        "larger local standard deviation of the banana at x = 0, 2 by its definition",
+        "larger local standard deviation of the banana at x = 0 (2 by definition)",
         "std_at_origin_1",
         threshold=within(2.0, 1e-9),
         paper_value="2",
@@ -209,7 +209,7 @@ CLAIMS = [
         "local_std_2",
         "Sec. 3.2",
         "The singular values of the Jacobian are the inverse local standard deviations.",
-        "smaller local standard deviation of the banana at x = 0, 0.5 by its definition",
+        "smaller local standard deviation of the banana at x = 0 (0.5 by definition)",
         "std_at_origin_2",
         threshold=within(0.5, 1e-9),
         paper_value="0.5",

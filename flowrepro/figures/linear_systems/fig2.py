@@ -2,7 +2,7 @@
 
 What one should see: (a) the banana, (b) its image Y = f(X), a normal cloud turned by 120 degrees, (c) each point turned
 back by the left singular vectors of its Jacobian, (d) scaled back by the singular values: two components that follow
-the two latent factors, the first much wider than the second. Colours are the true first factor in all panels.
+the two latent factors, the first much wider than the second. Colours show the true first factor in all panels.
 
 Costs a second, without training.
 """
@@ -65,7 +65,7 @@ def measure(seed: int, n: int) -> dict[str, Any]:
 
 
 def table(measures: Measures) -> pd.DataFrame:
-    """One row a seed: the numbers, and the same ones of the whitened coordinates as controls."""
+    """One row per seed: the numbers, and the same for the whitened coordinates as controls."""
     return pd.DataFrame([_row(m) for m in measures])
 
 
@@ -157,7 +157,7 @@ CLAIMS = [
         "scaled",
         "Sec. 4, Fig. 2d",
         "The components are scaled according to their variance.",
-        "standard deviation of component 1 over that of component 2",
+        "ratio of the standard deviations of components 1 and 2",
         column("std_ratio"),
         threshold=at_least(5.0),
         paper_value="> 1",

@@ -51,7 +51,7 @@ DATASETS = {"scurve": ("S-curve", "angle", "width"), "sine": ("sine", "$\\epsilo
 
 
 def table(measures: Measures) -> pd.DataFrame:
-    """One row a run: data set, model, seed, every number, and those of the controls."""
+    """One row per run: data set, model, seed, every number, and those of the controls."""
     rows = []
     for m in measures:
         dataset, model = m["case"].split()
@@ -175,7 +175,7 @@ def _acted(dataset: str) -> Given:
     return effective(
         _against_regularised(dataset, "unregularised", "s_max_p99"),
         at_least(2),
-        "without the regularizer the largest singular value is a multiple of that with it",
+        "ratio of the largest singular value without the regularizer to that with it",
     )
 
 
@@ -191,9 +191,7 @@ UNREGULARISED = (
     "Without regularisation the network fails to produce a coherent estimate of the latent structure of"
 )
 REALNVP = "RealNVP's component projections lack coherent structure on"
-FAR_OUT = (
-    "Without regularisation more points of the sine are thrown out of the exact flow's range than with it."
-)
+FAR_OUT = "Without regularisation more points of the sine fall outside the exact flow's range than with it."
 
 CLAIMS = [
     _found("sine", 1, "first factor", 0.99),
@@ -216,7 +214,7 @@ CLAIMS = [
         "unregularised_outliers",
         "Fig. 3",
         FAR_OUT,
-        "share of points beyond the exact flow's 99th percentile of |component 1|, over the regularised flow's share",
+        "fraction of points beyond the exact flow's 99th percentile of |component 1|, over the regularised flow's",
         _against_regularised("sine", "unregularised", "outliers"),
         at_least(2),
         kind="beyond",
@@ -226,7 +224,7 @@ CLAIMS = [
         "unregularised_scale",
         "Sec. 5",
         "Without regularisation the optimizer pushes a singular value to infinity.",
-        "99th percentile of the largest singular value on the sine, over the regularised flow's",
+        "99th percentile of the largest singular value on the sine, over that of the regularised flow",
         _against_regularised("sine", "unregularised", "s_max_p99"),
         at_least(2),
         "to infinity",
@@ -237,7 +235,7 @@ CLAIMS = [
         "realnvp_converges",
         "Sec. 6.1",
         "RealNVP's training loss converges without regularisation.",
-        "change of the training log-likelihood over the last fifth of the steps, on the worse of both manifolds",
+        "change of the training log-likelihood over the last fifth of the steps, on the worse of the two manifolds",
         largest(*(_training_change(d, "realnvp") for d in DATASETS)),
         at_most(0.2),
         "converges",
@@ -250,7 +248,7 @@ CLAIMS = [
         "realnvp_samples",
         "Sec. 6.1",
         "RealNVP's samples are consistent with the ground truth.",
-        "energy distance to the data over that of two draws of the data, on the worse of both manifolds",
+        "energy distance to the data over that between two draws of the data, on the worse of the two manifolds",
         largest(*(_energy(d, "energy") for d in DATASETS)),
         at_most(2),
         "consistent",
@@ -259,7 +257,7 @@ CLAIMS = [
             enough(
                 largest(*(_of(d, "realnvp", "lost_samples") for d in DATASETS)),
                 at_most(0),
-                "no sample of RealNVP is left out",
+                "non-finite samples of RealNVP, which are left out",
             ),
         ),
         controls=(
@@ -274,7 +272,7 @@ CLAIMS = [
         "realnvp_magnitude",
         "Sec. 6.1",
         "RealNVP's component projections are many orders of magnitude larger than those of the standard network.",
-        "largest |component 1| over the regularised flow's, on the manifold with the smaller ratio",
+        "largest |component 1| over that of the regularised flow, on the manifold with the smaller ratio",
         smallest(*(_against_regularised(d, "realnvp", "spread_max") for d in DATASETS)),
         at_least(100),
         "≫ 1",

@@ -1,7 +1,7 @@
 """linear_systems, Figure 4: the two leading un-whitened components of 1,000 images of MNIST 2s, drawn as thumbnails.
 
-What one should see, by the paper: 2s of a similar style lie together, in slant, stroke thickness and the loop at the
-foot. Left the regularised flow of figure 5, right the same flow by the settings of the authors' code (Glorot, Adam
+What one should see, according to the paper: 2s of a similar style lie together, in slant, stroke thickness and the loop
+at the foot. Left the regularised flow of figure 5, right the same flow by the settings of the authors' code (Glorot, Adam
 1e-3, 100 epochs). Principal components of the same images are the reference for every number.
 
 Components at D = 784 are found without forming a Jacobian, by block Lanczos on products with the Jacobian of the
@@ -30,13 +30,13 @@ from flowrepro.figures.claims import (
 )
 from flowrepro.figures.drawn import Arrays, Measures, taken
 
-# the table's word for each flow is the second of its run's name
+# the table names each flow by the second word of its run's name
 FLOWS = {"regularised": "flow of figure 5", "authors": "authors' settings, 100 epochs"}
 RUNS = {"regularised": "mnist2 regularised", "authors": "mnist2 authors regularised"}
 
 
 def table(measures: Measures) -> pd.DataFrame:
-    """One row a run: the numbers, those of a shuffled projection as control, and the standard deviation of the images."""
+    """One row per run: the numbers, those of a shuffled projection as control, and the standard deviation of images."""
     return pd.DataFrame(
         [
             {"flow": m["case"].split()[1], "seed": m["seed"], "state": m["state"], "step": m["step"]}
@@ -67,13 +67,15 @@ def draw(table: pd.DataFrame, arrays: Arrays) -> Figure:
 
 
 def _draw_thumbnails(axis: Axes, values: np.ndarray, images: np.ndarray) -> int:
-    """Draw the images within the axes; how many those are."""
+    """Draw the images within the axes; returns how many."""
     low, high = np.percentile(values, [2, 98], axis=0)
     inside = ((values >= low) & (values <= high)).all(1)
     size = 0.022 * (high - low)
     for (x, y), image in zip(values[inside], images[inside], strict=True):
         shade = np.zeros((*image.shape, 4))
-        shade[..., 3] = image / 255  # ink on nothing: overlapping thumbnails do not hide each other
+        shade[..., 3] = (
+            image / 255
+        )  # ink on a transparent ground: overlapping thumbnails do not hide each other
         box = (x - size[0], x + size[0], y - size[1], y + size[1])
         axis.imshow(shade, extent=box, aspect="auto", interpolation="bilinear", zorder=3)
     margin = 0.04 * (high - low)
@@ -82,7 +84,7 @@ def _draw_thumbnails(axis: Axes, values: np.ndarray, images: np.ndarray) -> int:
     return int(inside.sum())
 
 
-# nats an image: a sixth of what the paper's flow is above the best linear one
+# nats per image: a sixth of the lead of the paper's flow over the best linear one
 SCORE = 100.0
 
 
@@ -100,7 +102,7 @@ def _claim(case: str, key: str, says: str, measured: str, name: str, threshold: 
             enough(
                 ratio(column("std_1", flow=case), column("data_std", flow=case)),
                 at_most(1),
-                "the median local standard deviation of component 1 over that of all images",
+                "ratio of the median local standard deviation of component 1 to that of all images",
             ),
         ),
         controls=(

@@ -1,12 +1,12 @@
-"""linear_systems, Figure 5 and Sec. 6.2: training on MNIST 2s with and without regularisation, samples beside.
+"""linear_systems, Figure 5 and Sec. 6.2: training on MNIST 2s with and without regularisation, and samples.
 
 What one should see: with alpha = 5e-5 training and validation scores stay together; without, the training score runs
 away and validation falls apart on single images. 173 of the 784 pixels never change in the training set, so that the
 likelihood has no upper bound without regularisation: its value says how long one trained, and only orderings mean
 something. (c) is footnote 2, an unregularised RealNVP, judged by whether its training diverged: two validation images
 have ink where no training image has any, and its validation score is not finite from the first step on. (d) is the
-unregularised flow by the authors' code's own settings: Glorot, Adam 1e-3, 50 epochs, their float32 log-determinant.
-Scores in nats an image, pixels in [0, 1], without dequantisation, as in the paper; the linear baseline is the closed
+unregularised flow with the settings of the authors' code: Glorot, Adam 1e-3, 50 epochs, their float32 log-determinant.
+Scores in nats per image, pixels in [0, 1], without dequantisation, as in the paper; the linear baseline is the closed
 form with alpha = 5e-5.
 
 Costs two hours on two cores at cpu scale, one seed; the regularised run alone is an hour on one core.
@@ -45,13 +45,13 @@ TITLES = {
     "realnvp": "(c) RealNVP, unregularised",
     "authors": "(d) unregularised, authors' settings",
 }
-# the table's word for each model is the second of its run's name
+# the table names each model by the second word of its run's name
 RUNS = {case: f"mnist2 {case}{' unregularised' * (case == 'authors')}" for case in TITLES}
 PAPER = {"unregularised": (3265.0, -5659.0), "regularised": (2111.0, 2014.0)}
 
 
 def table(measures: Measures) -> pd.DataFrame:
-    """One row a run. `peak` is the best validation score in training, at `peak_step`."""
+    """One row per run. `peak` is the best validation score in training, at `peak_step`."""
     rows = []
     for m in measures:
         history = m["history"]
@@ -71,7 +71,7 @@ def arrays(measures: Measures) -> Arrays:
 
 
 def draw(table: pd.DataFrame, arrays: Arrays) -> Figure:
-    """Training and validation curves of four flows, samples of each at their right."""
+    """Training and validation curves of four flows, with samples of each to their right."""
     figure = Figure(figsize=(13, 7.2), layout="constrained")
     grid = figure.add_gridspec(2, 4, width_ratios=[1.15, 1, 1.15, 1])
     for i, (case, title) in enumerate(TITLES.items()):
@@ -107,7 +107,7 @@ def _draw_curves(axis: Axes, arrays: Arrays, run: str, row: pd.Series) -> None:
     # the first steps and single images fall far below
     low, high = np.nanpercentile(scores, 4), np.nanmax(scores)
     margin = 0.06 * (high - min(low, row.linear_val))
-    axis.set(xlabel="step", ylabel="log-likelihood (nats an image)")
+    axis.set(xlabel="step", ylabel="log-likelihood (nats per image)")
     axis.set_ylim(min(low, row.linear_val) - margin, high + margin)
     axis.legend(fontsize=6.5, loc="lower right", frameon=True, edgecolor="none", framealpha=0.9)
 
@@ -116,7 +116,7 @@ def _score(value: float, more: str = "") -> str:
     return f"{value:,.0f}{more}" if math.isfinite(value) else "not finite"
 
 
-# nats an image: a sixth of what the paper's flow is above the best linear one
+# nats per image: a sixth of the lead of the paper's flow over the best linear one
 SCORE = 100.0
 
 
@@ -144,12 +144,16 @@ def _trained_out(model: str) -> Given:
 def _not_averaged(model: str) -> Given:
     """Averaged weights and a decaying learning rate may hide a collapse."""
     hidden = difference(_of(model, "val_log_prob"), _of(model, "unaveraged_val_log_prob"))
-    return near(hidden, SCORE, "validation of the averaged weights is near that of the last ones (nats)")
+    return near(
+        hidden, SCORE, "the validation score with averaged weights is near that with the last ones (nats)"
+    )
 
 
 SETTLED = settled(_of("regularised", "last_fifth_gain"), SCORE, "the regularised flow")
 TURNED = enough(
-    _after_peak("unregularised"), at_least(SCORE), "validation without regularisation has turned (nats)"
+    _after_peak("unregularised"),
+    at_least(SCORE),
+    "validation without regularisation has fallen from its peak (nats)",
 )
 
 
@@ -174,7 +178,7 @@ CLAIMS = [
         "regularised_generalises",
         "Sec. 6.2",
         "The regularised flow exhibits strong generalization performance.",
-        "gap between training and validation score over the training score",
+        "gap between training and validation score, relative to the training score",
         _of("regularised", "gap"),
         at_most(0.1),
         "0.046",
@@ -244,7 +248,7 @@ CLAIMS = [
         "samples_cleaner",
         "Sec. 6.2",
         "The regularised model's samples have less noise than those of the overfitted unregularised model.",
-        "energy of high frequencies in the samples, unregularised over regularised",
+        "energy at high frequencies in the samples, unregularised over regularised",
         ratio(_of("unregularised", "noise"), _of("regularised", "noise")),
         at_least(1),
         "> 1",
@@ -253,12 +257,12 @@ CLAIMS = [
             enough(
                 largest(*(_of(m, "non_finite_samples") for m in ("unregularised", "regularised"))),
                 at_most(0),
-                "no sample is left out",
+                "non-finite samples, which are left out",
             ),
         ),
         controls=(
             must_pass(
-                "images with noise added over the images",
+                "images with added noise over the images themselves",
                 ratio(_of("regularised", "noise_of_noisy_data"), _of("regularised", "noise_of_data")),
             ),
         ),

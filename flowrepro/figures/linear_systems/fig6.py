@@ -6,7 +6,7 @@ standard deviations long in (a), a third of one in (b); the one across the data 
 
 What one should see: the paper says that without regularisation the components come out wrong. With an exact
 log-determinant their directions come out right with and without it; what differs is the scale across the data: it
-falls without end at alpha = 0, so that the likelihood, right, keeps rising, and stops at sqrt(alpha) with regularisation.
+keeps falling at alpha = 0, so that the likelihood (right) keeps rising, and stops at sqrt(alpha) with regularisation.
 
 A softplus layer maps R onto (0, inf), so that the flow of (b) covers only a wedge of its latent space: its density
 integrates to the base's mass there, and latents outside cannot be inverted. Samples that fall there are nan, and
@@ -47,7 +47,7 @@ SHOWN = 14  # points of the curve at which components are drawn
 
 
 def table(measures: Measures) -> pd.DataFrame:
-    """One row a run; `optimum` is the mean log-likelihood (nats) that the regularised flow tends to."""
+    """One row per run; `optimum` is the mean log-likelihood (nats) that the regularised flow tends to."""
     rows = []
     for m in measures:
         problem, model = m["case"].split()
@@ -64,7 +64,7 @@ def arrays(measures: Measures) -> Arrays:
 
 
 def draw(table: pd.DataFrame, arrays: Arrays) -> Figure:
-    """A row for each problem: data, components without and with regularisation, validation likelihood over the steps."""
+    """One row per problem: data, components without and with regularisation, validation likelihood over the steps."""
     figure = Figure(figsize=(13.5, 6.6), layout="constrained")
     grid = figure.add_gridspec(2, 4, width_ratios=[1, 1, 1, 0.95])
     for place, model in enumerate(("", "unregularised", "regularised")):
@@ -142,7 +142,7 @@ def _of(problem: str, model: str, name: str) -> Values:
 
 
 def _growth(problem: str) -> Values:
-    """The largest singular value without regularisation over that with it."""
+    """Ratio of the largest singular value without regularisation to that with it."""
     return ratio(_of(problem, "unregularised", "s_max"), _of(problem, "regularised", "s_max"))
 
 
@@ -173,7 +173,7 @@ def _wrong(problem: str, limit: float) -> Claim:
         f"{problem}_unregularised_wrong",
         "App. A, Fig. 6",
         f"Without regularisation the {NAMES[problem]} fails to converge to the correct components.",
-        "angle between learned and true directions, the largest of the plane and the median along the curve",
+        "angle between learned and true directions, the largest for the plane and the median along the curve",
         _wrongness(problem, "unregularised"),
         at_least(limit),
         "fails",
@@ -183,11 +183,11 @@ def _wrong(problem: str, limit: float) -> Claim:
             effective(
                 _growth(problem),
                 at_least(1.5),
-                "the largest singular value without regularisation over that with it",
+                "ratio of the largest singular value without regularisation to that with it",
             ),
         ),
         controls=(must_fail("the regularised flow", _wrongness(problem, "regularised")),),
-        why="`angle` is as small without regularisation as with it; `s_max` is what keeps growing",
+        why="`angle` is as small without regularisation as with it; only `s_max` keeps growing",
     )
 
 
@@ -224,7 +224,7 @@ def _diverges(problem: str) -> Claim:
         f"{problem}_diverges",
         "Sec. 5",
         f"Without regularisation the optimizer of the {NAMES[problem]} pushes a singular value to infinity.",
-        "largest singular value over the regularised flow's",
+        "largest singular value over that of the regularised flow",
         _growth(problem),
         at_least(1.5),
         "to infinity",

@@ -1,4 +1,4 @@
-"""What Figures 5 and 6 share: loss over the number of layers for every way of training."""
+"""What Figures 5 and 6 share: loss over the number of layers for each training method."""
 
 import math
 from collections.abc import Sequence
@@ -31,10 +31,10 @@ METHODS: dict[str, tuple[str, str, str, str]] = {
     "progressive_random": ("progressive, random", GREEN, "--", "s"),
     "end_to_end": ("end-to-end, random", ORANGE, "-", "D"),
 }
-# the depth that the paper judges by
+# the depth at which the paper compares
 LAYERS = 12
 REFERENCE_COLOUR = RED
-# nats that a mean over 20,000 held-out points can tell apart
+# nats that a mean over 20,000 held-out points can resolve
 TOLD_APART = 0.005
 
 
@@ -47,9 +47,9 @@ def logarithmic(axis: Axes) -> None:
 
 
 def losses(measure: dict[str, Any]) -> dict[int, float]:
-    """Divergence in nats for each number of layers that a run has a flow for: every one, or the last alone.
+    """Divergence in nats for each number of layers at which a run has a flow: every one, or only the last.
 
-    A flow that is trained layer by layer is a flow of its own at the end of every layer's steps.
+    A flow trained layer by layer gives a flow of its own at the end of each layer's steps.
     """
     config, history = measure["config"], measure["history"]
     layers, per_layer = config["model.layers"], config["training.steps_per_layer"]
@@ -63,9 +63,9 @@ def losses(measure: dict[str, Any]) -> dict[int, float]:
 
 
 def gains(measure: dict[str, Any]) -> dict[int, float]:
-    """Nats gained over the last fifth of the steps of each layer; of all steps, where the layers are trained at once.
+    """Nats gained over the last fifth of the steps of each layer; of all steps, if the layers are trained together.
 
-    Since the last validation before that fifth: where there is none within a layer's steps, all that the layer gained.
+    Counted from the last validation before that fifth; without one within a layer's steps, all that the layer gained.
     """
     config, history = measure["config"], measure["history"]
     per_layer, in_turn = config["training.steps_per_layer"], config["phases.name"] != "end_to_end"
@@ -81,16 +81,16 @@ def gains(measure: dict[str, Any]) -> dict[int, float]:
 
 
 def layer_updates(method: str, layers: int, per_layer: int) -> int:
-    """Gradient steps times the layers that they change: layers * per_layer steps for every method."""
+    """Gradient steps times the layers they update, for layers * per_layer steps with every method."""
     changed = {"layerwise": layers, "progressive": layers * (layers + 1) // 2, "end": layers * layers}
     return per_layer * changed[method.split("_")[0]]
 
 
 def collected(measures: Measures, depths: list[int]) -> list[dict[str, Any]]:
-    """One row for each data set, method and seed; end-to-end runs are put together.
+    """One row per data set, method and seed; end-to-end runs are combined.
 
     For each depth there is kl_<layers>, last_fifth_gain_<layers>, and reference_<layers> of the flow without training
-    (`without_training` at the last depth). `states` are those of all runs of a row; `state` is completed where all are.
+    (`without_training` at the last depth). `states` are those of all runs of a row; `state` is completed if all are.
     """
     rows: dict[tuple[Any, ...], dict[str, Any]] = {}
     for m in measures:
@@ -120,12 +120,12 @@ def _worst(states: set[str]) -> str:
 
 
 def kl(method: str, layers: int, dataset: str) -> Values:
-    """The divergence of a method after so many layers, in nats."""
+    """The divergence of a method after that many layers, in nats."""
     return column(f"kl_{layers}", method=method, dataset=dataset)
 
 
 def above_reference(method: str, layers: int, dataset: str) -> Values:
-    """Nats by which a layer-wise flow stays above the one without training whose rotations are chosen alike."""
+    """Nats by which a layer-wise flow stays above the one without training with rotations chosen the same way."""
     name = "without_training" if layers == LAYERS else f"reference_{layers}"
     return difference(kl(method, layers, dataset), column(name, method=method, dataset=dataset))
 
@@ -140,13 +140,15 @@ def trained_out(
     is_settled = settled(largest(*(combined(abs, gain) for gain in gains)), margin)
     if not above:
         return (is_settled,)
-    return near(largest(*above), margin, "layer-wise flows are near those without training"), is_settled
+    return near(
+        largest(*above), margin, "layer-wise flows are near those without training (nats)"
+    ), is_settled
 
 
 def not_stuck(shallower: int, margin: float, datasets: Sequence[str]) -> Given:
-    """End-to-end training at the last depth has come at least as far as at a lesser one."""
+    """End-to-end training at full depth reaches at least what it reaches at a smaller depth."""
     losses = [difference(kl("end_to_end", LAYERS, d), kl("end_to_end", shallower, d)) for d in datasets]
-    what = f"{LAYERS} layers trained end-to-end are not above {shallower}"
+    what = f"{LAYERS} layers trained end-to-end are not worse than {shallower} (nats)"
     return near(largest(*losses), margin, what)
 
 

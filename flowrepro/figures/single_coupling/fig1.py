@@ -35,7 +35,7 @@ from flowrepro.figures.single_coupling.one_layer import distance
 from flowrepro.pictures.style import BLUE, GREY, ORANGE
 
 SHOWN = ("0", "30", "46.4", "75", "90")
-# of the two Gaussians of Example 4: nats, and E |x|^2
+# for the two Gaussians of Example 4: nats, and E |x|^2
 ENTROPY, SECOND_MOMENT = 1.1997688, 1 + (1 - 0.95**2)
 
 
@@ -45,7 +45,7 @@ def kl_before() -> float:
 
 
 def table(measures: Measures) -> pd.DataFrame:
-    """One row for each angle and seed."""
+    """One row per angle and seed."""
     names = ("angle", "bound", "kl", "excess", "kl_sampled", "mass", "last_fifth_gain")
     rows = [{"seed": m["seed"], "state": m["state"], **{k: m[k] for k in names}} for m in measures]
     return pd.DataFrame(rows).sort_values(["seed", "angle"], ignore_index=True)
@@ -102,22 +102,22 @@ def _told(table: pd.DataFrame, angle: float) -> str:
 
 
 def _at(angle: float, name: str) -> Values:
-    """A column at one angle, for each seed."""
+    """A column at one angle, per seed."""
     return lambda table: column(name)(table[(table.angle - angle).abs() < 0.1])
 
 
 def _off(table: pd.DataFrame) -> pd.Series:
-    """Degrees of each angle from the nearer of the two that the bound predicts."""
+    """Degrees of each angle from the nearer of the two best angles predicted by the bound."""
     return column("angle")(table).map(distance)
 
 
 def _off_at(which: str) -> Values:
-    """The same of the angle with the lowest (`idxmin`) or the highest (`idxmax`) trained loss of each seed."""
+    """The same for the angle with the lowest (`idxmin`) or the highest (`idxmax`) trained loss of each seed."""
     return lambda table: _off(table.loc[getattr(table.groupby("seed").kl, which)()])
 
 
 # The excess over the bound is exact, and no further training can gain more than that. Moments of two Gaussians are smooth
-# in p: a coupling 0.03 nats above the bound, of 0.88 that it can gain, has not learnt them.
+# in p: a coupling 0.03 nats above the bound, out of the 0.88 it can gain, has not learned them.
 CLOSE = 0.03
 # nats of the bound between the best angle and the next one tried
 NEXT_ANGLE = 0.013
@@ -127,7 +127,7 @@ CLAIMS = [
         "bound_attained",
         "Fig. 1 centre, Theorem 1",
         "The lower bound on the error is attained empirically.",
-        "largest distance of trained couplings from the bound over all angles, by quadrature",
+        "largest gap between trained couplings and the bound over all angles, by quadrature",
         EXCESS,
         at_most(CLOSE),
         "0",
@@ -140,8 +140,8 @@ CLAIMS = [
     Claim(
         "bound_holds",
         "Theorem 1",
-        "No trained coupling is below the bound.",
-        "smallest distance above the bound over all angles, on fresh samples, within three of their standard errors",
+        "No trained coupling falls below the bound.",
+        "smallest gap to the bound over all angles on fresh samples, allowing three standard errors",
         per_seed("min", difference(column("kl_sampled"), column("bound"))),
         at_least(-0.013),
         "≥ 0",
@@ -169,7 +169,7 @@ CLAIMS = [
         "depends_on_rotation",
         "Fig. 1",
         "The success of a coupling depends on the rotation of its input.",
-        "divergence that remains at 90° minus that at 46.4°; the bound has 0.8794",
+        "remaining divergence at 90° minus that at 46.4°; 0.8794 for the bound",
         difference(_at(90, "kl"), _at(46.4, "kl")),
         within(0.8794, CLOSE),
         unit="nats",
@@ -179,7 +179,7 @@ CLAIMS = [
         "unchanged_at_90",
         "Ex. 4",
         "At 90° the distribution is left unchanged.",
-        "divergence that remains at 90° minus that before",
+        "remaining divergence at 90° minus that before the coupling",
         lambda table: _at(90, "kl")(table) - kl_before(),
         within(0, 0.02),
         "0",

@@ -32,7 +32,7 @@ ROOT3 = math.sqrt(3)
 
 
 def table(measures: Measures) -> pd.DataFrame:
-    """One row for each density and seed, the numbers alone."""
+    """One row per density and seed, only the numbers."""
     numbers = [{k: v for k, v in m.items() if isinstance(v, float)} for m in measures]
     return pd.DataFrame(
         [
@@ -101,7 +101,7 @@ def _laws(axis: Axes, arrays: Arrays) -> None:
     axis.legend(ncols=2, fontsize=7, loc="upper center")
 
 
-# only a coupling that has learnt every oscillation tells what holds for every p
+# only a coupling that has learned every oscillation can show what holds for every p
 RESOLVED = {case: (is_near(case, ONE_OSCILLATION), is_settled(case, ONE_OSCILLATION)) for case in ("w", "wu")}
 CLAIMS = [
     *(
@@ -143,7 +143,7 @@ CLAIMS = [
         "wu_not_normal",
         "Ex. 2",
         "The learned conditional density is not necessarily Gaussian at the minimum of the loss.",
-        "Kolmogorov–Smirnov distance of a' from N(0, 1) for WU; an exactly uniform law has 0.057",
+        "Kolmogorov–Smirnov distance of a' from N(0, 1) for WU; 0.057 for an exactly uniform law",
         column("ks_normal", case="wu"),
         at_least(0.04),
         "0.057",
@@ -171,7 +171,7 @@ CLAIMS = [
             f"{case}_independent",
             f"Ex. 5, Eq. {equation}",
             f"After optimizing the layer, p and a' are independent ({case.upper()}).",
-            "largest Kolmogorov–Smirnov distance between a' in one of 16 bins of p and all of a'",
+            "largest Kolmogorov–Smirnov distance between a' in one of 16 bins of p and a' overall",
             column("dependence", case=case),
             at_most(0.1),
             "0",

@@ -32,7 +32,7 @@ CURVES = ("p", "before", "after", "bound", "centres", "sampled_before", "sampled
 
 
 def table(measures: Measures) -> pd.DataFrame:
-    """One row for each density and seed, the numbers alone."""
+    """One row per density and seed, only the numbers."""
     return pd.DataFrame(
         [
             {"case": m["case"], "seed": m["seed"], "state": m["state"]}
@@ -43,7 +43,7 @@ def table(measures: Measures) -> pd.DataFrame:
 
 
 def arrays(measures: Measures) -> Arrays:
-    """Every curve over p, of both densities."""
+    """Every curve over p, for both densities."""
     return taken(measures, *CURVES)
 
 
@@ -120,7 +120,7 @@ CLAIMS = [
         Claim(
             f"never_below_{case}",
             "Theorem 1",
-            f"The trained coupling of {density.title} is not below the bound.",
+            f"The trained coupling of {density.title} does not fall below the bound.",
             "mean over p from samples, minus the bound",
             difference(column("mean_sampled_after", case=case), column("mean_bound", case=case)),
             at_least(-0.005),

@@ -37,7 +37,7 @@ from flowrepro.figures.drawn import Arrays, Measures, taken
 from flowrepro.figures.single_coupling.one_layer import BEST_ANGLE, BEST_DELTA, distance
 from flowrepro.pictures.style import BLUE, GREEN, GREY, ORANGE, RED, panels
 
-# of the closed form, and of the candidates of Algorithm 1
+# for the closed form, and for the candidates of Algorithm 1
 ANGLES = np.arange(0, 181, 1.0)
 SHOWN = (64, 256, 8192)
 ESTIMATORS = {
@@ -68,7 +68,7 @@ def measure(seed: int, sizes: list[int], draws: int) -> dict[str, Any]:
 
 
 def table(measures: Measures) -> pd.DataFrame:
-    """One row for each seed, number of samples and estimator; all but the angle and its regret in nats."""
+    """One row per seed, number of samples and estimator; all but the angle and its regret in nats."""
     return pd.DataFrame(
         [
             {"seed": m["seed"], "n": int(n), "estimator": name, **_row(m[name][i], m["exact"])}
@@ -80,7 +80,7 @@ def table(measures: Measures) -> pd.DataFrame:
 
 
 def _row(curves: np.ndarray, exact: np.ndarray) -> dict[str, float]:
-    """Of the curves (draws, angles) of one seed: bias, error, and what Algorithm 1 makes of them."""
+    """For the curves (draws, angles) of one seed: bias, error, and the outputs of Algorithm 1."""
     chosen = curves.argmax(1)
     difference = curves - exact
     return {
@@ -95,7 +95,7 @@ def _row(curves: np.ndarray, exact: np.ndarray) -> dict[str, float]:
 
 
 def arrays(measures: Measures) -> Arrays:
-    """The curves of the estimator of the paper, the closed form, and the bias that theory predicts."""
+    """The curves of the paper's estimator, the closed form, and the bias predicted by theory."""
     return taken(measures, "sizes", "plain", "exact", "predicted_bias")
 
 
@@ -189,8 +189,8 @@ CLAIMS = [
     Claim(
         "angle_at_256",
         "Sec. 3.4",
-        "Around 256 samples are sufficient for the angle at the maximum.",
-        "Δ lost by taking the estimated angle, mean over draws",
+        "Around 256 samples are sufficient to find the angle of the maximum.",
+        "Δ lost by using the estimated angle, mean over draws",
         _at(256, "regret"),
         at_most(0.02),
         "0",
@@ -203,12 +203,12 @@ CLAIMS = [
         "value_at_256",
         "Sec. 3.4",
         "Around 256 samples are sufficient for a good agreement between the analytic and the empirical bound.",
-        "bias at the best angle, of 0.88; bins of equal width, variance of n samples as a sum over n",
+        "bias at the best angle, where Δ is 0.88; bins of equal width, variances normalised by n",
         _at(256, "bias"),
         within(0, 0.05),
         "0",
         "nats",
-        # the paper does not say how it bins, and which variance it takes
+        # the paper does not say how it bins, nor which variance it uses
         to_refute=tuple(
             enough(
                 combined(abs, _at(256, "bias", estimator)),
@@ -220,13 +220,13 @@ CLAIMS = [
         scales=EVERY_SCALE,
         closed_form=True,
         why="the logarithm of a variance of eight samples is too small on average; without that error (`estimator` "
-        "corrected) the `bias` is gone",
+        "corrected) the `bias` vanishes",
     ),
     Claim(
         "corrected_at_256",
         "beyond the paper",
-        "With the bias of the log variance taken out 256 samples are sufficient for the value too.",
-        "bias at the best angle, of 0.88",
+        "Once the bias of the log variance is removed, 256 samples are sufficient for the value too.",
+        "bias at the best angle, where Δ is 0.88",
         _at(256, "bias", "corrected"),
         within(0, 0.05),
         unit="nats",

@@ -1,10 +1,10 @@
 """single_coupling, Figure 5: a uniform square pushed to normal, layer by layer.
 
 What one should see: rows are layer-wise training with optimal rotations, layer-wise with random ones, and end-to-end;
-columns the density after so many layers (exact, by the change of variables; the end-to-end row shows the inner layers of
-the flow of twelve). Below, the divergence that remains over the number of layers, all seeds: equal numbers of gradient
-steps, 1,000 for each layer, end-to-end trained afresh at each depth; the layers that those steps change differ, and the
-table counts them. The red line needs no training: couplings from binned conditional moments.
+columns are the density after a number of layers (exact, by the change of variables; the end-to-end row shows the inner
+layers of the flow of twelve). Below, the remaining divergence over the number of layers, all seeds: equal numbers of
+gradient steps, 1,000 per layer, end-to-end trained afresh at each depth; the number of layers that those steps update
+differs, and the table counts it. The red line needs no training: couplings from binned conditional moments.
 
 The paper gives no network, learning rate or number of steps for its deep flows; ours are in the config.
 
@@ -53,7 +53,7 @@ GOOD_ENOUGH = 0.06
 
 
 def table(measures: Measures) -> pd.DataFrame:
-    """One row for each method and seed: divergence in nats at each depth, and what was changed how often."""
+    """One row per method and seed: divergence in nats at each depth, and the number of layer updates."""
     return pd.DataFrame(collected(measures, DEPTHS))
 
 
@@ -114,7 +114,7 @@ def _draw_curves(axis: Axes, table: pd.DataFrame, arrays: Arrays) -> None:
 
 
 def _first_angle(table: pd.DataFrame) -> pd.Series:
-    """Degrees of the first optimal subspace from a diagonal, for each seed."""
+    """Degrees of the first optimal subspace from a diagonal, per seed."""
     return (column("first_angle", method="layerwise_oas")(table) % 90 - 45).abs()
 
 
@@ -123,7 +123,7 @@ def _kl(method: str, layers: int) -> Values:
 
 
 def _behind(layers: int) -> Values:
-    """By how many nats random subspaces, whose draws differ by their luck, are on average behind each optimal flow."""
+    """By how many nats random subspaces, averaged over their draws, are behind each optimal flow."""
     return difference(over_seeds(_kl("layerwise_random", layers)), _kl("layerwise_oas", layers))
 
 
@@ -136,9 +136,9 @@ def _trained_out(*methods: str, depths: Sequence[int] = (LAYERS,)) -> tuple[Give
     return trained_out(methods, depths, MARGIN, ("square",))
 
 
-# what one coupling gains at best on the square turned by 45 degrees, in nats
+# the most that one coupling can gain on the square turned by 45 degrees, in nats
 BEST_FIRST = 0.369399221031557
-# nats: half of what is left after twelve layers
+# in nats: half of what remains after twelve layers
 MARGIN = 0.01
 OAS_AND_RANDOM = ("layerwise_oas", "layerwise_random")
 CLAIMS = [
@@ -158,8 +158,8 @@ CLAIMS = [
     Claim(
         "first_layer",
         "Theorem 1",
-        "The first layer improves the loss by as much as the bound at the best rotation allows.",
-        "divergence before minus after one layer",
+        "The first layer improves the loss by as much as the bound allows at the best rotation.",
+        "divergence before minus after the first layer",
         difference(column("kl_0", method="layerwise_oas"), _kl("layerwise_oas", 1)),
         within(BEST_FIRST, 0.03),
         f"{BEST_FIRST:.4f}",
@@ -182,7 +182,7 @@ CLAIMS = [
         "beats_random",
         "Ex. 6",
         "Layer-wise training with optimal subspaces beats layer-wise random subspaces at every depth.",
-        "mean divergence of random subspaces over seeds minus that of optimal ones, smallest over 1 to 12 layers",
+        "divergence of random subspaces (mean over seeds) minus that of optimal ones, smallest over 1 to 12 layers",
         smallest(*(_behind(k) for k in DEPTHS)),
         at_least(TOLD_APART),
         "> 0",
@@ -193,7 +193,7 @@ CLAIMS = [
         "beats_random_at_12",
         "Ex. 6",
         "Layer-wise training with optimal subspaces beats layer-wise random subspaces.",
-        "mean divergence of random subspaces over seeds minus that of optimal ones, 12 layers",
+        "divergence of random subspaces (mean over seeds) minus that of optimal ones, 12 layers",
         _behind(LAYERS),
         at_least(TOLD_APART),
         "> 0",
@@ -204,7 +204,7 @@ CLAIMS = [
         "on_par_with_end_to_end",
         "Ex. 6",
         "Layer-wise training with optimal subspaces performs on par with end-to-end training.",
-        "divergence after 12 layers minus the mean of end-to-end training over seeds",
+        "divergence after 12 layers minus that of end-to-end training (mean over seeds)",
         _over_end_to_end("layerwise_oas"),
         at_most(0.02),
         "0",
@@ -228,7 +228,7 @@ CLAIMS = [
         "densities_integrate",
         "Eq. 1",
         "The pushed-forward densities integrate to one.",
-        "largest deviation from one of the mass on the grid after the last layer",
+        "largest deviation of the mass on the grid from one after the last layer",
         MASS_ERROR,
         at_most(0.02),
         "0",

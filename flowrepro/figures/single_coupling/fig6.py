@@ -1,9 +1,9 @@
 """single_coupling, Figure 6: twelve layers on six toy densities, trained layer-wise, progressively or end-to-end.
 
-What one should see: columns are data sets, rows the true density and what each method has learnt after twelve layers, with
+What one should see: columns are data sets, rows the true density and what each method has learned after twelve layers, with
 optimal (OAS) or random rotations; below each column the divergence over the number of layers. Layer-wise densities keep
 structure that the data do not have: filaments between and beyond the modes. Equal numbers of gradient steps for all, 1,000
-for each layer; end-to-end is trained afresh at each depth, and changes twelve times as many layers as layer-wise training
+for each layer; end-to-end is trained afresh at each depth, and updates twelve times as many layers as layer-wise training
 with the same steps (the table counts them). The red line needs no training: couplings from binned conditional moments.
 
 The paper's toy densities are not known; these are the usual ones, each with its density, so that divergences have their
@@ -55,12 +55,12 @@ TITLES = {"8gaussians": "8 Gaussians", "2spirals": "2 spirals"}
 
 
 def table(measures: Measures) -> pd.DataFrame:
-    """One row for each data set, method and seed: divergence in nats at each depth, mass outside the support."""
+    """One row per data set, method and seed: divergence in nats at each depth, mass outside the support."""
     return pd.DataFrame(collected(measures, DEPTHS))
 
 
 def arrays(measures: Measures) -> Arrays:
-    """Densities of the deepest flows as shades in bytes, and the divergences without training."""
+    """Densities of the deepest flows as 8-bit shades, and the divergences without training."""
     last = max(m["config"]["model.layers"] for m in measures)
     deepest = [m for m in measures if m["config"]["model.layers"] == last]
     shades = [m | {name: _shades(m, name) for name in ("density", "true_density")} for m in deepest]
@@ -70,7 +70,7 @@ def arrays(measures: Measures) -> Arrays:
 
 
 def _shades(measure: dict[str, Any], name: str) -> np.ndarray:
-    """The root of a density, which shows what is faint, where spurious structure is; 255 is the peak of the true one."""
+    """The square root of a density, which shows faint spurious structure; 255 is the peak of the true one."""
     share = np.sqrt(measure[name] / measure["true_density"].max())
     shades: np.ndarray = (255 * share.clip(0, 1)).round().astype(np.uint8)
     return shades
@@ -148,14 +148,14 @@ def _ahead(better: str, worse: str, layers: int = LAYERS) -> list[Values]:
 
 
 def _against(dataset: str) -> Values:
-    """Nats by which optimal rotations are ahead without training, where they are not ahead with it; else zero."""
+    """Nats by which optimal rotations are ahead without training, if they are not ahead with it; else zero."""
     without = (column("without_training", method=m, dataset=dataset) for m in (RANDOM, OAS))
     ahead = difference(kl(RANDOM, LAYERS, dataset), kl(OAS, LAYERS, dataset))
     return combined(lambda a, w: w.where(a < TOLD_APART, 0.0), ahead, difference(*without))
 
 
 def _outside(method: str, dataset: str) -> Values:
-    """The share of samples outside the data's support; nan where the last layer was not reached."""
+    """The fraction of samples outside the data's support; nan if the last layer was not reached."""
     outside = column("outside", method=method, dataset=dataset)
     return combined(lambda o, k: o.where(k.notna()), outside, kl(method, LAYERS, dataset))
 
@@ -165,7 +165,7 @@ def _more_outside(dataset: str) -> Values:
 
 
 def _spurious(method: str) -> Values:
-    """The share of samples outside the data's support over that of end-to-end training, median over the data sets."""
+    """The fraction of samples outside the data's support over that of end-to-end training, median over data sets."""
 
     def ratio(ours: pd.Series, theirs: pd.Series) -> pd.Series:
         return ours / theirs.clip(lower=1 - SUPPORT)
@@ -187,15 +187,15 @@ MARGIN = 0.02
 
 
 def _given(*methods: str, layers: int = LAYERS, margin: float = MARGIN) -> tuple[Given, ...]:
-    """Each method is trained out on every data set; end-to-end training of all layers is not stuck."""
+    """Each method has converged on every data set; end-to-end training of all layers is not stuck."""
     deep = END_TO_END in methods and layers == LAYERS
     stuck = (not_stuck(8, MARGIN, DATASETS),) if deep else ()
     return (*trained_out(methods, (layers,), margin, DATASETS), *stuck)
 
 
 def _not_without_training(*datasets: str) -> Given:
-    """A number of the same table that may speak for the paper where the trained flows speak against it."""
-    what = "where trained flows have random rotations ahead, flows without training agree"
+    """A number of the same table that may support the paper when the trained flows contradict it."""
+    what = "where random rotations are ahead in trained flows, they are ahead without training too"
     return enough(largest(*(_against(d) for d in datasets)), at_most(TOLD_APART), what)
 
 
@@ -205,7 +205,7 @@ CLAIMS = [
         "oas_beats_random",
         "Ex. 7",
         "Optimal rotations always outperform random rotations in layer-wise training.",
-        "divergence with random rotations minus that with optimal ones, 12 layers, smallest over all sets",
+        "divergence with random rotations minus that with optimal ones, 12 layers, smallest over all data sets",
         smallest(*_ahead(OAS, RANDOM)),
         at_least(TOLD_APART),
         "> 0",
@@ -233,7 +233,7 @@ CLAIMS = [
             f"oas_beats_end_to_end_{layers}",
             "Ex. 7",
             "With only a few layers, optimal rotations also outperform end-to-end training.",
-            f"divergence of end-to-end training minus that with optimal rotations, {layers} layers, mean over all sets",
+            f"divergence of end-to-end training minus that with optimal rotations, {layers} layers, mean over all data sets",
             average(*_ahead(OAS, END_TO_END, layers)),
             at_least(TOLD_APART),
             "> 0",
@@ -246,7 +246,7 @@ CLAIMS = [
         "overtaken",
         "Ex. 7",
         "As the depth increases, layer-wise training is eventually overtaken by end-to-end training.",
-        "divergence with optimal rotations minus that of end-to-end training, 12 layers, smallest over all sets",
+        "divergence with optimal rotations minus that of end-to-end training, 12 layers, smallest over all data sets",
         smallest(*_ahead(END_TO_END, OAS)),
         at_least(TOLD_APART),
         "> 0",
@@ -258,7 +258,7 @@ CLAIMS = [
             f"progressive_{name}",
             "Ex. 7",
             f"Progressive training continues to be competitive also for deep networks ({words} rotations).",
-            "divergence minus that of end-to-end training, 12 layers, mean over all sets",
+            "divergence minus that of end-to-end training, 12 layers, mean over all data sets",
             average(*_ahead(END_TO_END, f"progressive_{name}")),
             at_most(0.02),
             "≈ 0 or less",
@@ -272,7 +272,7 @@ CLAIMS = [
             f"no_gain_{method}",
             "Ex. 7",
             f"After twelve layers there is no significant improvement by adding layers: {METHODS[method][0]}.",
-            "gain of the twelfth layer (end-to-end: of a layer from 9 to 12), largest over all sets",
+            "gain of the twelfth layer (end-to-end: per layer from 9 to 12), largest over all data sets",
             _gain(method),
             at_most(0.01),
             "≈ 0",
@@ -286,7 +286,7 @@ CLAIMS = [
             f"spurious_{name}",
             "Ex. 7",
             f"Densities obtained by layer-wise training exhibit significant spurious structure ({words} rotations).",
-            "mass outside the data's support over that of end-to-end training, median over all sets",
+            "mass outside the data's support over that of end-to-end training, median over all data sets",
             _spurious(f"layerwise_{name}"),
             at_least(1.5),
             "> 1",
@@ -298,7 +298,7 @@ CLAIMS = [
         "spurious_less_with_oas",
         "Ex. 7",
         "Optimally chosen subspaces have less spurious structure.",
-        "mass outside the data's support, random minus optimal rotations, mean over all sets",
+        "mass outside the data's support, random minus optimal rotations, mean over all data sets",
         average(*(_more_outside(d) for d in DATASETS)),
         at_least(0.0),
         "> 0",
@@ -308,7 +308,7 @@ CLAIMS = [
         "densities_integrate",
         "Eq. 1",
         "The estimated densities integrate to one.",
-        "largest deviation from one of the mass on the grid",
+        "largest deviation of the mass on the grid from one",
         MASS_ERROR,
         at_most(0.02),
         "0",

@@ -2,9 +2,9 @@
 
 What one should see: for W and WU, where a = f(p) + g(p) n with n independent of p, the best coupling makes a' independent
 of p. For the counterexample (two peaks on the left, a normal law on the right, with the same moments) it cannot: mean and
-variance are the same everywhere, the law is not. In three dimensions with x_i = f + g n_i of the variables before,
+variance are the same everywhere, but the law is not. In three dimensions with x_i = f + g n_i of the variables before,
 D - 1 = 2 couplings that pass two dimensions each make all three independent, and one does not. The paper has no figure of
-this; couplings here are the best ones, estimated from one half of the samples and judged on the other.
+this; couplings here are the best ones, estimated on one half of the samples and tested on the other.
 
 Costs a few seconds, without training.
 """
@@ -30,7 +30,7 @@ from flowrepro.metrics.independence import dependence
 from flowrepro.pictures.style import BLUE, DOTS, GREY, ORANGE, PALE, panels
 
 DRAWN = 2_000
-# independent samples have a distance of 0.02 at 6,250 a bin
+# independent samples have a distance of 0.02 at 6,250 per bin
 INDEPENDENT, DEPENDENT = 0.05, 0.1
 TITLES = {"w": "W", "wu": "WU", "peaks": "counterexample"}
 # the last variable is made independent first, then the one before it
@@ -53,7 +53,7 @@ def triangular(n: int, generator: Generator) -> Tensor:
 
 
 def measure(seed: int, n: int) -> dict[str, Any]:
-    """Dependence before and after the best coupling on every set, and points to draw."""
+    """Dependence before and after the best coupling on each set, and points to draw."""
     generator = torch.Generator().manual_seed(seed)
     sets = {name: TOYS[name].sample(n, generator)[0] for name in ("w", "wu")} | {"peaks": peaks(n, generator)}
     found: dict[str, Any] = {}
@@ -84,7 +84,7 @@ def _largest(x: np.ndarray) -> float:
 
 
 def table(measures: Measures) -> pd.DataFrame:
-    """One row a seed, the numbers alone."""
+    """One row per seed, only the numbers."""
     return pd.DataFrame([{k: v for k, v in m.items() if not isinstance(v, np.ndarray)} for m in measures])
 
 
@@ -132,7 +132,7 @@ CLAIMS = [
             f"independent_{name}",
             "Lemma 2 (2 ⇒ 1), Ex. 5",
             f"{TITLES[name]} is of the form a = f(p) + n g(p), and the best coupling makes a' independent of p.",
-            "largest distance between a' in one of 16 bins of p and all of a'",
+            "largest KS distance between a' in one of 16 bins of p and a' overall",
             column(f"{name}_after"),
             at_most(INDEPENDENT),
             "0",
@@ -147,8 +147,8 @@ CLAIMS = [
     Claim(
         "counterexample",
         "Lemma 2 (1 ⇒ 2)",
-        "Where data are not of the form a = f(p) + n g(p) the best coupling does not make a' independent of p.",
-        "largest distance between a' in one of 16 bins of p and all of a', two peaks on one side",
+        "If data are not of the form a = f(p) + n g(p), the best coupling does not make a' independent of p.",
+        "largest KS distance between a' in one of 16 bins of p and a' overall, for data with two peaks on one side",
         column("peaks_after"),
         at_least(DEPENDENT),
         "> 0",
@@ -158,8 +158,8 @@ CLAIMS = [
     Claim(
         "two_couplings_in_space",
         "Sec. 3.5",
-        "D - 1 couplings make all variables independent where each is f + n g of the others.",
-        "largest distance of a pair of three variables after two couplings",
+        "D - 1 couplings make all D variables independent if each is of the form f + n g of the others.",
+        "largest KS distance over pairs of three variables after two couplings",
         column("space_2"),
         at_most(INDEPENDENT),
         "0",
@@ -173,7 +173,7 @@ CLAIMS = [
         "one_coupling_in_space",
         "beyond the paper",
         "One coupling is not enough for three variables.",
-        "largest distance of a pair after one coupling",
+        "largest KS distance over pairs after one coupling",
         column("space_1"),
         at_least(DEPENDENT),
         kind="beyond",

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from flowrepro.figures.claims import Given, column, near, settled
 
-# of the two Gaussians of Example 4: degrees, and nats
+# for the two Gaussians of Example 4: degrees, and nats
 BEST_ANGLE, BEST_DELTA = 46.4097, 0.8794489
 
 
@@ -28,10 +28,10 @@ def distance(angle: float) -> float:
 
 
 def is_settled(case: str, margin: float = ATTAINED) -> Given:
-    """Training of one density has ended where it leads."""
+    """Training on one density has converged."""
     return settled(column("last_fifth_gain", case=case), margin, "couplings")
 
 
 def is_near(case: str, margin: float) -> Given:
-    """The coupling of one density is near the best one: the excess is exact, and all that training could still gain."""
+    """The coupling of one density is near the best one: the excess is exact, and the most that training could still gain."""
     return near(column("excess", case=case), margin, "couplings are near the best one, in nats")

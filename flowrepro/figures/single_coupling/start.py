@@ -38,7 +38,7 @@ EARLY = 0.1
 
 
 def table(measures: Measures) -> pd.DataFrame:
-    """One row a run: held-out log-likelihood in nats after a tenth of the steps, at its best, and at the end."""
+    """One row per run: held-out log-likelihood in nats after a tenth of the steps, at its best, and at the end."""
     rows = []
     for m in measures:
         dataset, start = m["case"].split()
@@ -93,17 +93,17 @@ def _draw_histories(axis: Axes, table: pd.DataFrame, arrays: Arrays, dataset: st
 
 
 def _value(dataset: str, start: str, name: str) -> Values:
-    """A column of one start, for each seed; nan where the run diverged."""
+    """A column of one start, per seed; nan if the run diverged."""
     wanted = column(name, dataset=dataset, start=start)
     return lambda table: wanted(table.assign(**{name: table[name].where(table.state == "completed")}))
 
 
-# a hundredth of a nat for each dimension; the mean over the held-out points is known to less
+# a hundredth of a nat per dimension; the mean over the held-out points is known more precisely
 MARGINS = {"scurve": 0.03, "digits": 0.64}
 
 
 def _claim(key: str, dataset: str, start: str, over: str, says: str, early: bool) -> Claim:
-    """By how much one start is ahead of another, early or at the end; at the end both must be settled and at their best."""
+    """By how much one start is ahead of another, early or at the end; at the end both must have settled, at their best."""
     name, margin = "early" if early else "val_log_prob", MARGINS[dataset]
     at_end = [
         given
@@ -113,7 +113,7 @@ def _claim(key: str, dataset: str, start: str, over: str, says: str, early: bool
             enough(
                 difference(_value(dataset, s, "best"), _value(dataset, s, "val_log_prob")),
                 at_most(margin),
-                f"{STARTS[s][0]}: nats lost since the best step",
+                f"{STARTS[s][0]}, nats lost since the best step",
             ),
         )
     ]
@@ -146,7 +146,13 @@ QUESTIONS = (
         "optimal rotations are ahead of permutations at the end",
         False,
     ),
-    ("layerwise_final", "layerwise", "oas", "a layer-wise start is ahead of training all at once", False),
+    (
+        "layerwise_final",
+        "layerwise",
+        "oas",
+        "a layer-wise start is ahead of training all layers at once",
+        False,
+    ),
 )
 CLAIMS = [
     _claim(key, dataset, start, over, says, early)

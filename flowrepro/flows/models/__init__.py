@@ -38,14 +38,14 @@ def build(
 
     Args:
         shape: of a sample: (D,), or (C, H, W) where the model takes images.
-        grey_levels: of the images; 256 where that is not said. Of no meaning for vectors.
+        grey_levels: of the images, by default 256; ignored for vectors.
 
     Raises:
-        UsageError: unknown model, samples that are not for it, or a value that does not fit their size.
+        UsageError: unknown model, samples of the wrong kind, or a value that does not fit their size.
     """
     if config.name not in MODELS:
         raise UsageError(f"model={config.name} is unknown; known: {', '.join(MODELS)}")
     if len(shape) != (3 if config.takes_images else 1) or min(shape) < 1:
         wanted = "images (C, H, W)" if config.takes_images else "vectors of at least one dimension"
-        raise UsageError(f"model={config.name} takes {wanted}, not samples of shape {tuple(shape)}")
+        raise UsageError(f"model={config.name} needs {wanted}, not samples of shape {tuple(shape)}")
     return MODELS[config.name](config, shape, grey_levels or 256, generator, dtype)

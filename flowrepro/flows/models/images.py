@@ -95,7 +95,7 @@ def normal_flow(shape: Shape, dtype: torch.dtype, *layers: Layer) -> Flow:
 
 
 def repeated(step: Callable[[int], list[Layer]], times: int, channels: int) -> list[Layer]:
-    """The layers of so many steps of flow, one after the other."""
+    """The layers of this many steps of flow, one after another."""
     return [layer for _ in range(times) for layer in step(channels)]
 
 
@@ -106,7 +106,7 @@ def multi_scale(
     prior: Callable[[int, int], nn.Module] = lambda stays, leaves: NoPrior(),
     share: float = 1 / 2,
 ) -> MultiScale:
-    """So many levels of [squeeze, level(channels)]; after each but the last a share of the channels leaves.
+    """`levels` levels of [squeeze, level(channels)]; after each but the last a share of the channels leaves.
 
     Args:
         level: the layers of a level on so many channels, those that its squeeze makes.
@@ -114,11 +114,11 @@ def multi_scale(
         share: 1/2 (Glow) or 3/4 (jacobian_determinant on large images).
 
     Raises:
-        UsageError: images that cannot be halved so often.
+        UsageError: the images cannot be halved that often.
     """
     _, height, width = shape
     if height % 2**levels or width % 2**levels:
-        raise UsageError(f"model.levels={levels}: {height}x{width} images cannot be halved so often")
+        raise UsageError(f"model.levels={levels}: {height}x{width} images cannot be halved {levels} times")
     shapes = latent_shapes(shape, levels, share)
     entering = [4 * shape[0]]
     for leaves, _, _ in shapes[:-1]:

@@ -93,8 +93,8 @@ def coupling(
     """[Rotation, AffineCoupling] x layers (single_coupling Eq. 4 and 5).
 
     The paper names neither activation nor bound of s; with an unbounded s its learning rate of 0.1 diverges. The
-    factor on the networks' output, the soft clamp, ReLU and torch's initial weights are our choice, and the habit of
-    the authors' group.
+    factor on the networks' output, the soft clamp, ReLU and torch's initial weights are our choice, following the
+    practice of the authors' group.
     """
     (dim,) = shape
     passive = passive_dims(config.passive, dim)
