@@ -42,9 +42,10 @@ def cifar10_batches(root: Path, patch, each: int = 4) -> np.ndarray:
     folder = root / "cifar-10-batches-py"
     folder.mkdir(parents=True)
     images = noise(6 * each, 32, 32, 3)
-    for name, some in zip([*cifar10.TRAIN, *cifar10.VAL], np.split(images, 6), strict=True):
+    for k, (name, some) in enumerate(zip([*cifar10.TRAIN, *cifar10.VAL], np.split(images, 6), strict=True)):
+        classes = range(each) if name in cifar10.VAL else range(k * each, (k + 1) * each)
         rows = np.ascontiguousarray(some.transpose(0, 3, 1, 2)).reshape(each, -1)
-        content = pickle.dumps({"data": rows, "labels": [0] * each}, protocol=2)
+        content = pickle.dumps({"data": rows, "labels": [i % 10 for i in classes]}, protocol=2)
         (folder / name).write_bytes(content)
         patch.setitem(cifar10.BATCH_DIGESTS, name, hashlib.md5(content).hexdigest())
     return images

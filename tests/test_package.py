@@ -90,6 +90,7 @@ FLOORS = [
     {"analysis", "completion"},
     {"flows"},
     {"metrics", "runs"},
+    {"features"},
     {"measures", "training"},
     {"figures"},
     {"report"},

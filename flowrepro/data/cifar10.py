@@ -3,7 +3,7 @@
 import io
 import pickle
 import tarfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -64,29 +64,55 @@ def absent() -> list[str]:
 
 def from_folder(folder: Path, names: list[str]) -> Chunks:
     """The images (10,000, 32, 32, 3) of each of these batches."""
-    for name in names:
-        yield batch((folder / name).read_bytes(), folder / name)
+    for content, path in in_folder(folder, names):
+        yield batch(content, path)
 
 
 def from_archive(names: list[str]) -> Chunks:
     """The images (10,000, 32, 32, 3) of each of these batches in the official archive."""
+    for content, path in in_archive(names):
+        yield batch(content, path)
+
+
+def labels(names: list[str]) -> Iterator[np.ndarray]:
+    """The classes (10,000,) of each of these official batches, in their folder or in the archive."""
+    folder = files.find_folder(*FOLDERS)
+    for content, path in in_folder(folder, names) if folder else in_archive(names):
+        yield _parsed(content, path, lambda found: np.asarray(found["labels"]))
+
+
+def in_folder(folder: Path, names: list[str]) -> Iterator[tuple[bytes, Path]]:
+    """The bytes of each of these batches, and where they are from."""
+    for name in names:
+        yield (folder / name).read_bytes(), folder / name
+
+
+def in_archive(names: list[str]) -> Iterator[tuple[bytes, Path]]:
+    """The same of the official archive. Raises DataError where it is damaged."""
     try:
         with tarfile.open(fileobj=io.BytesIO(files.read(ARCHIVE, download=False))) as archive:
             for name in names:
                 member = archive.extractfile(f"cifar-10-batches-py/{name}")
                 if member is None:
                     raise KeyError(f"{name} is not a file")
-                yield batch(member.read(), Path(ARCHIVE) / name)
+                yield member.read(), Path(ARCHIVE) / name
     except (tarfile.TarError, KeyError, EOFError) as error:
         raise DataError(f"{ARCHIVE} is damaged ({error}); download the official file again") from error
 
 
 def batch(content: bytes, path: Path) -> np.ndarray:
     """The images (n, 32, 32, 3) of an official batch. Raises DataError if it is not one."""
+    return _parsed(
+        content,
+        path,
+        lambda found: np.asarray(found["data"], np.uint8).reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1),
+    )
+
+
+def _parsed(content: bytes, path: Path, parse: Callable[[dict[str, Any]], np.ndarray]) -> np.ndarray:
     files.verified(path, content, "md5", BATCH_DIGESTS[path.name])
     try:
-        pixels = BatchUnpickler(io.BytesIO(content), encoding="latin1").load()["data"]
-        return np.asarray(pixels, np.uint8).reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)
+        return parse(BatchUnpickler(io.BytesIO(content), encoding="latin1").load())
     except (pickle.UnpicklingError, EOFError, KeyError, TypeError, ValueError) as error:
         raise DataError(
             f"{path} is not a batch of CIFAR-10 ({error}); download the official file again"
