@@ -12,8 +12,9 @@ RUN := $(BIN)/flowrepro
 FIGURES := $(patsubst conf/figure/%.yaml,%,$(wildcard conf/figure/*/*.yaml))
 PAPERS := $(sort $(patsubst %/,%,$(dir $(FIGURES))))
 # the code behind all figures; each also depends on its own files and its paper's runs
+SETTINGS := $(wildcard $(addprefix conf/,config.yaml $(addsuffix /*.yaml,dataset model phases regularizer scale sizes tuned)))
 MEASURING := $(shell find $(addprefix flowrepro/,analysis data flows measures metrics) -name '*.py')
-DRAWING := $(filter-out $(FIGURES:%=flowrepro/figures/%.py),$(wildcard flowrepro/figures/*.py flowrepro/figures/*/*.py))
+DRAWING := $(wildcard flowrepro/pictures/*.py) $(filter-out $(FIGURES:%=flowrepro/figures/%.py),$(wildcard flowrepro/figures/*.py flowrepro/figures/*/*.py))
 
 .PHONY: help demo test lint figures verify report bench wheel clean setup setup-dev lower-bounds always $(FIGURES) $(PAPERS)
 
@@ -63,7 +64,7 @@ lint: .venv/ready-dev ## style and types
 # finished runs are left alone. The pictures of a fresh clone were made elsewhere, so stamps say what was made here.
 define FIGURE_RULE
 $(1): outputs/made/$(1)/$(SCALE)
-outputs/made/$(1)/$(SCALE): conf/figure/$(1).yaml $(wildcard $(patsubst %/,conf/runs/%.yaml,$(dir $(1)))) flowrepro/figures/$(1).py $(MEASURING) $(DRAWING) $(if $(wildcard outputs/figures/$(1)/$(SCALE)/figure.png),,always) | .venv/ready
+outputs/made/$(1)/$(SCALE): conf/figure/$(1).yaml $(wildcard $(patsubst %/,conf/runs/%.yaml,$(dir $(1)))) flowrepro/figures/$(1).py $(SETTINGS) $(MEASURING) $(DRAWING) $(if $(wildcard outputs/figures/$(1)/$(SCALE)/figure.png),,always) | .venv/ready
 	$(RUN) train figure=$(1) scale=$(SCALE) jobs=$(JOBS)
 	$(RUN) evaluate figure=$(1) scale=$(SCALE)
 	$(RUN) plot figure=$(1) scale=$(SCALE)

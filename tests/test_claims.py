@@ -118,6 +118,11 @@ def test_what_turns_a_verdict():
     assert math.isnan(judged(threshold=at_least(0)).turns_at), "a share of zero is nothing"
 
 
+def test_the_standard_error_is_of_seeds_and_not_of_values():
+    twice = pd.concat([TABLE, TABLE])
+    assert judged(twice).se == pytest.approx(judged().se) == pytest.approx(1 / math.sqrt(3))
+
+
 def test_seeds_are_counted_and_not_values():
     twice = pd.concat([TABLE, TABLE])
     assert judged(twice).seeds == 3

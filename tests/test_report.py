@@ -5,7 +5,7 @@ import re
 import pandas as pd
 import pytest
 
-from flowrepro.figures import store
+from flowrepro.figures import build, store
 from flowrepro.figures.claims import (
     EVERY_SCALE,
     FAILS,
@@ -16,6 +16,7 @@ from flowrepro.figures.claims import (
     at_least,
     column,
     enough,
+    judge,
 )
 from flowrepro.figures.linear_systems import fig2
 from flowrepro.report import page, readme
@@ -98,6 +99,13 @@ def test_old_evaluations_are_judged_by_the_claims_of_today(flowrepro, workdir):
 def test_single_values_stand_beside_their_mean():
     assert page.singles("0:0.993241 1:0.942654 2:-1e-05") == "0.9932, 0.9427, -1e-05"
     assert page.singles("0:3") == page.singles("") == ""
+
+
+def test_the_command_line_tells_single_values_below_their_mean(capsys):
+    table = pd.DataFrame({"seed": [0, 1], "std_ratio": [0.5, 3.0]})
+    build._print_claims(judge([claim("mixed", at_least(1))], table, "cpu"))
+    told = capsys.readouterr().out
+    assert told.startswith("inconclusive (one seed)") and re.search(r": 1\.75 .*\n +0:0\.5 1:3\n", told)
 
 
 def test_the_command_line_tells_what_is_not_settled(flowrepro, workdir, claims):

@@ -182,5 +182,8 @@ def _print_claims(claims: pd.DataFrame) -> None:
                 f"{'':<26} {row.measured}: {row.our_value:.4g} {row.unit}".rstrip()
                 + f" (passes if {row.threshold})"
             )
+        # a mean may pass where single values do not
+        if row.seeds > 1:
+            print(f"{'':<26} {row.values}")
         if row.told:
             print(f"{'':<26} {row.told}")

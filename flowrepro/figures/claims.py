@@ -268,7 +268,7 @@ def _row(claim: Claim, table: pd.DataFrame, scale: str) -> dict[str, Any]:
         "measured": claim.measured,
         "paper_value": claim.paper_value,
         "our_value": float(values.mean(skipna=False)) if len(values) else math.nan,
-        "se": float(values.sem()) if seeds > 1 and not _not_finite(values) else math.nan,
+        "se": float(_by_seed(values).sem()) if seeds > 1 and not _not_finite(values) else math.nan,
         "unit": claim.unit,
         "threshold": str(claim.threshold),
         "values": " ".join(f"{seed}:{value:.6g}" for seed, value in values.items()),
@@ -352,7 +352,7 @@ def _strength(values: pd.Series, threshold: Threshold, found: str) -> dict[str, 
     if found in (UNSETTLED, UNMEASURED):
         return nothing
     margins = values.map(threshold.margin)
-    by_seed = margins.groupby(level=0).mean()
+    by_seed = _by_seed(margins)
     spread, mean = float(by_seed.std()), float(margins.mean())
     return {
         "margin": mean,
@@ -360,6 +360,11 @@ def _strength(values: pd.Series, threshold: Threshold, found: str) -> dict[str, 
         "spreads": abs(mean) / spread if spread > 0 else math.nan,
         "turns_at": _turns_at(values, threshold, found),
     }
+
+
+def _by_seed(values: pd.Series) -> pd.Series:
+    """The mean of the values of each seed, which alone are independent of each other."""
+    return values.groupby(level=0).mean()
 
 
 def _turns_at(values: pd.Series, threshold: Threshold, found: str) -> float:
