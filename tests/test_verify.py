@@ -60,6 +60,19 @@ def test_verify_tells_every_figure_and_fails_on_a_difference(flowrepro, stored):
     assert "ok      single_coupling/lemma2" in answer.out
 
 
+def test_missing_claims_and_columns_are_differences(flowrepro, stored):
+    flowrepro("evaluate", "figure=all", "claims=judge")
+    claims = pd.read_csv(stored / "claims.csv", dtype=str, keep_default_na=False)
+    for other, told in (
+        (claims.drop(columns="seeds"), "other columns: +seeds"),
+        (claims.drop(index=2), "other claims: +normal_2"),
+        (claims.iloc[::-1], "other claims: the same in another order"),
+    ):
+        other.to_csv(stored / "claims.csv", index=False)
+        answer = flowrepro("evaluate", "figure=linear_systems/fig2", "claims=verify")
+        assert answer.code == 1 and told in answer.out
+
+
 def test_the_last_digit_counts(flowrepro, stored):
     flowrepro("evaluate", "figure=all", "claims=judge")
     value = pd.read_csv(stored / "claims.csv", dtype=str).our_value[2]

@@ -64,9 +64,9 @@ def differences(folder: Path, key: str, scale: str) -> list[str]:
     stored = _frame((folder / "claims.csv").read_text())
     judged = _frame(store.csv(_judged(folder, key, scale)))
     if list(stored.columns) != list(judged.columns):
-        return [f"columns {', '.join(stored.columns)} -> {', '.join(judged.columns)}"]
+        return [f"other columns: {_exchanged(stored.columns, judged.columns)}"]
     if list(stored.index) != list(judged.index):
-        return [f"claims {', '.join(stored.index)} -> {', '.join(judged.index)}"]
+        return [f"other claims: {_exchanged(stored.index, judged.index)}"]
     changed = stored.ne(judged).stack()
     return [f"{k}.{c}: {stored.at[k, c]!r} -> {judged.at[k, c]!r}" for k, c in changed[changed].index]
 
@@ -79,6 +79,14 @@ def _begun(outputs: Path, key: str, scale: str) -> bool:
 
 def _lacking(folder: Path) -> list[str]:
     return [name for name in FILES if not (folder / name).exists()]
+
+
+def _exchanged(old: pd.Index, new: pd.Index) -> str:
+    """What is gone and what is new, or that the order is."""
+    changed = [f"-{name}" for name in old if name not in new] + [
+        f"+{name}" for name in new if name not in old
+    ]
+    return " ".join(changed) or "the same in another order"
 
 
 def _judged(folder: Path, key: str, scale: str) -> pd.DataFrame:
