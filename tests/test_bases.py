@@ -10,7 +10,7 @@ from torch import Tensor
 
 from flowrepro.config.compose import compose
 from flowrepro.config.schema import Config, GlowConfig, LinearConfig, TikhonovConfig
-from flowrepro.data import load_data
+from flowrepro.data import load
 from flowrepro.errors import Stopped
 from flowrepro.flows import models
 from flowrepro.flows.bases import StandardNormal
@@ -175,6 +175,6 @@ def test_a_model_with_a_bound_is_trained_resumed_and_evaluated_with_the_same_noi
     whole, parts = weights(workdir / "undisturbed"), weights(workdir / "outputs")
     assert all(torch.equal(whole[name], parts[name]) for name in whole)
     config = quick(*words)
-    flow, data = on_vectors(Bound), load_data(config)
+    flow, data = on_vectors(Bound), load(config.dataset, torch.float64)
     tables = [evaluate.likelihood_table(flow, data, config, "cpu") for _ in range(2)]
     pd.testing.assert_frame_equal(*tables)

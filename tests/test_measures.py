@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from flowrepro.config.compose import compose
-from flowrepro.data import load_data
+from flowrepro.data import load
 from flowrepro.errors import DataError, UsageError
 from flowrepro.measures import kept
 from flowrepro.measures.code import code_hash, reached
@@ -57,7 +57,7 @@ def likelihood(run: Run, **options) -> kept.Kept:
 def test_the_same_measure_is_made_once(run, calls):
     first, second = likelihood(run, n=100), likelihood(run, n=100)
     assert calls == ["likelihood"] and first == second
-    flow, data = load_flow(run, "last"), load_data(run.config)
+    flow, data = load_flow(run, "last"), load(run.config.dataset, torch.float64)
     assert first.values["train_log_prob"] == pytest.approx(float(flow.log_prob(data.train[:100]).mean()))
 
 
@@ -135,7 +135,7 @@ def test_every_measure_takes_a_flow_and_data():
 
 
 def test_data_move_as_a_whole():
-    data = load_data(compose(["dataset=sine", "scale=smoke", "dtype=float32", "dataset.n_train=30"]))
+    data = load(compose(["dataset=sine", "scale=smoke", "dataset.n_train=30"]).dataset, torch.float32)
     moved = data.to(torch.float64)
     assert {moved.train.dtype, moved.val.dtype, moved.train_latents.dtype} == {torch.float64}
     assert moved.fingerprint == data.fingerprint and data.train.dtype == torch.float32
