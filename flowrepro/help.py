@@ -10,10 +10,12 @@ from flowrepro.config.commands import COMMANDS, counts
 from flowrepro.config.identity import differences
 from flowrepro.config.keys import (
     Fields,
+    all_keys,
     chosen,
     files,
     general_keys,
     keys_of,
+    nearest_key,
     options,
     schema_of,
     schemas,
@@ -59,10 +61,16 @@ EXAMPLES = {
 
 
 def verb_help(verb: str, words: list[str], config_dirs: Iterable[Path]) -> str:
-    """The help of a verb: of the options chosen on the command line, else of all of them."""
+    """The help of a verb: of the options chosen on the command line, else of all of them.
+
+    Raises:
+        UsageError: a key or an option is unknown.
+    """
     dirs = list(config_dirs)
-    named = [word.lstrip("+").split("=", 1) for word in words if "=" in word]
-    picked = {group: option for group, option in named if group in (*GROUPS, "figure")}
+    named = dict(word.lstrip("+").partition("=")[::2] for word in words)
+    if unknown := [key for key in named if key not in {*GROUPS, *all_keys()}]:
+        raise UsageError(f"unknown key '{unknown[0]}'{nearest_key(unknown[0], words, dirs)}")
+    picked = {group: option for group, option in named.items() if group in (*GROUPS, "figure")}
     if picked:
         lines = [line for group, option in picked.items() for line in _option_help(group, option, dirs)]
         return "\n".join([*lines, *_next_steps(verb, picked, dirs), ""])

@@ -13,10 +13,12 @@ import pytest
 from flowrepro import completion
 from flowrepro.cli import main
 from flowrepro.completion import candidates
+from flowrepro.config.commands import COMMANDS, check_effect, counts
 from flowrepro.config.compose import compose
-from flowrepro.config.keys import options
+from flowrepro.config.keys import all_keys, options
 from flowrepro.config.schema import GROUPS, SCHEMAS
 from flowrepro.errors import UsageError, nearest
+from flowrepro.help import EXAMPLES
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -141,6 +143,36 @@ def test_a_typo_finds_the_figures_that_end_so():
     assert len(ending) > 1
     told = nearest("fig3", options("figure"))
     assert re.findall("'(.*?)'", told) == ending and " or " in told
+
+
+def test_help_of_what_is_unknown_is_told(capsys):
+    for words, hint in (("modle=nf", "'model'"), ("model=nff", "'nf'"), ("steps", "'training.steps'")):
+        assert main(["train", *words.split(), "--help"]) == 2
+        assert f"Did you mean {hint}" in capsys.readouterr().err
+
+
+def shipped_commands() -> list[str]:
+    """The command lines of README, Makefile and examples, without what they begin with."""
+    readme = re.findall(
+        r"^    (?:torchrun .* -m )?flowrepro (.*?)(?: #.*)?$", (ROOT / "README.md").read_text(), re.M
+    )
+    make = re.findall(r"^\t\$\(RUN\) (.*)$", (ROOT / "Makefile").read_text(), re.M)
+    return [*readme, *make, *(line for lines in EXAMPLES.values() for line in lines)]
+
+
+@pytest.mark.parametrize("line", shipped_commands())
+def test_no_key_of_a_command_that_we_show_is_without_effect(line):
+    verb, *words = [word for word in line.split() if word not in ("-m", "--help")]
+    assert not [key for key in (w.partition("=")[0] for w in words) if key not in {*GROUPS, *all_keys()}]
+    if "--help" not in line:
+        check_effect(verb, words, multirun="-m" in line.split())
+
+
+def test_every_key_counts_in_some_command_and_every_word_of_the_table_is_a_key():
+    keys = {*GROUPS, *all_keys()}
+    assert [key for key in keys if not any(counts(key, command) for command in COMMANDS)] == []
+    prefixes = {key.split(".")[0] for key in keys} | keys | {"hydra"}
+    assert {word for words, _ in COMMANDS.values() for word in words} <= prefixes
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from flowrepro.config.keys import all_keys, chosen, keys, options
+from flowrepro.config.keys import all_keys, nearest_key, options
 from flowrepro.config.reading import conf_dir, from_tree
 from flowrepro.config.schema import GROUPS, Config
 from flowrepro.errors import UsageError, nearest
@@ -43,7 +43,7 @@ def check_words(words: list[str], config_dirs: Iterable[Path] = ()) -> list[str]
     checked = []
     for word in words:
         if "=" not in word:
-            raise UsageError(f"'{word}' is not key=value{_nearest_key(word, words, config_dirs)}")
+            raise UsageError(f"'{word}' is not key=value{nearest_key(word, words, config_dirs)}")
         try:
             override = OverridesParser.create().parse_override(word)
         except HydraException as error:
@@ -59,13 +59,8 @@ def check_words(words: list[str], config_dirs: Iterable[Path] = ()) -> list[str]
         elif key.startswith("hydra"):
             checked.append(word)
         else:
-            raise UsageError(f"unknown key '{key}'{_nearest_key(key, words, config_dirs)}")
+            raise UsageError(f"unknown key '{key}'{nearest_key(key, words, config_dirs)}")
     return checked
-
-
-def _nearest_key(key: str, words: list[str], config_dirs: Iterable[Path]) -> str:
-    """The end of the error line for an unknown key: what it may mean given the chosen options."""
-    return nearest(key, [*GROUPS, *keys(chosen(words, config_dirs), config_dirs)])
 
 
 def _check_options(group: str, override: Any, config_dirs: Iterable[Path]) -> None:

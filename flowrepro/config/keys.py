@@ -10,6 +10,7 @@ from flowrepro.config.identity import flatten
 from flowrepro.config.options import default_of
 from flowrepro.config.reading import conf_dir
 from flowrepro.config.schema import GROUPS, SCHEMAS, Config, PhasesConfig, ScaleConfig
+from flowrepro.errors import nearest
 
 Fields = dict[str, dataclasses.Field[Any]]
 # groups with a single dataclass, whose options are only files
@@ -118,3 +119,9 @@ def keys(options: dict[str, str], config_dirs: Iterable[Path] = ()) -> Fields:
         if schema := schema_of(group, option, config_dirs):
             found |= keys_of(schema, group)
     return found | general_keys()
+
+
+def nearest_key(key: str, words: list[str], config_dirs: Iterable[Path] = ()) -> str:
+    """The end of the error line of an unknown key: what it may mean with the options that these words choose."""
+    dirs = list(config_dirs)
+    return nearest(key, [*GROUPS, *keys(chosen(words, dirs), dirs)])

@@ -8,6 +8,7 @@ import socket
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -63,7 +64,7 @@ class Run:
             },
         )
 
-    @property
+    @cached_property
     def config(self) -> Config:
         """The config that the run was started with, converted to the current keys (`saved_tree`).
 
