@@ -1,6 +1,7 @@
 """How exact the inverse of an image flow is: round trips through the latent, and the matrices that it inverts."""
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -18,22 +19,28 @@ from flowrepro.randomness import generator
 EXACT = 1e-3
 
 
-def measure(flow: Flow, data: ImageData, n: int = 64, size: int = 64, seed: int = 0) -> dict[str, Any]:
+def measure(flow: Flow, data: ImageData, n: int = 32, size: int = 32, seed: int = 0) -> dict[str, Any]:
     """Errors of x -> f(x) -> x, in grey levels, on n images of each kind, and the worst of the 1x1 matrices.
 
     Held-out images lie where the flow was trained, its own samples close by, and uniform noise far away. For each kind
     the largest and the mean error of those that come back finite, and the share of those that do not.
     """
     device = device_of(flow)
-    noise = torch.rand(n, *data.shape, generator=generator(seed, "noise"))
-    kinds = {
-        "held_out": data.val[:n],
-        "samples": sample(flow, n, 1.0, seed, size, device),
-        "noise": (data.levels * noise).to(data.val.dtype),
+
+    def noise() -> Tensor:
+        source = generator(seed, "noise")
+        return data.levels * torch.rand(n, *data.shape, generator=source, dtype=data.val.dtype)
+
+    # one after the other: large images of all kinds need not fit into memory together
+    kinds: dict[str, Callable[[], Tensor]] = {
+        "held_out": lambda: data.val[:n],
+        "samples": lambda: sample(flow, n, 1.0, seed, size, device),
+        "noise": noise,
     }
-    found = {
-        f"{kind}_{k}": v for kind, x in kinds.items() for k, v in round_trip(flow, x.to(device), size).items()
-    }
+    found: dict[str, Any] = {}
+    for kind, images in kinds.items():
+        errors = round_trip(flow, images().to(device), size)
+        found |= {f"{kind}_{name}": value for name, value in errors.items()}
     exact = found["held_out_max"] <= EXACT * data.levels and not found["held_out_lost"]
     return {**found, "condition": largest_condition(flow), "exact": exact}
 
