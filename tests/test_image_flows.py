@@ -159,7 +159,7 @@ def test_grey_levels_in_any_dtype_have_their_value(name: str, dtype: torch.dtype
 def test_images_of_another_shape_are_refused(name: str, shape: tuple[int, ...]) -> None:
     flow = made(name)
     for call in (flow.log_prob, flow.latents, flow.reconstruct, flow.components, flow.init_from):
-        with pytest.raises(UsageError, match=r"shape \(1, 4, 4\) or \(N, 1, 4, 4\) .* not \("):
+        with pytest.raises(UsageError, match=r"shape \(1, 4, 4\) or \(N, 1, 4, 4\), not \("):
             call(torch.zeros(shape))
 
 
