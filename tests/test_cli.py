@@ -124,7 +124,7 @@ def test_from_python(flowrepro, workdir):
             "flowrepro evaluate figure=linear_systems/fig2",
         ),
         (["train", "-m", "figure=linear_systems/fig2"], 2, "defines its own runs"),
-        (["evaluate", "-m", "run=latest"], 2, "-m is for train alone"),
+        (["evaluate", "-m", "run=latest"], 2, "-m is only for train"),
         (["train", "device=tpu"], 2, "auto, cpu, cuda"),
     ],
 )
