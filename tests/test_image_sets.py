@@ -62,7 +62,7 @@ def test_a_pickle_that_wants_to_call_something_is_refused(root, monkeypatch):
     path = root / "cifar-10-batches-py" / "test_batch"
     path.write_bytes(pickle.dumps({"data": functools.partial(os.system, "true")}))
     monkeypatch.setitem(cifar10.BATCH_DIGESTS, "test_batch", None)
-    with pytest.raises(DataError, match="not a batch of CIFAR-10.*it wants"):
+    with pytest.raises(DataError, match="not a batch of CIFAR-10.*it needs"):
         images_of("dataset=cifar10")
 
 
@@ -157,7 +157,7 @@ def test_digits_have_levels_of_their_own():
 
 
 def test_a_data_set_without_images_is_told():
-    with pytest.raises(UsageError, match="dataset=sine has no images"):
+    with pytest.raises(UsageError, match="needs image data, which dataset=sine is not"):
         images_of("dataset=sine")
 
 
@@ -400,7 +400,7 @@ def test_a_batch_of_other_numbers_is_refused(root, monkeypatch, wrong):
 
 def test_a_split_without_images_is_told(root, monkeypatch):
     lookalikes.strips(root, monkeypatch, "faces64", {"faces64_000": 2}, 64)
-    with pytest.raises(DataError, match="no image of the val split"):
+    with pytest.raises(DataError, match="no images of the val split"):
         images_of("dataset=faces64")
 
 

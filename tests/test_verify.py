@@ -87,7 +87,7 @@ def test_a_missing_file_is_a_difference(flowrepro, stored, name):
     (stored / name).unlink()
     answer = flowrepro("evaluate", "figure=all", "claims=verify")
     assert answer.code == 1 and "1 of 2 stored evaluations differ" in answer.err
-    assert f"DIFFERS linear_systems/fig2 cpu: 1 differences, first no {name}" in answer.out
+    assert f"DIFFERS linear_systems/fig2 cpu: differences: 1, first no {name}" in answer.out
     assert "ok      single_coupling/lemma2" in answer.out
 
 
