@@ -5,7 +5,6 @@ from pathlib import Path
 
 import pandas as pd
 
-from flowrepro.config.schema import Config
 from flowrepro.errors import FlowreproError, UsageError
 from flowrepro.figures import store
 from flowrepro.figures.catalogue import SCALES, keys, load_spec
@@ -15,23 +14,22 @@ MAX_ARRAYS = 1_000_000  # bytes
 FILES = ("table.csv", "claims.csv", "provenance.json")
 
 
-def run(config: Config) -> None:
+def run(figure: str, claims: str, outputs: Path) -> None:
     """claims=verify and claims=judge for one figure at every stored scale, or for figure=all.
 
     Raises:
         UsageError: nothing is stored.
         FlowreproError: stored claims differ from those judged from their table.
     """
-    outputs = Path(config.output_dir)
-    wanted = keys() if config.figure == "all" else [load_spec(config.figure).key]
+    wanted = keys() if figure == "all" else [load_spec(figure).key]
     there = [(key, scale) for key in wanted for scale in SCALES if _begun(outputs, key, scale)]
     if not there:
         raise UsageError(
             f"no evaluation found in {outputs / 'figures'}; first: flowrepro evaluate figure=KEY"
         )
-    act = judge_again if config.claims == "judge" else verify
+    act = judge_again if claims == "judge" else verify
     differing = [act(outputs, key, scale) for key, scale in there]
-    if config.claims == "verify" and any(differing):
+    if claims == "verify" and any(differing):
         raise FlowreproError(
             f"{sum(differing)} of {len(there)} stored evaluations differ from their tables; "
             "claims=judge rewrites their claims"

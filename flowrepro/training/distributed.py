@@ -10,7 +10,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from contextlib import AbstractContextManager, contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -19,9 +19,8 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from flowrepro.config.schema import Config
 from flowrepro.errors import Diverged, FlowreproError, Stopped
-from flowrepro.runs.folder import Run, claimed
+from flowrepro.runs.folder import Run
 
 # the first process may prepare a large data set while the others wait
 PATIENCE = timedelta(hours=6)
@@ -145,10 +144,10 @@ def _quiet(wanted: bool) -> Iterator[None]:
 
 
 @contextmanager
-def claimed_together(config: Config, together: World) -> Iterator[Run]:
+def claimed_together(claim: AbstractContextManager[Run], together: World) -> Iterator[Run]:
     """The run of a config, claimed by the first process; the others get a temporary copy of its folder."""
     if together.first:
-        with claimed(config) as run:
+        with claim as run:
             _tell(run.path, together)
             yield run
         return

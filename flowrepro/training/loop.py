@@ -13,7 +13,7 @@ from flowrepro.data import ImageData, load_data
 from flowrepro.device import choose_device
 from flowrepro.errors import Diverged, FlowreproError, Stopped
 from flowrepro.metrics.likelihood import bits_per_dim, layer_trace, log_prob_of, log_probs, summary
-from flowrepro.runs.folder import Run, mark_latest
+from flowrepro.runs.folder import Run, claimed, mark_latest
 from flowrepro.runs.manifest import begin_session, check_data, end_session
 from flowrepro.training.distributed import World, claimed_together, world
 from flowrepro.training.phases import Stage, stage_at
@@ -36,7 +36,7 @@ def train(config: Config) -> dict[str, Any]:
         UsageError, DataError, CheckpointError: see flowrepro/errors.py.
     """
     device = choose_device(config.device, config.threads)
-    with world(device) as together, claimed_together(config, together) as run:
+    with world(device) as together, claimed_together(claimed(config), together) as run:
         if run.state == "completed":
             mark_latest(run)
             print(f"already finished: {run.path} (overwrite=true retrains)")

@@ -39,7 +39,7 @@ def run(config: Config, overrides: list[str]) -> None:
     elif config.figure and config.claims != "measure":
         from flowrepro.figures import verify
 
-        verify.run(config)
+        verify.run(config.figure, config.claims, Path(config.output_dir))
     elif config.figure:
         from flowrepro.figures.build import evaluate_figure
 
