@@ -89,8 +89,13 @@ def _draw_histories(axis: Axes, table: pd.DataFrame, arrays: Arrays, dataset: st
     low, high = np.percentile(everything[np.isfinite(everything)], [2, 100])
     axis.set(title=TITLES[dataset], xlabel="step", ylabel="held-out log-likelihood (nats)")
     axis.set_ylim(low - 0.1 * (high - low), high + 0.1 * (high - low))
-    below = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.17)}
-    axis.legend(fontsize=7, title="at the end, all seeds", title_fontsize=7, **below)
+    axis.legend(
+        fontsize=7,
+        title="at the end, all seeds",
+        title_fontsize=7,
+        loc="upper center",
+        bbox_to_anchor=(0.5, -0.17),
+    )
 
 
 def _value(dataset: str, start: str, name: str) -> Values:
