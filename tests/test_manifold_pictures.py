@@ -100,8 +100,8 @@ class TestSheets:
         assert diversity(images) == pytest.approx(np.mean(pairs), rel=1e-12)
 
     def test_total_variation_of_a_ramp_and_of_noise(self) -> None:
-        """A ramp of slope 0.1 along rows has 0.1 one way and 0 the other; two independent uniforms differ by 1/3."""
-        ramp = np.broadcast_to(np.arange(10)[None, :, None, None] / 10, (2, 10, 6, 3))
+        """A ramp has its slope along one axis and 0 along the other; two independent uniforms differ by 1/3."""
+        ramp = np.broadcast_to(np.arange(10)[None, :, None, None] / 10, (2, 10, 10, 3))
         assert total_variation(ramp) == pytest.approx(0.05)
         noise = np.random.default_rng(0).random((20, 64, 64, 1))
         assert total_variation(noise) == pytest.approx(1 / 3, abs=0.005)
@@ -154,7 +154,7 @@ class TestPaths:
     @with_manifold
     def test_latents_leave_the_manifold_in_proportion_to_s(self, name: str) -> None:
         found = deviation_path.measure(made(name), data(), list(self.DEVIATIONS), n=2, n_measured=12)
-        assert found["path"].shape == (2, 5, SIDE, SIDE, 3) and found["path"].dtype == np.uint8
+        assert found["paths"].shape == (2, 5, SIDE, SIDE, 3) and found["paths"].dtype == np.uint8
         away = found["path_latent_distance"]
         torch.testing.assert_close(
             away, away[3] * torch.tensor(self.DEVIATIONS).double(), rtol=1e-5, atol=1e-6

@@ -37,7 +37,7 @@ def measure(
     shown = pixels(data.val, images[n_measured:]).reshape(*grey[1:].shape)
     return {
         "deviations": torch.tensor(deviations, dtype=torch.float64),
-        "path": shown[:, :n].swapaxes(0, 1),
+        "paths": shown[:, :n].swapaxes(0, 1),
         "path_latent_distance": (paths - start).double().norm(dim=2).mean(1),
         "path_pixel_distance": (grey[1:] - grey[0]).square().flatten(2).mean(2).sqrt().mean(1),
         "path_total_variation": torch.tensor([total_variation(part.numpy()) for part in grey[1:]]),

@@ -31,6 +31,7 @@ def measure(
         sheets[t, s] = sheet(drawn(flow, max(n, n_measured), t, s, seed), data.val, n, n_measured)
     real = looks(pixels(data.val, data.val[:n_measured]))
     return {
+        "sheets_source": data.source,
         **{f"{k}_t{t:g}_s{s:g}": v for t, s in wanted for k, v in sheets[t, s if moves else 0.0].items()},
         **{f"real_{name}": value for name, value in real.items()},
     }
