@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
-from flowrepro.figures.claims import Given, Values, column, settled
+from flowrepro.figures.claims import Given, Values, column, combined, settled
 from flowrepro.figures.drawn import Measures
 from flowrepro.pictures.style import show_images
 
@@ -93,3 +93,9 @@ def show_labelled(axis: Axes, images: np.ndarray, across: list[str], down: list[
     axis.set_xticks(np.arange(len(across)) * (width + 1) + width / 2, across)
     group = rows / max(1, len(down)) * (height + 1)
     axis.set_yticks((np.arange(len(down)) + 0.5) * group, down)
+
+
+def departure(model: str, t: float) -> Values:
+    """How far the total variation of a model's sheet at t and s = 0 is from that of held-out images."""
+    own, real = (counted(name, model, t) for name in ("total_variation", "real_total_variation"))
+    return combined(lambda a, b: (a - b).abs(), own, real)
