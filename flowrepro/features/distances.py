@@ -58,6 +58,7 @@ class Reference:
     Args:
         network: the feature network.
         images: (n, H, W, C) of uint8, at the bit depth of the samples: a 3-bit flow is compared with 3-bit images.
+            Here and below their features (n, d) may take the place of images.
         split: what they are, for the record.
         others: other real images; as many of them as there are samples give the floor.
     """
@@ -71,8 +72,8 @@ class Reference:
         device: str = "cpu",
     ) -> None:
         self.network, self.split, self.device = network, split, device
-        self.real = network.features(images, device=device)
-        self.others = None if others is None else network.features(others, device=device)
+        self.real = self._features(images)
+        self.others = None if others is None else self._features(others)
         self._floor = cache(self._measured_floor)
 
     def distances(
@@ -89,9 +90,13 @@ class Reference:
         """
         if min(len(self.real), len(images)) < 2:
             raise UsageError("a distance of images needs at least two on both sides")
-        fake = self.network.features(images, device=self.device)
-        record = self._record(len(fake), left_out, about)
+        fake = self._features(images)
+        record = self.record(len(fake), left_out, about)
         return [self._distance(name, fake, replicates, record) for name in DISTANCES]
+
+    def _features(self, images: np.ndarray | Tensor) -> Tensor:
+        given = torch.as_tensor(images)
+        return given if given.dim() == 2 else self.network.features(given, device=self.device)
 
     def _distance(self, name: str, fake: Tensor, replicates: int, record: Record) -> Distance:
         measure, spread_of = DISTANCES[name]
@@ -100,7 +105,8 @@ class Reference:
         shown, floor = label(name, self.network.name), self._floor(name, record.n_floor)
         return Distance(shown, value, *interval(value, spread), floor, record)
 
-    def _record(self, n_fake: int, left_out: int, about: dict[str, Any]) -> Record:
+    def record(self, n_fake: int, left_out: int, about: dict[str, Any]) -> Record:
+        """The record of a distance of n_fake images, with `about` as in `distances`."""
         n_floor = 0 if self.others is None else min(n_fake, len(self.others))
         network = self.network
         return Record(

@@ -23,3 +23,9 @@ def slant(images: np.ndarray) -> np.ndarray:
 def ink(images: np.ndarray) -> np.ndarray:
     """The mean pixel of images (n, H, W): thick strokes have more, (n,)."""
     return images.mean((1, 2))
+
+
+def total_variation(images: np.ndarray) -> float:
+    """Mean difference of neighbouring pixels of images (n, H, W, C) with pixels in [0, 1], along both axes."""
+    along = [np.abs(np.diff(images, axis=axis)) for axis in (1, 2)]
+    return float(sum(d.sum() for d in along) / sum(d.size for d in along))
