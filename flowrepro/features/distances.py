@@ -9,15 +9,13 @@ import torch
 from torch import Tensor
 
 from flowrepro.errors import UsageError
+from flowrepro.features.names import label
 from flowrepro.features.network import FeatureNetwork
 from flowrepro.features.record import Record
 from flowrepro.metrics.bootstrap import frechet_spread, interval, kernel_spread
 from flowrepro.metrics.frechet import frechet_distance
 from flowrepro.metrics.kernel_distance import kernel_distance
 
-# only distances on Inception's own features bear these names
-OFFICIAL = {"frechet": "FID", "kernel": "KID"}
-OTHERWISE = {"frechet": "Fréchet", "kernel": "kernel distance"}
 DISTANCES = {"frechet": (frechet_distance, frechet_spread), "kernel": (kernel_distance, kernel_spread)}
 REPLICATES = 30
 
@@ -41,15 +39,6 @@ class Distance:
         """One row of a table: the numbers, then the record."""
         numbers = {name: getattr(self, name) for name in ("value", "low", "high", "floor")}
         return {"distance": self.label, **numbers, **self.record.row()}
-
-
-def label(distance: str, network: str) -> str:
-    """What a distance is called in tables and on axes.
-
-    >>> label("frechet", "inception"), label("frechet", "lite0"), label("kernel", "classifier")
-    ('FID', 'Fréchet (lite0)', 'kernel distance (classifier)')
-    """
-    return OFFICIAL[distance] if network == "inception" else f"{OTHERWISE[distance]} ({network})"
 
 
 class Reference:

@@ -15,8 +15,10 @@ from torch import Tensor
 from flowrepro.config.schema import SCHEMAS
 from flowrepro.data import ImageData
 from flowrepro.data.dequantised import Images
+from flowrepro.data.labels import READERS
 from flowrepro.device import device_of
-from flowrepro.features.distances import DISTANCES, Distance, Reference, finite, label
+from flowrepro.features.distances import DISTANCES, Distance, Reference, finite
+from flowrepro.features.names import label
 from flowrepro.features.network import FeatureNetwork
 from flowrepro.features.networks import feature_network
 from flowrepro.flows.core import Flow
@@ -77,7 +79,7 @@ def measure(
     Everything drawn depends on the run's seed alone: flows of one seed are compared with the same real images.
 
     Args:
-        networks: the feature networks by name.
+        networks: the feature networks by name; a set without labels has no `classifier`, and no rows of it.
         temperatures: t of the samples of flows without a manifold; at s = 1.
         deviations: s of the samples of flows with one; at t = 1.
         n: samples for each (t, s).
@@ -94,8 +96,7 @@ def measure(
     fakes = [drawn(flow, data, t, s, n, device, candidate=True) for t, s in wanted]
     fakes += [drawn(flow, data, t, s, n, device, candidate=False) for t, s in extra]
     fakes += [Fakes(REAL, real["base"]), Fakes(NOISY, real["noisy"])]
-    config = SCHEMAS["dataset"][data.name](name=data.name)
-    found = [feature_network(name, config) for name in networks]
+    found = _networks(data.name, networks)
     rows = [row for network in found for row in _rows(network, fakes, real, replicates, device)]
     records = [row.pop("record") | {"seed": data.train.seed} for row in rows]
     return {
@@ -105,6 +106,11 @@ def measure(
         "distances_real_total_variation": total_variation(real["test"] / 255),
         **{f"distances_{name}": np.array([row[name] for row in rows]) for name in rows[0]},
     }
+
+
+def _networks(dataset: str, names: list[str]) -> list[FeatureNetwork]:
+    config = SCHEMAS["dataset"][dataset](name=dataset)
+    return [feature_network(name, config) for name in names if name != "classifier" or dataset in READERS]
 
 
 def drawn(
