@@ -52,10 +52,10 @@ def _rows(m: dict) -> pd.DataFrame:
 def named(model: str) -> str:
     """What a run's model is called.
 
-    >>> named("nf"), named("diagonal"), named("nif-64")
-    ('NF', 'diagonal', 'NIF-64')
+    >>> named("nf"), named("diagonal"), named("nif-64"), named("nif_deep")
+    ('NF', 'diagonal', 'NIF-64', 'deep NIF')
     """
-    return model if model == "diagonal" else model.upper()
+    return {"diagonal": model, "nif_deep": "deep NIF"}.get(model, model.upper())
 
 
 def tuned(frame: pd.DataFrame) -> pd.DataFrame:

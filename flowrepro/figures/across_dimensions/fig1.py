@@ -16,7 +16,14 @@ from matplotlib.figure import Figure
 from flowrepro.features.names import label
 from flowrepro.figures.across_dimensions.compared import NETWORKS, SCALES
 from flowrepro.figures.across_dimensions.distances import COLD, rows
-from flowrepro.figures.across_dimensions.pictured import counted, departure, is_settled, pairs, sheet_rows, show_labelled
+from flowrepro.figures.across_dimensions.pictured import (
+    counted,
+    departure,
+    is_settled,
+    pairs,
+    sheet_rows,
+    show_labelled,
+)
 from flowrepro.figures.claims import (
     Claim,
     Values,
@@ -56,7 +63,9 @@ def draw(table: pd.DataFrame, arrays: Arrays) -> Figure:
     grid = figure.add_gridspec(2, 2, width_ratios=[3, 1])
     sheets = table[table["of"] == "sheet"]
     temperatures = sorted(sheets.temperature.unique())
-    shown = [np.stack([arrays[f"{case}/sheet_t{t:g}_s0"] for t in temperatures], 1) for case in MODELS.values()]
+    shown = [
+        np.stack([arrays[f"{case}/sheet_t{t:g}_s0"] for t in temperatures], 1) for case in MODELS.values()
+    ]
     left = figure.add_subplot(grid[:, 0])
     show_labelled(left, np.concatenate(shown), [f"t = {t:g}" for t in temperatures], ["NF", "NIF-128\ns = 0"])
     left.set_title(f"{sheets.images.iloc[0]}; t scales the standard deviation of z", fontsize=9)
@@ -103,7 +112,10 @@ def _rises(network: str, kind: str) -> Claim:
         kind="paper" if kind == "frechet" else "beyond",
         given=(enough(left_out, at_most(0), "samples that are not finite"),),
         to_refute=(is_settled(),),
-        controls=(must_fail("NF at t = 0.3 over NF at 1", cold), must_fail("NF's own rise", _rise("NF", network, kind))),
+        controls=(
+            must_fail("NF at t = 0.3 over NF at 1", cold),
+            must_fail("NF's own rise", _rise("NF", network, kind)),
+        ),
         scales=SCALES[network],
     )
 
@@ -122,7 +134,10 @@ CLAIMS = [
         at_most(0),
         to_refute=(is_settled(),),
         controls=(
-            must_fail("NF at t = 5 minus NF at 1", difference(counted("clipped", "NF", 5), counted("clipped", "NF", 1))),
+            must_fail(
+                "NF at t = 5 minus NF at 1",
+                difference(counted("clipped", "NF", 5), counted("clipped", "NF", 1)),
+            ),
         ),
     ),
     *(_rises(network, kind) for network in NETWORKS["faces"] for kind in ("frechet", "kernel")),

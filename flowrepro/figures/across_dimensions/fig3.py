@@ -7,6 +7,8 @@ by distances on features; both can only stand in for the eye.
 Two runs, shared with the other figures of faces. There are 119 held-out images of faces64: distances are coarse.
 """
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
@@ -32,7 +34,9 @@ def table(measures: Measures) -> pd.DataFrame:
     sheets = sheet_rows(measures)
     shown = sheets[(sheets.temperature == 1) & (sheets.deviation == 0)]
     off = {m["case"]: m["off_manifold_max"] for m in measures}
-    return pd.concat([shown.assign(off_manifold_max=shown.case.map(off)), summary(rows(measures))], ignore_index=True)
+    return pd.concat(
+        [shown.assign(off_manifold_max=shown.case.map(off)), summary(rows(measures))], ignore_index=True
+    )
 
 
 def arrays(measures: Measures) -> Arrays:
@@ -51,7 +55,7 @@ def draw(table: pd.DataFrame, arrays: Arrays) -> Figure:
 
 
 def _claims(where: Where) -> list[Claim]:
-    shared = {
+    shared: dict[str, Any] = {
         "threshold": at_most(1),
         "given": where.given,
         "to_refute": where.to_refute,
@@ -91,7 +95,12 @@ CLAIMS = [
         unit="of the range of grey levels",
         to_refute=(is_settled(),),
     ),
-    *(c for n in NETWORKS["faces"] for kind in ("frechet", "kernel") for c in _claims(Where("faces", n, kind))),
+    *(
+        c
+        for n in NETWORKS["faces"]
+        for kind in ("frechet", "kernel")
+        for c in _claims(Where("faces", n, kind))
+    ),
     Claim(
         "on_manifold",
         "Sec. 5.2",

@@ -7,6 +7,8 @@ on each feature network: they need not agree.
 Five runs for each of three seeds, shared with the other figures of Fashion-MNIST.
 """
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
@@ -61,7 +63,7 @@ def _draw_ratios(axis: Axes, frechet: pd.DataFrame) -> None:
 
 
 def _claims(where: Where) -> list[Claim]:
-    shared = {
+    shared: dict[str, Any] = {
         "threshold": at_most(1),
         "given": where.given,
         "to_refute": where.to_refute,

@@ -7,6 +7,7 @@ Two runs, shared with the other figures of CIFAR-10. If only a part of CIFAR-10 
 """
 
 import textwrap
+from typing import Any
 
 import pandas as pd
 from matplotlib.figure import Figure
@@ -50,7 +51,7 @@ def draw(table: pd.DataFrame, arrays: Arrays) -> Figure:
 
 def _claims(where: Where) -> list[Claim]:
     nf, on, off = ("NF", "untuned"), ("NIF-128", "manifold"), ("NIF-128", "untuned")
-    shared = {"given": where.given, "to_refute": where.to_refute, "scales": where.scales}
+    shared: dict[str, Any] = {"given": where.given, "to_refute": where.to_refute, "scales": where.scales}
     cold = (must_fail("the NF over the NF at t = 0.3", where.over(nf, ("NF", "cold"))),)
     return [
         Claim(

@@ -8,6 +8,8 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
+from flowrepro.figures.across_dimensions.compared import BITS
+from flowrepro.figures.across_dimensions.distances import named
 from flowrepro.figures.claims import Given, Values, column, combined, settled
 from flowrepro.figures.drawn import Measures
 from flowrepro.pictures.style import show_images
@@ -20,8 +22,6 @@ SETS = {
 }
 NUMBERS = ("non_finite", "clipped", "diversity", "total_variation")
 REAL = ("real_diversity", "real_total_variation")
-# bits/dim that count as a difference between two flows
-MARGIN = 0.05
 
 
 def about(m: dict[str, Any], dim: int) -> dict[str, Any]:
@@ -40,15 +40,6 @@ def about(m: dict[str, Any], dim: int) -> dict[str, Any]:
         **{name: m[name] for name in ("seed", "state", "step", "last_fifth_gain")},
         "gain_bits": m["last_fifth_gain"] / (dim * math.log(2)),
     }
-
-
-def named(model: str) -> str:
-    """What a run's model is called.
-
-    >>> named("nf"), named("diagonal"), named("nif-64"), named("nif_deep")
-    ('NF', 'diagonal', 'NIF-64', 'deep NIF')
-    """
-    return {"diagonal": "diagonal", "nif_deep": "deep NIF"}.get(model, model.upper())
 
 
 def sheet_rows(measures: Measures) -> pd.DataFrame:
@@ -76,7 +67,7 @@ def counted(name: str, model: str, t: float, s: float = 0.0) -> Values:
 
 def is_settled() -> Given:
     """Training has converged, in bits/dim of held-out images."""
-    return settled(column("gain_bits"), MARGIN, "bits/dim of the flows")
+    return settled(column("gain_bits"), BITS, "bits/dim of the flows")
 
 
 def show_labelled(axis: Axes, images: np.ndarray, across: list[str], down: list[str]) -> None:
