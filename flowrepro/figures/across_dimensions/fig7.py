@@ -40,7 +40,7 @@ def arrays(measures: Measures) -> Arrays:
 
 def draw(table: pd.DataFrame, arrays: Arrays) -> Figure:
     """A row of samples of each model; beside them their distances over that of NF, one colour per network."""
-    figure = Figure(figsize=(10.4, 3.6), layout="constrained")
+    figure = Figure(figsize=(10.4, 3.2), layout="constrained")
     left, right = figure.subplots(1, 2, width_ratios=[3, 1])
     samples = np.stack([arrays[f"{model.lower()} fashion_mnist/{SHEET}"] for model in MODELS])
     show_labelled(left, samples, [], ["NF", *(f"{model}, s = 0" for model in NIFS)])
@@ -57,9 +57,10 @@ def _draw_ratios(axis: Axes, frechet: pd.DataFrame) -> None:
         axis.plot(means.manifold[1:] / nf, places, "o", color=colour, mfc="none", label=f"{network}, s = 0")
         axis.plot(means.tuned[1:] / nf, places, "o", color=colour, ms=4, label=f"{network}, best s")
     axis.axvline(1, color=GREY, lw=0.8, ls=":")
+    axis.plot(1, 0, "s", color=GREY, ms=4)
     axis.set_yticks(range(len(MODELS)), MODELS)
     axis.set(xlabel="Fréchet distance over that of NF", ylim=(len(MODELS) - 0.5, -0.5))
-    axis.legend(fontsize=6, loc="upper right")
+    axis.legend(fontsize=6)
 
 
 def _claims(where: Where) -> list[Claim]:
