@@ -125,7 +125,7 @@ def _draw_curves(axis: Axes, arrays: Arrays) -> None:
         xlabel="rotation angle θ (degrees)",
         ylabel="Δ (nats)",
         xlim=(-8, 222),
-        ylim=(-0.05, 1.75),
+        ylim=(-0.05, 2.2),
         title="Δ(θ) and its estimates",
     )
     axis.legend(fontsize=7, loc="upper center")

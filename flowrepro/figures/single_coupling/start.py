@@ -68,7 +68,7 @@ def arrays(measures: Measures) -> Arrays:
 
 def draw(table: pd.DataFrame, arrays: Arrays) -> Figure:
     """The histories of the first seed; in the legend the final values of all seeds."""
-    figure, axes = panels(1, len(TITLES), 5.0, 3.6)
+    figure, axes = panels(1, len(TITLES), 5.0, 4.3)
     for axis, dataset in zip(axes[0], TITLES, strict=True):
         _draw_histories(axis, table[table.dataset == dataset], arrays, dataset)
     return figure
@@ -89,7 +89,8 @@ def _draw_histories(axis: Axes, table: pd.DataFrame, arrays: Arrays, dataset: st
     low, high = np.percentile(everything[np.isfinite(everything)], [2, 100])
     axis.set(title=TITLES[dataset], xlabel="step", ylabel="held-out log-likelihood (nats)")
     axis.set_ylim(low - 0.1 * (high - low), high + 0.1 * (high - low))
-    axis.legend(fontsize=7, loc="lower right", title="at the end, all seeds", title_fontsize=7, frameon=True)
+    below = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.17)}
+    axis.legend(fontsize=7, title="at the end, all seeds", title_fontsize=7, **below)
 
 
 def _value(dataset: str, start: str, name: str) -> Values:
