@@ -40,7 +40,7 @@ def arrays(measures: Measures) -> Arrays:
 
 def draw(table: pd.DataFrame, arrays: Arrays) -> Figure:
     """A row of samples of each model; beside them their distances over that of NF, one colour per network."""
-    figure = Figure(figsize=(10.4, 3.2), layout="constrained")
+    figure = Figure(figsize=(10.4, 3.5), layout="constrained")
     left, right = figure.subplots(1, 2, width_ratios=[3, 1])
     samples = np.stack([arrays[f"{model.lower()} fashion_mnist/{SHEET}"] for model in MODELS])
     show_labelled(left, samples, [], ["NF", *(f"{model}, s = 0" for model in NIFS)])
