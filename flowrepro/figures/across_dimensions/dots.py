@@ -23,7 +23,7 @@ class Mark:
 AT_ONE = {"marker": "o", "mfc": "white", "color": ORANGE, "ms": 5}
 MARKS = (
     Mark("untuned", "t = s = 1", AT_ONE),
-    Mark("manifold", "s = 0, on the manifold", {"marker": "s", "color": GREEN, "ms": 4.5}),
+    Mark("manifold", "s = 0, on the manifold", {"marker": "s", "mfc": "none", "color": GREEN, "ms": 8}),
     Mark("tuned", "t or s chosen on training images", {"marker": "D", "color": BLUE, "ms": 4.5}),
 )
 
@@ -75,10 +75,21 @@ def write_values(axis: Axes, rows: pd.DataFrame) -> None:
             continue
         first = found.iloc[0]
         at = f"s={first.deviation:g}" if model.startswith("NIF") else f"t={first.temperature:g}"
-        axis.text(
-            1.02, place, f"{found.tuned.mean():.3g} ({at})", transform=axis.get_yaxis_transform(),
-            va="center", fontsize=7,
-        )  # fmt: skip
+        write(axis, place, f"{short(found.tuned.mean())} ({at})")
+
+
+def short(value: float) -> str:
+    """Three digits, or all before the point.
+
+    >>> short(1712.3), short(0.04567)
+    ('1712', '0.0457')
+    """
+    return f"{value:.0f}" if abs(value) >= 100 else f"{value:.3g}"
+
+
+def write(axis: Axes, place: int, text: str) -> None:
+    """A text at the right of a panel's line."""
+    axis.text(1.02, place, text, transform=axis.get_yaxis_transform(), va="center", fontsize=7)
 
 
 def draw_curves(axis: Axes, rows: pd.DataFrame, label: str) -> None:
@@ -91,10 +102,19 @@ def draw_curves(axis: Axes, rows: pd.DataFrame, label: str) -> None:
     for style, at in (("-", nf[nf.temperature == 1]), ("--", nf[nf.tuned])):
         for row in at.itertuples():
             axis.axhline(row.value, color="black", lw=1, ls=style, label=f"NF, t = {row.temperature:g}")
-    axis.axhline(
-        rows[rows.split == "test"].floor.iloc[0], color=GREY, lw=1, ls=":", label="other real images"
-    )
+    _draw_floor(axis, rows[rows.split == "test"].floor.iloc[0])
     axis.set(xlabel="s", ylabel=label)
+
+
+def _draw_floor(axis: Axes, floor: float) -> None:
+    """Where it lies far below the curves it is told, not drawn."""
+    low, high = axis.get_ylim()
+    below = floor < low - (high - low) / 2
+    axis.axhline(
+        floor, color=GREY, lw=1, ls=":", label=f"other real images, {short(floor)}" + " (below)" * below
+    )
+    if below:
+        axis.set_ylim(low, high)
 
 
 def _draw_curve(axis: Axes, rows: pd.DataFrame, colour: str, model: str) -> None:

@@ -63,7 +63,7 @@ def draw(table: pd.DataFrame, arrays: Arrays) -> Figure:
         axis.set_yticklabels([])
     for mark in MARKS:
         axes[-1].plot([], [], ls="", label=mark.label, **mark.style)
-    figure.legend(*axes[-1].get_legend_handles_labels(), loc="outside lower center", ncols=4, fontsize=8)
+    figure.legend(*axes[-1].get_legend_handles_labels(), loc="outside upper center", ncols=4, fontsize=8)
     figure.suptitle(titled(table), fontsize=8)
     return figure
 

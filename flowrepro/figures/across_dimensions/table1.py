@@ -14,8 +14,6 @@ so that no classifier can be trained on it, and so few held-out images that its 
 Costs three hours on two cores at cpu scale, shared with the other figures of this paper.
 """
 
-import textwrap
-
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
@@ -23,7 +21,14 @@ from matplotlib.figure import Figure
 
 from flowrepro.figures.across_dimensions.compared import KINDS, NETWORKS, SCALES, SEEN, Where
 from flowrepro.figures.across_dimensions.distances import COLD, DATASETS, MODELS, NIFS, rows, summary
-from flowrepro.figures.across_dimensions.dots import MARKS, draw_models, panels_of, titled, write_values
+from flowrepro.figures.across_dimensions.dots import (
+    MARKS,
+    draw_models,
+    panels_of,
+    titled,
+    write,
+    write_values,
+)
 from flowrepro.figures.claims import Claim, at_least, at_most, smallest
 from flowrepro.figures.drawn import Arrays, Measures
 from flowrepro.pictures.style import GREY
@@ -34,6 +39,8 @@ PAPER = {
     "cifar10": {"NF": 78.58, "NIF-64": 80.15, "NIF-128": 79.38, "NIF-256": 78.44, "NIF-512": 77.47},
     "faces": {"NF": 63.07, "NIF-64": 30.96, "NIF-128": 34.46, "NIF-256": 33.95, "NIF-512": 35.96},
 }
+
+PAPER_SETS = {"fashion_mnist": "Fashion-MNIST", "cifar10": "CIFAR-10", "faces": "CelebA"}
 
 
 def table(measures: Measures) -> pd.DataFrame:
@@ -52,28 +59,29 @@ def arrays(measures: Measures) -> Arrays:
 def draw(table: pd.DataFrame, arrays: Arrays) -> Figure:
     """One row per set: the paper's column, then ours, with intervals and floors; numbers are those at the chosen t or s."""
     panels = panels_of(table)
-    figure = Figure(figsize=(2.6 * (len(panels) + 1), 7.6), layout="constrained")
-    grid = figure.subplots(len(DATASETS), len(panels) + 1, squeeze=False)
-    for row, dataset in enumerate(DATASETS):
-        here = table[table.dataset == dataset]
-        _draw_paper(grid[row, 0], here)
-        for place, (kind, network, label) in enumerate(panels, 1):
-            _draw_ours(grid[row, place], here[(here.kind == kind) & (here.network == network)], label)
-    handles, labels = grid[0, 1].get_legend_handles_labels()
+    figure = Figure(figsize=(2.6 * (len(panels) + 1), 7.8), layout="constrained")
+    grid = figure.add_gridspec(len(DATASETS), 1)
+    for place, dataset in enumerate(DATASETS):
+        part, here = figure.add_subfigure(grid[place]), table[table.dataset == dataset]
+        part.suptitle(titled(here), fontsize=8.5)
+        axes = part.subplots(1, len(panels) + 1)
+        _draw_paper(axes[0], here)
+        for axis, (kind, network, label) in zip(axes[1:], panels, strict=True):
+            _draw_ours(axis, here[(here.kind == kind) & (here.network == network)], label)
+    handles, labels = axes[1].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside upper center", ncols=len(labels), fontsize=8)
     return figure
 
 
 def _draw_paper(axis: Axes, rows: pd.DataFrame) -> None:
     printed = rows.drop_duplicates("model").set_index("model").paper_fid.reindex(MODELS)
-    axis.plot(printed, range(len(MODELS)), ls="", marker="x", color="black")
+    axis.plot(printed, range(len(MODELS)), ls="", marker="x", color="black", clip_on=False)
     for place, value in enumerate(printed):
-        axis.text(1.02, place, "" if np.isnan(value) else f"{value:.2f}", transform=axis.get_yaxis_transform(),
-                  va="center", fontsize=7)  # fmt: skip
+        write(axis, place, "" if np.isnan(value) else f"{value:.2f}")
     axis.set_yticks(range(len(MODELS)), MODELS)
     axis.set_ylim(len(MODELS) - 0.5, -0.5)
-    axis.set_xlim(left=0)
-    axis.set_title(f"FID, the paper's own\n{textwrap.fill(titled(rows), 44)}", fontsize=6.5)
+    axis.set_xlim(0, 1.15 * printed.max())
+    axis.set_title(f"the paper's FID, {PAPER_SETS[rows.dataset.iloc[0]]}", fontsize=8)
 
 
 def _draw_ours(axis: Axes, rows: pd.DataFrame, label: str) -> None:
@@ -83,8 +91,7 @@ def _draw_ours(axis: Axes, rows: pd.DataFrame, label: str) -> None:
         return
     draw_models(axis, rows)
     write_values(axis, rows)
-    floor = rows.floor.mean()
-    axis.axvline(floor, color=GREY, ls=":", lw=1, label="other real images")
+    axis.axvline(rows.floor.mean(), color=GREY, ls=":", lw=1, label="other real images")
     for mark in MARKS:
         axis.plot([], [], ls="", label=mark.label, **mark.style)
     axis.set_yticklabels([])
