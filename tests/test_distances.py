@@ -57,6 +57,16 @@ class TestFrechet:
         assert frechet_distance(x, x) == pytest.approx(0, abs=1e-5)
         assert frechet_distance(x, y) == pytest.approx(frechet_distance(y, x), rel=1e-6)
 
+    @pytest.mark.parametrize(("n", "m"), [(5, 40), (20, 30)])
+    def test_few_samples_have_the_distance_of_their_covariances(self, n: int, m: int):
+        """Of 32 features, where their own products are the smaller matrix."""
+        x, y = normal(n, 32), normal(m, 32, seed=1) @ normal(32, 32, seed=2) + 0.3
+        (mean_x, c), (mean_y, d) = moments(x), moments(y)
+        traces = c.trace() + d.trace() - 2 * sqrtm((c @ d).numpy()).trace().real
+        assert frechet_distance(x, y) == pytest.approx(
+            float((mean_x - mean_y).square().sum() + traces), rel=1e-5
+        )
+
     def test_it_is_torchmetrics_own(self):
         fid = pytest.importorskip("torchmetrics.image.fid")
         x, y = normal(150, 10), normal(120, 10, seed=1) @ normal(10, 10, seed=2) + 0.3

@@ -9,15 +9,13 @@ import torch
 from torch import Tensor
 
 from flowrepro.errors import UsageError
+from flowrepro.features.names import label
 from flowrepro.features.network import FeatureNetwork
 from flowrepro.features.record import Record
 from flowrepro.metrics.bootstrap import frechet_spread, interval, kernel_spread
 from flowrepro.metrics.frechet import frechet_distance
 from flowrepro.metrics.kernel_distance import kernel_distance
 
-# only distances on Inception's own features bear these names
-OFFICIAL = {"frechet": "FID", "kernel": "KID"}
-OTHERWISE = {"frechet": "Fréchet", "kernel": "kernel distance"}
 DISTANCES = {"frechet": (frechet_distance, frechet_spread), "kernel": (kernel_distance, kernel_spread)}
 REPLICATES = 30
 
@@ -43,21 +41,13 @@ class Distance:
         return {"distance": self.label, **numbers, **self.record.row()}
 
 
-def label(distance: str, network: str) -> str:
-    """What a distance is called in tables and on axes.
-
-    >>> label("frechet", "inception"), label("frechet", "lite0"), label("kernel", "classifier")
-    ('FID', 'Fréchet (lite0)', 'kernel distance (classifier)')
-    """
-    return OFFICIAL[distance] if network == "inception" else f"{OTHERWISE[distance]} ({network})"
-
-
 class Reference:
     """Real images that samples are compared with.
 
     Args:
         network: the feature network.
         images: (n, H, W, C) of uint8, at the bit depth of the samples: a 3-bit flow is compared with 3-bit images.
+            Here and below their features (n, d) may take the place of images.
         split: what they are, for the record.
         others: other real images; as many of them as there are samples give the floor.
     """
@@ -71,8 +61,8 @@ class Reference:
         device: str = "cpu",
     ) -> None:
         self.network, self.split, self.device = network, split, device
-        self.real = network.features(images, device=device)
-        self.others = None if others is None else network.features(others, device=device)
+        self.real = self._features(images)
+        self.others = None if others is None else self._features(others)
         self._floor = cache(self._measured_floor)
 
     def distances(
@@ -89,9 +79,13 @@ class Reference:
         """
         if min(len(self.real), len(images)) < 2:
             raise UsageError("a distance of images needs at least two on both sides")
-        fake = self.network.features(images, device=self.device)
-        record = self._record(len(fake), left_out, about)
+        fake = self._features(images)
+        record = self.record(len(fake), left_out, about)
         return [self._distance(name, fake, replicates, record) for name in DISTANCES]
+
+    def _features(self, images: np.ndarray | Tensor) -> Tensor:
+        given = torch.as_tensor(images)
+        return given if given.dim() == 2 else self.network.features(given, device=self.device)
 
     def _distance(self, name: str, fake: Tensor, replicates: int, record: Record) -> Distance:
         measure, spread_of = DISTANCES[name]
@@ -100,7 +94,8 @@ class Reference:
         shown, floor = label(name, self.network.name), self._floor(name, record.n_floor)
         return Distance(shown, value, *interval(value, spread), floor, record)
 
-    def _record(self, n_fake: int, left_out: int, about: dict[str, Any]) -> Record:
+    def record(self, n_fake: int, left_out: int, about: dict[str, Any]) -> Record:
+        """The record of a distance of n_fake images, with `about` as in `distances`."""
         n_floor = 0 if self.others is None else min(n_fake, len(self.others))
         network = self.network
         return Record(

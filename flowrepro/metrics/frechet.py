@@ -15,18 +15,32 @@ def frechet_distance(x: Tensor, y: Tensor) -> float:
     """
     if min(len(x), len(y)) < 2:
         raise ValueError("a Fréchet distance needs at least two samples on both sides")
+    if len(x) * len(y) < x.shape[1] ** 2:
+        return _of_few(x, y)
     (mean_x, cov_x), (mean_y, cov_y) = moments(x), moments(y)
     return float(
         (mean_x - mean_y).square().sum() + cov_x.trace() + cov_y.trace() - 2 * trace_root(cov_x, cov_y)
     )
 
 
-def moments(x: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean (d,) and unbiased covariance (d, d) of features x (n, d), summed in float64."""
+def _of_few(x: Tensor, y: Tensor) -> float:
+    """The same by the (n, m) products of the samples: tr (C D)^1/2 is the sum of their singular values."""
+    (mean_x, x), (mean_y, y) = _standardised(x), _standardised(y)
+    root = torch.linalg.svdvals(x @ y.T).sum()
+    return float((mean_x - mean_y).square().sum() + x.square().sum() + y.square().sum() - 2 * root)
+
+
+def _standardised(x: Tensor) -> tuple[Tensor, Tensor]:
+    """The mean (d,), and Z (n, d) for which Z^T Z is the unbiased covariance."""
     x = x.double()
     mean = x.mean(0)
-    centred = x - mean
-    return mean, centred.T @ centred / (len(x) - 1)
+    return mean, (x - mean) / (len(x) - 1) ** 0.5
+
+
+def moments(x: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean (d,) and unbiased covariance (d, d) of features x (n, d), summed in float64."""
+    mean, z = _standardised(x)
+    return mean, z.T @ z
 
 
 def trace_root(c: Tensor, d: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""Numbers about images: how noisy they are, how a digit slants, how much ink it has."""
+"""Numbers about images: how noisy they are, how different from each other, how a digit slants, how much ink it has."""
 
 import numpy as np
 
@@ -23,3 +23,17 @@ def slant(images: np.ndarray) -> np.ndarray:
 def ink(images: np.ndarray) -> np.ndarray:
     """The mean pixel of images (n, H, W): thick strokes have more, (n,)."""
     return images.mean((1, 2))
+
+
+def total_variation(images: np.ndarray) -> float:
+    """Mean difference of neighbouring pixels of images (n, H, W, C) with pixels in [0, 1], along both axes."""
+    along = [np.abs(np.diff(images, axis=axis)) for axis in (1, 2)]
+    return float(sum(d.sum() for d in along) / sum(d.size for d in along))
+
+
+def diversity(images: np.ndarray) -> float:
+    """The root mean square difference of the pixels of two images (n, H, W, C), averaged over all pairs."""
+    from scipy.spatial.distance import pdist
+
+    flat = images.reshape(len(images), -1)
+    return float(pdist(flat).mean() / np.sqrt(flat.shape[1]))

@@ -1,0 +1,92 @@
+"""across_dimensions: what the figures that show images share: what a run is, its sheets as a table, labelled grids."""
+
+import math
+import re
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+
+from flowrepro.figures.across_dimensions.compared import BITS
+from flowrepro.figures.across_dimensions.distances import named
+from flowrepro.figures.claims import Given, Values, column, combined, settled
+from flowrepro.figures.drawn import Measures
+from flowrepro.pictures.style import show_images
+
+SETS = {
+    "fashion_mnist": "Fashion-MNIST",
+    "cifar10": "CIFAR-10",
+    "faces64": "faces64, standing in for CelebA",
+    "celeba": "CelebA",
+}
+NUMBERS = ("non_finite", "clipped", "diversity", "total_variation")
+REAL = ("real_diversity", "real_total_variation")
+
+
+def about(m: dict[str, Any], dim: int) -> dict[str, Any]:
+    """What a run is, for every row of a table; `gain_bits`: what the last fifth of the steps gained, in bits/dim.
+
+    Args:
+        dim: the number of pixel values of an image.
+    """
+    model, dataset = m["case"].split()
+    return {
+        "case": m["case"],
+        "model": named(model),
+        "latent_dim": m["config"].get("model.latent_dim", math.nan),
+        "dataset": dataset,
+        "images": SETS[m["config"]["dataset.name"]],
+        **{name: m[name] for name in ("seed", "state", "step", "last_fifth_gain")},
+        "gain_bits": m["last_fifth_gain"] / (dim * math.log(2)),
+    }
+
+
+def sheet_rows(measures: Measures) -> pd.DataFrame:
+    """One row per run, t and s: what was counted on its samples; `of` is "sheet"."""
+    rows = []
+    for m in measures:
+        told = about(m, math.prod(m["sheet_t1_s0"].shape[1:]))
+        told |= {"source": m["sheets_source"], "of": "sheet"} | {name: m[name] for name in REAL}
+        for t, s in pairs(m):
+            numbers = {name: m[f"{name}_t{t:g}_s{s:g}"] for name in NUMBERS}
+            rows.append(told | {"temperature": t, "deviation": s} | numbers)
+    return pd.DataFrame(rows)
+
+
+def pairs(m: dict[str, Any]) -> list[tuple[float, float]]:
+    """The pairs (t, s) whose sheets a run has."""
+    found = (re.fullmatch(r"sheet_t(.+)_s(.+)", name) for name in m)
+    return sorted((float(f[1]), float(f[2])) for f in found if f)
+
+
+def counted(name: str, model: str, t: float, s: float = 0.0) -> Values:
+    """A number of the sheet of a model at t and s."""
+    return column(name, of="sheet", model=model, temperature=t, deviation=s)
+
+
+def is_settled() -> Given:
+    """Training has converged, in bits/dim of held-out images."""
+    return settled(column("gain_bits"), BITS, "bits/dim of the flows")
+
+
+def show_labelled(axis: Axes, images: np.ndarray, across: list[str], down: list[str]) -> None:
+    """Images (rows, columns, H, W, C) of bytes as a grid; labels above the columns and beside the rows.
+
+    Fewer labels than rows stand beside equal groups of rows.
+    """
+    rows, columns, height, width = images.shape[:4]
+    show_images(axis, images.reshape(-1, *images.shape[2:]) / 255, columns)
+    axis.set_axis_on()
+    axis.grid(visible=False)
+    axis.spines[:].set_visible(False)
+    axis.tick_params(length=0, labelsize=8, top=True, labeltop=True, bottom=False, labelbottom=False)
+    axis.set_xticks(np.arange(len(across)) * (width + 1) + width / 2, across)
+    group = rows / max(1, len(down)) * (height + 1)
+    axis.set_yticks((np.arange(len(down)) + 0.5) * group, down)
+
+
+def departure(model: str, t: float) -> Values:
+    """How far the total variation of a model's sheet at t and s = 0 is from that of held-out images."""
+    own, real = (counted(name, model, t) for name in ("total_variation", "real_total_variation"))
+    return combined(lambda a, b: (a - b).abs(), own, real)
