@@ -11,7 +11,7 @@ from torch.distributions import LowRankMultivariateNormal, MultivariateNormal, k
 
 from flowrepro.flows.bases import DiagonalNormal, StandardNormal
 from flowrepro.flows.coupling import AffineCoupling
-from flowrepro.flows.injective import ConditionalNoise, Injection, StochasticCoupling
+from flowrepro.flows.injective import ConditionalNoise, Injection, StochasticCoupling, with_unit_noise
 from flowrepro.flows.injective_bases import GaussianNIF, ImportanceWeighted, LinearNIF, UpsamplingNIF
 from flowrepro.flows.low_rank import low_rank_score
 from flowrepro.flows.models.nif import deep_base, latent_flow
@@ -316,6 +316,18 @@ def test_samples_without_deviation_are_on_the_manifold() -> None:
     assert (shifted - shifted @ range_of_a @ range_of_a.mT).abs().max() < 1e-4
     off = nif.sample(10, 2.0, 0.01, seeded(1)).double() - b
     assert (off - off @ range_of_a @ range_of_a.mT).abs().max() > 1e-3
+
+
+@torch.no_grad()
+def test_samples_may_have_unit_noise_instead_of_the_learned_one() -> None:
+    nif = gaussian()
+    unit = with_unit_noise(nif)
+    on_manifold, drawn, other = (
+        base.sample(100_000, 1.0, s, seeded(6)) for base, s in ((nif, 0.0), (nif, 0.5), (unit, 0.5))
+    )
+    close((other - on_manifold).var(0), 0.25 * torch.ones(DIM, dtype=torch.float64), 0.01)
+    close((drawn - on_manifold).var(0), 0.25 * parts(nif)[2], 0.02)
+    assert (parts(nif)[2] - 1).abs().max() > 0.5
 
 
 def upsampling(shape: tuple[int, int, int] = (2, 3, 2)) -> UpsamplingNIF:

@@ -12,11 +12,12 @@ from flowrepro.data.dequantised import Images
 from flowrepro.flows.bases import StandardNormal
 from flowrepro.flows.convolution import InvertibleConv
 from flowrepro.flows.core import Chain, Flow
+from flowrepro.flows.injective_bases import GaussianNIF, ImportanceWeighted
 from flowrepro.flows.models import build
 from flowrepro.flows.preprocess import Rescale
 from flowrepro.flows.reshape import MultiScale
 from flowrepro.measures import inverse_health
-from flowrepro.training.gradients import set_backward
+from flowrepro.training.gradients import inexact, set_backward
 
 
 def seeded(seed: int = 0) -> torch.Generator:
@@ -59,7 +60,7 @@ def test_a_sound_inverse_is_told_to_be_exact(config) -> None:
     assert inverse_health.measure(flow, data(), n=10) == found
     lines = inverse_health.told(found, 256)
     assert "of 256 grey levels: held-out images" in lines[0] and "condition number" in lines[1]
-    assert len(lines) == 2
+    assert len(lines) == (3 if config.name == "nif" else 2)
 
 
 def test_the_worst_matrix_is_found_in_whatever_parametrisation() -> None:
@@ -71,6 +72,19 @@ def test_the_worst_matrix_is_found_in_whatever_parametrisation() -> None:
     none = build(RealNVPImagesConfig("realnvp_images", 2, 1, 4), (3, 8, 8), 256, seeded(), torch.float32)
     assert math.isnan(inverse_health.largest_condition(none))
     assert len(inverse_health.told(inverse_health.measure(none, data(), n=4), 256)) == 1
+
+
+def test_the_manifolds_matrix_counts_the_noise() -> None:
+    nif = GaussianNIF(40, 3, seeded(), dtype=torch.float64)
+    deep = ImportanceWeighted(nif.injection, StandardNormal(3, torch.float64))
+    with torch.no_grad():
+        nif.injection.noise.log_var.copy_(torch.linspace(-4, 2, 40))
+        columns = torch.linalg.qr(torch.randn(40, 3, generator=seeded(1), dtype=torch.float64)).Q
+        stds = (0.5 * nif.injection.noise.log_var).exp()
+        nif.injection.operator.weight.copy_(stds[:, None] * columns * torch.tensor([1.0, 5.0, 20.0]))
+    for base in (nif, deep):
+        assert inverse_health.manifold_condition(Flow(Chain(), base)) == pytest.approx(20)
+    assert math.isnan(inverse_health.manifold_condition(Flow(Chain(), StandardNormal(4))))
 
 
 def wild(amount: float) -> Flow:
@@ -97,3 +111,16 @@ def test_gradients_by_inversion_are_right_where_it_says_so(amount: float, exact:
     plain, inverted = gradients("plain"), gradients("invert")
     assert found["exact"] == exact == bool((inverted - plain).norm() < 1e-4 * plain.norm())
     assert ("training.backward=invert" in inverse_health.told(found, 256)[-1]) != exact
+    assert bool(inexact(wild(amount), images.val[:], 256, 8)) != exact
+
+
+def test_training_by_inversion_warns_where_it_resumes_and_validates(flowrepro, workdir, monkeypatch) -> None:
+    words = ["train", "model=glow", "dataset=digits", "scale=smoke", "training.steps=4", "threads=1"]
+    words += ["training.validate_every=2", "training.backward=invert"]
+    assert "warning" not in flowrepro(*words, "training.max_minutes=0").out
+    monkeypatch.setattr("flowrepro.metrics.inverse.EXACT", 0.0)
+    answer = flowrepro(*words)
+    assert answer.code == 0 and "resumes at step 1" in answer.out
+    assert answer.out.count("warning: gradients of training.backward=invert are wrong") == 3
+    assert "warning" in (workdir / "outputs/runs/latest/run.log").read_text()
+    assert "warning" not in flowrepro(*words[:-1], "overwrite=true").out

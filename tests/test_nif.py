@@ -107,6 +107,20 @@ def test_temperature_and_deviation_scale_stds_or_variances(flowrepro, workdir) -
     assert (by_std != samples(0.5, 0.3, "variance")).any()
 
 
+def test_samples_may_have_the_unit_noise_of_the_authors_code(flowrepro, workdir) -> None:
+    flowrepro("train", "model=nif", *DIGITS, "training.lr=0.1")
+    found = {}
+    for noise in ("learned", "identity"):
+        words = ("evaluation.checkpoint=last", f"evaluation.sample_noise={noise}")
+        assert flowrepro("evaluate", "run=latest", *words).code == 0
+        folder = next(workdir.glob("outputs/runs/latest/measures/*"))
+        assert json.loads((folder / "measures.json").read_text())["sample_noise"] == noise
+        found[noise] = dict(np.load(folder / "samples.npz"))
+    same = {name: (found["learned"][name] == found["identity"][name]).all() for name in found["learned"]}
+    assert same.pop("reference") and same.pop("reconstructed") and same.pop("interpolated")
+    assert same.pop("deviation_0") and not any(same.values())
+
+
 def test_the_posterior_mean_is_for_closed_forms(flowrepro, workdir) -> None:
     found = {}
     for model in MODELS:

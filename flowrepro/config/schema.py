@@ -353,6 +353,12 @@ class EvaluationConfig:
         identity=False,
         choices=("std", "variance"),
     )
+    sample_noise: str = option(
+        "learned",
+        "injective flows: Σ of samples; identity as in the code of across_dimensions, which overwrites it by I",
+        identity=False,
+        choices=("learned", "identity"),
+    )
     temperatures: list[float] = option(
         [0.5, 0.7, 0.85, 1.0], "image flows: temperatures of the sample sheets", identity=False, low=0
     )

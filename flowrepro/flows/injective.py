@@ -9,7 +9,8 @@ What is inverted is computed in float64: in float32 whole nats are lost where Σ
 
 from __future__ import annotations
 
-from typing import NamedTuple
+import copy
+from typing import NamedTuple, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -33,6 +34,19 @@ class Noise(nn.Module):
     def forward(self, given: Tensor | None) -> tuple[Tensor, Tensor]:
         """(b, log-variances)."""
         return self.bias, self.log_var
+
+
+Module = TypeVar("Module", bound=nn.Module)
+
+
+@torch.no_grad()
+def with_unit_noise(flow: Module) -> Module:
+    """A copy of a flow or base whose learned Σ is I: the authors' code samples from that."""
+    copied = copy.deepcopy(flow)
+    for part in copied.modules():
+        if isinstance(part, Noise):
+            part.log_var.zero_()
+    return copied
 
 
 class ConditionalNoise(nn.Module):

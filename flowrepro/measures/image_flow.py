@@ -15,6 +15,7 @@ from flowrepro.data import ImageData
 from flowrepro.data.dequantised import Images
 from flowrepro.flows.bases import std_factor
 from flowrepro.flows.core import Flow
+from flowrepro.flows.injective import with_unit_noise
 from flowrepro.metrics.likelihood import bits_per_dim, layer_trace, log_prob_of, log_probs, summary
 from flowrepro.randomness import generator
 from flowrepro.writing import save_arrays, write_text
@@ -34,9 +35,11 @@ def measure_images(
     layers = layer_trace(flow, shown[:size])
     write_text(folder / "layers.csv", pd.DataFrame(layers).to_csv(index=False))
 
+    drawn_from = with_unit_noise(flow) if settings.sample_noise == "identity" else flow
+
     def samples(n: int, temperature: float, deviation: float) -> Tensor:
         t, s = (std_factor(v, settings.scaling) for v in (temperature, deviation))
-        return sample(flow, n, t, config.seed, size, device, s)
+        return sample(drawn_from, n, t, config.seed, size, device, s)
 
     drawn = samples(settings.n_samples, settings.temperature, settings.deviation)
     sheets = {f"temperature_{t:g}": samples(GRID, t, settings.deviation) for t in settings.temperatures}
@@ -62,6 +65,7 @@ def measure_images(
         "deviation": settings.deviation,
         "deviations": deviations,
         "scaling": settings.scaling,
+        "sample_noise": settings.sample_noise,
         "embedding": settings.embedding,
         **faults(drawn, data.levels),
         "sheets": {name: faults(x, data.levels) for name, x in sheets.items()},

@@ -11,16 +11,15 @@ from flowrepro.data import ImageData
 from flowrepro.device import device_of
 from flowrepro.flows.convolution import InvertibleConv
 from flowrepro.flows.core import Flow
-from flowrepro.measures.image_flow import in_batches, sample
+from flowrepro.flows.injective import Injection, Noise
+from flowrepro.flows.operators import Matrix
+from flowrepro.measures.image_flow import sample
+from flowrepro.metrics.inverse import exact, round_trip
 from flowrepro.randomness import generator
-
-# share of the range of grey levels. In flows of 24 steps whose weights were made wilder and wilder, gradients by
-# inversion were as exact as others of float32 up to this error, and wrong by a tenth of a percent and more from 1 on
-EXACT = 1e-3
 
 
 def measure(flow: Flow, data: ImageData, n: int = 32, size: int = 32, seed: int = 0) -> dict[str, Any]:
-    """Errors of x -> f(x) -> x, in grey levels, on n images of each kind, and the worst of the 1x1 matrices.
+    """Errors of x -> f(x) -> x, in grey levels, on n images of each kind, and the worst of its matrices.
 
     Held-out images lie where the flow was trained, its own samples close by, and uniform noise far away. For each kind
     the largest and the mean error of those that come back finite, and the share of those that do not.
@@ -41,16 +40,9 @@ def measure(flow: Flow, data: ImageData, n: int = 32, size: int = 32, seed: int 
     for kind, images in kinds.items():
         errors = round_trip(flow, images().to(device), size)
         found |= {f"{kind}_{name}": value for name, value in errors.items()}
-    exact = found["held_out_max"] <= EXACT * data.levels and not found["held_out_lost"]
-    return {**found, "condition": largest_condition(flow), "exact": exact}
-
-
-def round_trip(flow: Flow, x: Tensor, size: int) -> dict[str, float]:
-    """Largest and mean error of images x (n, C, H, W) there and back, and the share that is lost: not finite."""
-    error = (in_batches(lambda x: flow.chain.inverse(flow.chain(x)[0]), x, size) - x).abs().flatten(1)
-    whole = error[error.isfinite().all(1)]
-    largest, mean = (float(whole.max()), float(whole.mean())) if len(whole) else (math.nan, math.nan)
-    return {"max": largest, "mean": mean, "lost": 1 - len(whole) / len(error)}
+    held_out = {name: found[f"held_out_{name}"] for name in ("max", "lost")}
+    conditions = {"condition": largest_condition(flow), "manifold_condition": manifold_condition(flow)}
+    return {**found, **conditions, "exact": exact(held_out, data.levels)}
 
 
 @torch.no_grad()
@@ -60,6 +52,18 @@ def largest_condition(flow: Flow) -> float:
     return max((float(torch.linalg.cond(w.double())) for w in matrices), default=math.nan)
 
 
+@torch.no_grad()
+def manifold_condition(flow: Flow) -> float:
+    """The largest condition number of a Σ^-1/2 A, which embeddings invert; nan where there is no manifold."""
+    injections = (m for m in flow.modules() if isinstance(m, Injection) and isinstance(m.noise, Noise))
+    whitened = (
+        (-0.5 * m.noise(None)[1].double()).exp()[:, None] * m.operator.weight.double()
+        for m in injections
+        if isinstance(m.operator, Matrix)
+    )
+    return max((float(torch.linalg.cond(v)) for v in whitened), default=math.nan)
+
+
 def told(found: dict[str, Any], levels: int) -> list[str]:
     """Lines for the end of `evaluate`, with a warning where gradients by inversion would be wrong."""
     errors = ", ".join(
@@ -67,9 +71,11 @@ def told(found: dict[str, Any], levels: int) -> list[str]:
         + (f" ({lost:.0%} lost)" if (lost := found[f"{key}_lost"]) else "")
         for key, kind in (("held_out", "held-out images"), ("samples", "samples"), ("noise", "noise"))
     )
+    # two kinds of matrices: those of the inverse, and that of the pseudo-inverse onto the manifold
     lines = [f"inverse     largest error of {levels} grey levels: {errors}"]
-    if not math.isnan(found["condition"]):
-        lines.append(f"            largest condition number of a 1x1 matrix: {found['condition']:.3g}")
+    for key, of in (("condition", "a 1x1 matrix"), ("manifold_condition", "the manifold's matrix")):
+        if not math.isnan(found[key]):
+            lines.append(f"            largest condition number of {of}: {found[key]:.3g}")
     if not found["exact"]:
         lines.append(
             "warning     round trips are not exact enough for training.backward=invert: its gradients would be wrong"

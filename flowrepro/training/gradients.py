@@ -11,6 +11,7 @@ from flowrepro.errors import UsageError
 from flowrepro.flows.core import Chain, Flow, Layer
 from flowrepro.flows.coupling import AffineCoupling
 from flowrepro.flows.reshape import MultiScale
+from flowrepro.metrics.inverse import exact, round_trip
 
 
 class Checkpointed(Chain):
@@ -93,6 +94,18 @@ def _(layer: AffineCoupling, z: Tensor) -> tuple[tuple[Tensor, ...], Tensor, Ten
     with torch.enable_grad():
         z = torch.cat([passive, layer.transform(active, s, t)], 1)
         return (passive, active), z, s.flatten(1).sum(1)
+
+
+def inexact(flow: Flow, x: Tensor, levels: int, size: int) -> str:
+    """A warning where images x (n, C, H, W) do not come back exactly enough for gradients by inversion, else nothing."""
+    found = round_trip(flow, x, size)
+    if exact(found, levels):
+        return ""
+    return (
+        f"warning: gradients of training.backward=invert are wrong: images come back with an error of "
+        f"{found['max']:.2g} of {levels} grey levels, {found['lost']:.0%} of them not finite; "
+        "use training.backward=checkpoint"
+    )
 
 
 BACKWARDS = {"plain": Chain, "checkpoint": Checkpointed, "invert": Inverted}

@@ -16,6 +16,7 @@ from flowrepro.metrics.likelihood import bits_per_dim, layer_trace, log_prob_of,
 from flowrepro.runs.folder import Run, claimed, mark_latest
 from flowrepro.runs.manifest import begin_session, check_data, end_session
 from flowrepro.training.distributed import World, claimed_together, world
+from flowrepro.training.gradients import inexact
 from flowrepro.training.phases import Stage, stage_at
 from flowrepro.training.progress import Progress
 from flowrepro.training.session import Session
@@ -23,6 +24,7 @@ from flowrepro.training.signals import StopRequest, stop_request
 
 HEARTBEAT_SECONDS = 5.0
 TRACE_SAMPLES = 256
+ROUND_TRIPS = 32
 
 
 def train(config: Config) -> dict[str, Any]:
@@ -82,7 +84,9 @@ def _steps(run: Run, session: Session, request: StopRequest) -> None:
     began = saved = beaten = time.monotonic()
     run.set_status("running", step=counters.step, steps=training.steps)
     session.flow.train()
-    if not run.checkpoint("last").exists():
+    if run.checkpoint("last").exists():
+        _check_inverse(run, session, progress)
+    else:
         _validate(run, session, progress, plan[0])
         session.save(run, "last")
     try:
@@ -189,6 +193,7 @@ def _validate(run: Run, session: Session, progress: Progress, stage: Stage) -> N
     counters.log_prob_sum = counters.term_sum = 0.0
     counters.samples = 0
     session.flow.train()
+    _check_inverse(run, session, progress)
     run.append_history(record)
     bits = f" ({bits_per_dim(val['log_prob'], session.data.dim):.3f} bits/dim)"
     told = f"{val['log_prob']:.4g} nats{bits if isinstance(session.data, ImageData) else ''}"
@@ -197,6 +202,15 @@ def _validate(run: Run, session: Session, progress: Progress, stage: Stage) -> N
     if val["log_prob"] > counters.best or counters.step == 0:
         counters.best, counters.best_step = _or_minus_inf(val["log_prob"]), counters.step
         session.save(run, "best")
+
+
+def _check_inverse(run: Run, session: Session, progress: Progress) -> None:
+    """Warn where `training.backward=invert` no longer gives the gradients of the loss."""
+    if session.training.backward == "invert" and isinstance(session.data, ImageData):
+        x = session.data.val[:ROUND_TRIPS].to(session.device)
+        if warning := inexact(session.flow, x, session.data.levels, session.training.eval_batch_size):
+            progress.tell(warning)
+            run.log(warning)
 
 
 def _or_minus_inf(value: float) -> float:

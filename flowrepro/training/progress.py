@@ -31,6 +31,10 @@ class Progress:
         self.note = note
         self.bar.set_postfix_str(note)
 
+    def tell(self, line: str) -> None:
+        """A line of its own, above the bar."""
+        self.bar.write(line)
+
     def close(self) -> None:
         """Remove the bar."""
         self.bar.close()
