@@ -374,6 +374,13 @@ class EvaluationConfig:
         identity=False,
         choices=("pseudo_inverse", "posterior_mean"),
     )
+    distances: str = option(
+        "auto",
+        "image flows: feature network of Fréchet distances of samples; auto: in sweeps of injective flows alone, "
+        "on all networks at hand",
+        identity=False,
+        choices=("auto", "none", "lite0", "classifier", "inception"),
+    )
     draws: int = option(
         3, "image flows: draws of the dequantisation noise for held-out bits/dim", identity=False, low=1
     )

@@ -1,6 +1,4 @@
-"""Pictures of single runs and of sweeps, drawn only from stored tables and arrays."""
-
-from typing import Any
+"""Pictures of single runs, drawn only from stored tables and arrays."""
 
 import numpy as np
 import pandas as pd
@@ -160,40 +158,3 @@ def components_scatter(
         below.set_title(f"rank correlation {correlations[best, column]:+.3f}")
     footer(figure, label + " · axes from the 1st to the 99th percentile · signs by neighbours")
     return figure
-
-
-def sweep_curve(table: pd.DataFrame, key: str, bits: bool, label: str) -> Figure:
-    """Log-likelihoods, or bits per dimension, over the first swept key: a line if it is numeric, else points by name."""
-    figure, axes = panels(1, 1, 4.8, 3.2)
-    axis = axes[0, 0]
-    x: Any = pd.to_numeric(table[key], errors="coerce")
-    numeric = bool(x.notna().all()) and x.nunique() > 1
-    if numeric:
-        table = table.assign(**{key: x}).sort_values(key)
-        x = table[key]
-        _numeric_axis(axis, x)
-    else:
-        x = table[key].astype(str)
-    for split, name, colour, marker in (("train", "training", BLUE, "o"), ("val", "validation", ORANGE, "s")):
-        values, error = table[f"{split}_log_prob"], table[f"{split}_se"]
-        if bits:
-            in_bits = table[f"{split}_bits_per_dim"]
-            values, error = in_bits, error * (in_bits / values).abs()
-        line = "-" if numeric else ""
-        axis.errorbar(
-            x, values, yerr=error, color=colour, marker=marker, ms=5, capsize=2, ls=line, label=name
-        )
-    axis.set(xlabel=key, ylabel="bits per dimension" if bits else "log-likelihood (nats per sample)")
-    axis.legend()
-    footer(figure, f"{label} · bars: standard errors")
-    return figure
-
-
-def _numeric_axis(axis: Any, x: pd.Series) -> None:
-    """Logarithmic over decades; linear near zero if zero is among the values."""
-    positive = x[x > 0]
-    if len(positive) and x.min() >= 0 and positive.max() / positive.min() >= 5:
-        if x.min() > 0:
-            axis.set_xscale("log")
-        else:
-            axis.set_xscale("symlog", linthresh=float(positive.min()))

@@ -26,7 +26,7 @@ from flowrepro.runs.checkpoints import verify
 from flowrepro.runs.folder import Run, find, runs_folder
 from flowrepro.runs.manifest import check_data, versions
 from flowrepro.runs.trained import load_flow
-from flowrepro.verbs import dry_run
+from flowrepro.verbs import distances, dry_run
 from flowrepro.writing import save_arrays, write_json, write_text
 
 BASELINE_ALPHA = 5e-5  # of linear_systems, for runs without an alpha of their own
@@ -76,6 +76,9 @@ def evaluate_run(run: Run, config: Config, wanted: EvaluationConfig) -> Path:
         found, told = measure_images(flow, data, settings, device, folder)
         health = inverse_health.measure(flow, data, size=settings.training.eval_batch_size, seed=config.seed)
         found["inverse"], told = health, [*told, *inverse_health.told(health, data.levels)]
+        if wanted.distances not in ("auto", "none"):
+            frame = distances.of_run(run, which, distances.options(settings), device)
+            found["distances"], told = frame.to_dict("records"), [*told, *distances.told(frame)]
     else:
         found, told = measure_vectors(flow, data, settings, device, folder)
     measures = {

@@ -10,6 +10,7 @@ from flowrepro.config.compose import check_words, compose, expand, hydra_at, sea
 from flowrepro.config.reading import from_tree
 from flowrepro.config.schema import Config
 from flowrepro.errors import FlowreproError, Stopped, SweepFailed
+from flowrepro.runs.folder import run_of
 from flowrepro.writing import write_text
 
 COLUMNS = [
@@ -23,6 +24,10 @@ COLUMNS = [
     "step",
     "minutes",
 ]
+# of the samples, by feature network
+MEASURED = ("frechet_", "tuned_", "floor_")
+# not printed for images, whose bits/dim tell the same
+NATS = ("train_log_prob", "val_log_prob", "val_se", "best_val_log_prob")
 
 
 def sweep(words: list[str], config_dirs: list[Path]) -> int:
@@ -70,15 +75,20 @@ def _launch(words: list[str], config_dirs: list[Path], folder: Path) -> list[dic
 
 
 def job(tree: Any) -> dict[str, Any]:
-    """One job: train, and return a row of the table. A failure is a row too; only a signal ends the sweep."""
+    """One job: train, and return a row of the table; its `distances`, if any, are a table of their own.
+
+    A failure is a row too; only a signal ends the sweep.
+    """
     from omegaconf import OmegaConf
 
     from flowrepro.training.loop import train
 
     plain = OmegaConf.to_container(tree, resolve=True)
     assert isinstance(plain, dict)
+    config = from_tree({str(k): v for k, v in plain.items()})
     try:
-        return train(from_tree({str(k): v for k, v in plain.items()}))
+        row = train(config)
+        return row | _distances(config) if row["state"] == "completed" else row
     except Stopped as stop:
         print(f"flowrepro: {stop}")
         raise SystemExit(stop.code) from stop
@@ -88,6 +98,23 @@ def job(tree: Any) -> dict[str, Any]:
     except Exception as error:
         traceback.print_exc()
         return {"state": "failed", "error": f"{type(error).__name__}: {error}"}
+
+
+def _distances(config: Config) -> dict[str, Any]:
+    """The Fréchet distances of a run's samples, if the models of the sweep have a manifold or a network is named."""
+    from flowrepro.device import choose_device
+    from flowrepro.verbs import distances
+
+    options = distances.options(config)
+    if not options["networks"]:
+        return {}
+    try:
+        # the last checkpoint is the one whose bits/dim are in the table
+        frame = distances.of_run(run_of(config), "last", options, choose_device(config.device, config.threads))
+    except FlowreproError as error:
+        print(f"no distances: {error}", flush=True)
+        return {"error": str(error)}
+    return {**distances.columns(frame), "distances": frame}
 
 
 def _name(configs: list[Config]) -> str:
@@ -110,17 +137,25 @@ def _report(rows: list[dict[str, Any]], folder: Path, swept: list[str], bits: bo
     """Write and print the table, draw the plot over the first swept key, in bits/dim if `bits`."""
     import pandas as pd
 
-    from flowrepro.pictures import runs as pictures
     from flowrepro.pictures.style import save
+    from flowrepro.pictures.sweeps import sweep_curve
 
+    found = [row.pop("distances").assign(overrides=row["overrides"]) for row in rows if "distances" in row]
     table = pd.DataFrame(rows)
-    table = table.reindex(columns=[c for c in ["overrides", "state", *COLUMNS, "run", "error"] if c in table])
+    measured = [c for c in table if str(c).startswith(MEASURED)]
+    order = ["overrides", "state", *COLUMNS, *measured, "run", "error"]
+    table = table.reindex(columns=[c for c in order if c in table])
     write_text(folder / "sweep.csv", table.to_csv(index=False))
-    print(table[[c for c in table if c not in ("error", "train_se", "minutes")]].to_string(index=False))
+    hidden = ("error", "train_se", "minutes", *(NATS if bits else ()))
+    print(table[[c for c in table if c not in hidden]].to_string(index=False))
+    print(f"table  {folder / 'sweep.csv'}")
+    distances = pd.concat(found, ignore_index=True) if found else None
+    if distances is not None:
+        write_text(folder / "distances.csv", distances.to_csv(index=False))
+        print(f"       {folder / 'distances.csv'}")
     key = swept[0].partition("=")[0] if swept else "overrides"
     done = table[table.state == "completed"].copy()
     if len(done) and "val_log_prob" in done:
         done[key] = [dict(w.split("=", 1) for w in o.split()).get(key, o) for o in done.overrides]
-        figure = pictures.sweep_curve(done, key, bits, label=folder.name)
-        save(figure, folder / "sweep.png")
-    print(f"table  {folder / 'sweep.csv'}\nplot   {folder / 'sweep.png'}")
+        save(sweep_curve(done, key, bits, folder.name, distances), folder / "sweep.png")
+    print(f"plot   {folder / 'sweep.png'}")
