@@ -236,7 +236,8 @@ def test_a_dry_run_fetches_nothing_and_tells_what_it_can(flowrepro, workdir, mon
         words = [f"dataset={dataset}", "model=glow", "scale=smoke", "dataset.download=true", "dry_run=true"]
         answer = flowrepro("train", *words)
         assert answer.code == 0 and told in answer.out and "steps      20" in answer.out
-        assert ("ms per step" in answer.out) == known == ("no estimate until" not in answer.out)
+        for line in ("\nparameters ", "ms per step", "\nmemory "):
+            assert (line in answer.out) == known == ("no estimate until" not in answer.out)
     assert [p.name for p in workdir.iterdir()] == ["data"]
 
 

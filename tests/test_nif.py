@@ -133,13 +133,6 @@ def test_the_posterior_mean_is_for_closed_forms(flowrepro, workdir) -> None:
     assert found["nif", "posterior_mean"][0] == 0 and found["nif_deep", "posterior_mean"][0] == 2
 
 
-def test_a_sweep_over_the_latent_dimensions_is_one_table(flowrepro, workdir) -> None:
-    answer = flowrepro("train", "-m", "model=nif", "model.latent_dim=0,4,8", *DIGITS)
-    assert answer.code == 0, answer.err
-    assert len(list(workdir.glob("outputs/sweeps/*/sweep.csv"))) == 1
-    assert answer.out.count("model.latent_dim=") >= 3
-
-
 @pytest.mark.parametrize("scale", ["cpu", "paper"])
 @pytest.mark.parametrize(
     ("dataset", "bits"), [("fashion_mnist", 4), ("cifar10", 3), ("celeba", 3), ("faces64", 3), ("mnist", 8)]

@@ -5,7 +5,7 @@ from typing import Any
 
 import pandas as pd
 
-from flowrepro.config.schema import Config, EvaluationConfig
+from flowrepro.config.schema import Config
 from flowrepro.data.labels import READERS
 from flowrepro.measures.kept import measured
 from flowrepro.runs.folder import Run

@@ -79,6 +79,8 @@ def evaluate(run: Run, wanted: EvaluationConfig, folder: Path) -> None:
         if images
         else f"components of {wanted.n_components:,} points"
     )
+    if images and wanted.distances not in ("auto", "none"):
+        more += f", distances on {wanted.distances}"
     files = ("likelihood.csv", "samples.npz", "layers.csv" if images else "components.npz", "measures.json")
     print(f"run        {run.path} ({_progress(run)}, {wanted.checkpoint} checkpoint)")
     print(f"data       {_data(run.config)}")
