@@ -52,6 +52,7 @@ EXAMPLES = {
     "train": [
         "train dataset=sine model=dense_asinh regularizer=tikhonov scale=cpu",
         "train -m dataset=sine regularizer.alpha=0,1e-5,5e-5 scale=smoke",
+        "train -m model=nif dataset=fashion_mnist model.latent_dim=64,128,256,512",
         "train dataset=array dataset.path=points.npy training.max_minutes=10",
         "train model=nf dataset=celeba --help",
     ],

@@ -11,7 +11,9 @@ from torch import Tensor
 
 import flowrepro as package
 from flowrepro.config.compose import compose
+from flowrepro.config.schema import NFConfig, NIFConfig
 from flowrepro.errors import Stopped
+from flowrepro.flows.models import build
 from flowrepro.runs.folder import find
 from flowrepro.training import loop
 
@@ -45,6 +47,21 @@ def test_a_run_is_trained_evaluated_and_drawn(flowrepro, workdir, model) -> None
     assert all(len(arrays[f"deviation_{s}"]) == 64 for s in ("0", "0.5", "1"))
     names = {p.stem for p in run.glob("plots/*.png")}
     assert names == {"training", "layers", "samples", "interpolation", "reconstruction", "deviations"}
+
+
+@torch.no_grad()
+def test_without_a_and_with_unit_noise_it_is_the_nf() -> None:
+    x = 256 * torch.rand(6, 1, 16, 16, generator=torch.Generator().manual_seed(1))
+    nf, nif = (
+        build(config, (1, 16, 16), 256, torch.Generator().manual_seed(0), torch.float32)
+        for config in (NFConfig("nf", 2, 2, 8), NIFConfig("nif", 2, 2, 8, latent_dim=12))
+    )
+    for flow in (nf, nif):
+        flow.init_from(x)
+    bits = {"at first": (nif(x) - nf(x)).abs() / (256 * math.log(2))}
+    nif.base.injection.operator.weight.zero_()
+    bits["A = 0"] = (nif(x) - nf(x)).abs() / (256 * math.log(2))
+    assert bits["A = 0"].max() < 1e-5 < bits["at first"].min()
 
 
 def test_a_square_flow_has_no_deviations(flowrepro, workdir) -> None:
@@ -82,7 +99,10 @@ def test_a_loaded_flow_reconstructs_and_embeds(flowrepro, workdir, model) -> Non
     x = np.full((3, 1, 8, 8), 9, np.uint8)
     assert config.model.latent_dim == 8 == flow.base.latent_dim
     assert flow.embed(x).shape == (3, 8) and flow.reconstruct(x).shape == (3, 1, 8, 8)
-    assert flow.embed(x[0]).shape == (8,)
+    assert flow.embed(x[0]).shape == (8,) and flow.reconstruct(x[0]).shape == (1, 8, 8)
+    on_manifold = flow.reconstruct(x)
+    # 9.0 of 17 grey levels, there and back once more
+    assert (flow.reconstruct(on_manifold) - on_manifold).abs().max() < 0.05 < (on_manifold - 9).abs().max()
     torch.testing.assert_close(
         flow.embed(flow.reconstruct(x)),
         flow.embed(x),

@@ -42,7 +42,9 @@ def test_a_sweep_over_the_latent_dimensions_is_one_table_of_bits_and_distances(f
     frechet = every[every.kind == "frechet"]
     for row in table.itertuples():
         these = frechet[frechet.overrides == row.overrides]
-        train, test = ({r.at: r.value for r in these[these.split == k].itertuples()} for k in ("train", "test"))
+        train, test = (
+            {r.at: r.value for r in these[these.split == k].itertuples()} for k in ("train", "test")
+        )
         over, _, best = row.tuned_lite0.partition("=")
         assert over == ("t" if row.overrides.endswith("=0") else "s")
         assert set(train) == set(test) == ({0.3, 1} if over == "t" else {0, 1})

@@ -191,12 +191,31 @@ class Flow(nn.Module):
     def embed(self, x: Points, by: str = "pseudo_inverse") -> Tensor:
         """The coordinates of x on the base's manifold, (B, D) -> (B, M); f(x) itself where that is the whole space.
 
-        `by`: the `pseudo_inverse` (across_dimensions Eq. 42) or the `posterior_mean` (its code).
+        Args:
+            x: points, or images (B, C, H, W) in grey levels.
+            by: the `pseudo_inverse` (across_dimensions Eq. 42), or the `posterior_mean` as in its code.
+
+        Raises:
+            UsageError: points of another shape; the posterior mean where the manifold has a flow of its own.
+
+        >>> from flowrepro.flows.injective_bases import GaussianNIF
+        >>> flow = Flow(Chain(), GaussianNIF(dim=12, latent_dim=3))
+        >>> flow.embed(np.ones((5, 12))).shape, flow.embed(np.ones(12)).shape
+        (torch.Size([5, 3]), torch.Size([3]))
         """
         return self._at(x, lambda x: self.base.embed(self.chain(x)[0], by))
 
     def reconstruct(self, x: Points, by: str = "pseudo_inverse") -> Tensor:
-        """x to latent, onto the base's manifold and back, (B, D) -> (B, D)."""
+        """x to latent, onto the base's manifold and back, (B, D) -> (B, D); arguments and errors as in `embed`.
+
+        Where the manifold is the whole space, x itself up to rounding.
+
+        >>> from flowrepro.flows.injective_bases import GaussianNIF
+        >>> flow = Flow(Chain(), GaussianNIF(dim=12, latent_dim=3))
+        >>> nearest = flow.reconstruct(np.arange(12.0))
+        >>> torch.allclose(flow.reconstruct(nearest), nearest, atol=1e-4)
+        True
+        """
         return self._at(x, lambda x: self.chain.inverse(self.base.project(self.chain(x)[0], by)))
 
     def components(self, x: Points, k: int | None = None, method: str = "auto") -> Components:

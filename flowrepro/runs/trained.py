@@ -20,7 +20,9 @@ class Loaded(NamedTuple):
 
 
 def load(run: str = "latest", checkpoint: str = "best", output_dir: str = "outputs") -> Loaded:
-    """The trained flow of a run and its config, on the CPU.
+    """The trained flow of a run and its config, on the CPU: `flow, config = flowrepro.load("latest")`.
+
+    See `Flow` for log_prob, sample, latents, embed, reconstruct and components.
 
     Args:
         run: `latest`, a run's name, or its folder.

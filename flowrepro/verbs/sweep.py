@@ -110,7 +110,9 @@ def _distances(config: Config) -> dict[str, Any]:
         return {}
     try:
         # the last checkpoint is the one whose bits/dim are in the table
-        frame = distances.of_run(run_of(config), "last", options, choose_device(config.device, config.threads))
+        frame = distances.of_run(
+            run_of(config), "last", options, choose_device(config.device, config.threads)
+        )
     except FlowreproError as error:
         print(f"no distances: {error}", flush=True)
         return {"error": str(error)}
