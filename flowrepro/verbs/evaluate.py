@@ -72,12 +72,13 @@ def evaluate_run(run: Run, config: Config, wanted: EvaluationConfig) -> Path:
     folder = measures_folder(run, which)
     began = time.monotonic()
     settings = dataclasses.replace(run.config, evaluation=wanted, seed=config.seed)
+    named = distances.options(settings) if wanted.distances not in ("auto", "none") else None
     if isinstance(data, ImageData):
         found, told = measure_images(flow, data, settings, device, folder)
         health = inverse_health.measure(flow, data, size=settings.training.eval_batch_size, seed=config.seed)
         found["inverse"], told = health, [*told, *inverse_health.told(health, data.levels)]
-        if wanted.distances not in ("auto", "none"):
-            frame = distances.of_run(run, which, distances.options(settings), device)
+        if named:
+            frame = distances.of_run(run, which, named, device)
             found["distances"], told = frame.to_dict("records"), [*told, *distances.told(frame)]
     else:
         found, told = measure_vectors(flow, data, settings, device, folder)

@@ -105,10 +105,10 @@ def _distances(config: Config) -> dict[str, Any]:
     from flowrepro.device import choose_device
     from flowrepro.verbs import distances
 
-    options = distances.options(config)
-    if not options["networks"]:
-        return {}
     try:
+        options = distances.options(config)
+        if not options["networks"]:
+            return {}
         # the last checkpoint is the one whose bits/dim are in the table
         frame = distances.of_run(
             run_of(config), "last", options, choose_device(config.device, config.threads)
