@@ -10,6 +10,9 @@ from matplotlib.figure import Figure
 
 from flowrepro.pictures.style import BLUE, GREY, LATENT_MAP, ORANGE, footer, panels
 
+# swept values that are labelled one by one
+TICKS = 8
+
 
 def sweep_curve(
     table: pd.DataFrame, key: str, bits: bool, label: str, distances: pd.DataFrame | None = None
@@ -35,6 +38,9 @@ def _likelihoods(axis: Axes, table: pd.DataFrame, key: str, bits: bool) -> None:
         table = table.assign(**{key: x}).sort_values(key)
         x = table[key]
         _numeric_axis(axis, x)
+        if x.nunique() <= TICKS:
+            axis.set_xticks(x, [f"{value:g}" for value in x])
+            axis.minorticks_off()
     else:
         x = table[key].astype(str)
     for split, name, colour, marker in (("train", "training", BLUE, "o"), ("val", "validation", ORANGE, "s")):

@@ -112,6 +112,8 @@ def _image_figures(folder: Path, measures: dict[str, Any], run: Run) -> dict[str
     drawn = f"temperature {measures['temperature']:g}"
     if (deviation := measures.get("deviation", 1)) != 1:  # older evaluations do not record it
         drawn += f" and deviation {deviation:g}"
+    if measures.get("sample_noise") == "identity":
+        drawn += ", with unit noise instead of the learned one"
     finite = f"of {n:,} samples at {drawn}, {lost} not finite, {away} outside the pixel range"
     error = f"largest error {measures['reconstruction_max']:.1g} of {measures['levels']} grey levels"
     held_out, returned = {"held-out data": arrays["reference"]}, arrays["reconstructed"]
