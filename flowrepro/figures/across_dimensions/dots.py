@@ -111,7 +111,11 @@ def _draw_floor(axis: Axes, floor: float) -> None:
     low, high = axis.get_ylim()
     below = floor < low - (high - low) / 2
     axis.axhline(
-        floor, color=GREY, lw=1, ls=":", label=f"other real images, {short(floor)}" + " (below)" * below
+        floor,
+        color=GREY,
+        lw=1,
+        ls=":",
+        label=f"other real images, {short(floor)}" + (" (below)" if below else ""),
     )
     if below:
         axis.set_ylim(low, high)

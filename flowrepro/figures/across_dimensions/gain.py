@@ -63,8 +63,11 @@ def draw(table: pd.DataFrame, arrays: Arrays) -> Figure:
         axis.set_yticklabels([])
     for mark in MARKS:
         axes[-1].plot([], [], ls="", label=mark.label, **mark.style)
-    figure.legend(*axes[-1].get_legend_handles_labels(), loc="outside upper center", ncols=4, fontsize=8)
-    figure.suptitle(titled(table), fontsize=8)
+    handles, labels = axes[-1].get_legend_handles_labels()
+    figure.legend(
+        handles, labels, loc="outside upper center", ncols=len(labels), fontsize=8,
+        title=titled(table), title_fontsize=8.5,
+    )  # fmt: skip
     return figure
 
 
