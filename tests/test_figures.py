@@ -241,6 +241,14 @@ def test_a_case_that_sweeps_is_a_case_for_each_value(toy_figure):
     ]
 
 
+def test_runs_of_one_seed_have_the_first(toy_figure):
+    toy_figure.runs["linear wide"] = RunWords(["dataset=sine"], {})
+    toy_figure.spec.runs.append("linear wide")
+    toy_figure.spec.one_seed = ["wide"]
+    planned = [(p.case, p.seed) for p in toy_figure.spec.planned("smoke")]
+    assert planned == [("linear", 0), ("linear wide", 0), ("linear", 1)]
+
+
 def test_a_run_has_its_own_words_those_of_its_group_and_those_of_the_scale():
     run = RunWords(
         ["dataset=sine"], {"all": ["model=linear"], "smoke": ["training.steps=3"], "cpu": ["seed=1"]}

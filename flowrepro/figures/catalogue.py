@@ -44,6 +44,8 @@ class FigureSpec:
     # scale -> measure -> its options
     measures: dict[str, dict[str, dict[str, Any]]] = field(default_factory=dict)
     seeds: dict[str, list[int]] = field(default_factory=dict)
+    # runs with one of these words in their name are trained with the first seed only
+    one_seed: list[str] = field(default_factory=list)
     options: dict[str, dict[str, Any]] = field(default_factory=dict)
     minutes: dict[str, float] = field(default_factory=dict)
     # the papers do not use early stopping
@@ -62,11 +64,12 @@ class FigureSpec:
     def planned(self, scale: str) -> list[PlannedRun]:
         """Every run at a scale, one seed after another; a case that sweeps is one case per value."""
         self.check(scale)
-        cases = self._cases(scale)
+        cases, first = self._cases(scale), self.seeds[scale][0]
         return [
             PlannedRun(name, [*words, f"seed={seed}", f"scale={scale}"], seed)
             for seed in self.seeds[scale]
             for name, words in cases.items()
+            if seed == first or not set(name.split()) & set(self.one_seed)
         ]
 
     def _cases(self, scale: str) -> dict[str, list[str]]:
