@@ -99,17 +99,28 @@ def likelihood_table(flow: Flow, data: ImageData, config: Config, device: str) -
 def bits(
     flow: Flow, images: Images, data: ImageData, draws: int, size: int, device: str = "cpu", seed: int = 0
 ) -> dict[str, Any]:
-    """The row of one set, in batches of `size`: `bits_se` is over images, `bits_se_draws` over draws of the noise.
+    """The row of one set, in batches of `size`; the rest as in `log_probs_of_draws` and `bits_of`."""
+    return bits_of(log_probs_of_draws(flow, images, draws, size, device, seed), data)
+
+
+def log_probs_of_draws(
+    flow: Flow, images: Images, draws: int, size: int, device: str = "cpu", seed: int = 0
+) -> Tensor:
+    """log p of every image in nats for each draw of the dequantisation noise, (draws, N).
 
     `seed` is of the noise of bounds; that of the pixels is the data's own.
     """
-    values = torch.stack(
+    return torch.stack(
         [
             log_probs(log_prob_of(flow, seed, device, draw), images, size, device, draw)
             for draw in range(draws)
         ]
     )
-    found = summary(values.mean(0))
+
+
+def bits_of(values: Tensor, data: ImageData) -> dict[str, Any]:
+    """Nats and bits/dim of values (draws, N): `bits_se` is over images, `bits_se_draws` over draws of the noise."""
+    found, draws = summary(values.mean(0)), len(values)
     means = [bits_per_dim(float(v), data.dim) for v in values.mean(1)]
     return {
         **found,
