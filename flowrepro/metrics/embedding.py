@@ -1,6 +1,7 @@
-"""Supervised UMAP, as Cunningham et al. 2020 draw their latents (extra `umap`)."""
+"""Maps of latents that are given their classes: UMAP, as in Cunningham et al. 2020 (extra `umap`), and discriminants."""
 
 import warnings
+from importlib.metadata import version
 
 import numpy as np
 
@@ -27,3 +28,18 @@ def supervised_umap(latents: np.ndarray, labels: np.ndarray, seed: int = 0) -> n
         raise UsageError("UMAP needs the extra `umap`: pip install 'flowrepro[umap]'") from error
     # a seed allows one thread only
     return np.asarray(umap.UMAP(random_state=seed, n_jobs=1).fit_transform(latents, y=labels))
+
+
+def discriminants(latents: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """The two leading linear discriminants (n, 2) of latents (n, d) and their labels (n,): UMAP's stand-in.
+
+    With more dimensions than points they separate any labels of these very points.
+    """
+    from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
+
+    return np.asarray(LinearDiscriminantAnalysis(n_components=2).fit_transform(latents, labels))
+
+
+def versions_of_umap() -> str:
+    """The versions of `PACKAGES`, in one line."""
+    return ", ".join(f"{package} {version(package)}" for package in PACKAGES)
