@@ -89,7 +89,7 @@ def _draw_map(axis: Axes, arrays: Arrays, model: str, name: str, row: pd.Series)
     given = arrays[f"{model} cifar10/labels{'_shuffled' if name == '_shuffled' else ''}"]
     order = np.random.default_rng(0).permutation(len(points))
     colours = np.array(list(CLASSES.values()))
-    axis.scatter(*points[order].T, c=colours[given[order]], **DOTS)
+    axis.scatter(points[order, 0], points[order, 1], c=colours[given[order]], **DOTS)
     axis.set(xticks=[], yticks=[], xlim=robust_limits(points[:, 0]), ylim=robust_limits(points[:, 1]))
     dim, apart = f"{row.embedded_dim:,.0f} dimensions", f"silhouette {row[f'silhouette_map{name}']:.2f}"
     if name:

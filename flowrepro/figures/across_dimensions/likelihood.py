@@ -45,6 +45,7 @@ def row(m: dict[str, Any]) -> dict[str, Any]:
 
 
 def set_name(table: pd.DataFrame, dataset: str) -> str:
-    """The paper's name of a set; where another stands in for it, both names."""
-    on = table[table.dataset == dataset].trained_on.iloc[0]
-    return "faces64, in CelebA's place" if on == "faces64" else SETS[dataset]
+    """The paper's name of a set with our bit depth; where only a part of it or another set is there, this is said."""
+    row = table[table.dataset == dataset].iloc[0]
+    name = "faces64, in CelebA's place" if row.trained_on == "faces64" else SETS[dataset]
+    return f"{'part of ' * ('a part of' in row.source)}{name}, {math.log2(row.levels):.0f} bits"

@@ -35,6 +35,7 @@ from flowrepro.figures.claims import (
     largest,
     must_fail,
     settled,
+    smallest,
 )
 from flowrepro.figures.drawn import Arrays, Measures
 from flowrepro.pictures.style import BLUE, GREY, ORANGE
@@ -185,6 +186,7 @@ def _claims(dataset: str) -> list[Claim]:
                     "the difference in standard errors",
                 ),
             ),
+            to_refute=(settled(_gain(dataset, "nf", "diagonal"), SIMILAR, "bits/dim of NF and diagonal"),),
         ),
         Claim(
             f"manifold_{dataset}",
@@ -195,6 +197,13 @@ def _claims(dataset: str) -> list[Claim]:
             at_most(0),
             unit="bits/dim",
             kind="beyond",
+            given=(
+                enough(
+                    smallest(*(_in_errors("above_diagonal", dataset, model) for model in NIFS)),
+                    at_least(CLEAR),
+                    "all differences in standard errors",
+                ),
+            ),
             to_refute=(settled(_gain(dataset, "diagonal", *NIFS), SIMILAR, "bits/dim of diagonal and NIFs"),),
         ),
         Claim(
