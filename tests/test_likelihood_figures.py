@@ -7,7 +7,8 @@ import pandas as pd
 import pytest
 
 from flowrepro.figures.across_dimensions import bits, fig2, table2
-from flowrepro.figures.across_dimensions.likelihood import MODELS, PAPER, SETS, set_name
+from flowrepro.figures.across_dimensions.distances import DATASETS, MODELS
+from flowrepro.figures.across_dimensions.likelihood import PAPER, set_name
 from flowrepro.figures.claims import judge
 
 PIXELS = {"fashion_mnist": 784, "cifar10": 3072, "faces": 12288}
@@ -18,16 +19,16 @@ STAIRS = dict(zip(MODELS, (0.0, -0.004, -0.007, -0.010, -0.015, -0.02), strict=T
 def measured(model: str, dataset: str, seed: int = 0, above: float = 0.0, gain: float = 1e-4) -> dict:
     """A run whose bits/dim are the paper's NF's plus `above`, image by image with little noise of its own."""
     dim, latent = PIXELS[dataset], int(model.split("-")[1]) if "-" in model else 0
-    images = np.random.default_rng(seed).normal(PAPER[dataset]["nf"], 0.3, 200) + above
+    images = np.random.default_rng(seed).normal(PAPER[dataset]["NF"], 0.3, 200) + above
     found = {
-        "case": f"{model} {dataset}",
-        "config": {"dataset.name": "faces64" if dataset == "faces" else dataset},
+        "case": f"{model.lower()} {dataset}",
+        "config": {"dataset.name": "faces64" if dataset == "faces" else dataset, "model.latent_dim": latent},
         **{"seed": seed, "state": "completed", "step": 6000, "source": "some images"},
-        **{"dim": float(dim), "levels": 8.0, "latent_dim": float(latent), "padded_dim": float(dim)},
+        **{"dim": float(dim), "levels": 8.0, "padded_dim": float(dim)},
         **{"bits_of_images": images, "bits_per_dim": float(images.mean()), "bits_se": 0.02},
         "last_fifth_gain": gain * dim * math.log(2),
     }
-    if model == "nf":
+    if model == "NF":
         found["as_nif_difference"] = 1e-8
     if latent:
         found["eq41_excess"] = latent / 2 * math.log2(2 * math.pi) / dim
@@ -38,7 +39,7 @@ def runs(stairs: dict[str, float], gain: float = 1e-4) -> list[dict]:
     seeds = {"fashion_mnist": 3}
     return [
         measured(model, dataset, seed, stairs[model] + 1e-3 * seed, gain)
-        for dataset in SETS
+        for dataset in DATASETS
         for seed in range(seeds.get(dataset, 1))
         for model in MODELS
     ]
@@ -51,7 +52,7 @@ def verdicts(claims, table: pd.DataFrame) -> dict[str, str]:
 
 def test_differences_are_taken_image_by_image():
     table = table2.table(runs(STAIRS))
-    row = table[(table.model == "nif-512") & (table.dataset == "cifar10")].iloc[0]
+    row = table[(table.model == "NIF-512") & (table.dataset == "cifar10")].iloc[0]
     # the images' own spread, 0.02, is not in it
     assert row.against_nf == pytest.approx(-0.02) and row.against_nf_se < 1e-9
     assert row.above_diagonal == pytest.approx(-0.016)
@@ -71,7 +72,7 @@ def test_a_staircase_holds_and_its_reverse_does_not():
     assert set(right.values()) == {"holds"}, right
     reverse = {model: -3 * step for model, step in STAIRS.items()}
     wrong = verdicts(table2.CLAIMS, table2.table(jittered(runs(reverse))))
-    for dataset in SETS:
+    for dataset in DATASETS:
         for key in ("similar", "diagonal", "manifold", "grows"):
             assert wrong[f"{key}_{dataset}"] == "does not hold", key
     # exact whatever was trained
@@ -97,16 +98,16 @@ def test_another_constant_is_noticed():
 
 def test_a_stand_in_is_named():
     table = table2.table(runs(STAIRS))
-    assert set_name(table, "faces") == "faces64, in CelebA's place, 3 bits"
+    assert set_name(table, "faces") == "faces64, standing in for CelebA, 3 bits"
     assert set_name(table.assign(source="a part of it"), "cifar10") == "part of CIFAR-10, 3 bits"
-    assert set_name(table.assign(trained_on="celeba"), "faces") == "CelebA, 3 bits"
+    assert set_name(table.assign(images="CelebA"), "faces") == "CelebA, 3 bits"
 
 
 def depths(fashion: dict[int, float], cifar: dict[int, float]) -> pd.DataFrame:
     found = []
     for dataset, values in (("fashion_mnist", fashion), ("cifar10", cifar)):
         for depth, value in values.items():
-            m = measured("nf", dataset) | {"bits_per_dim": value, "levels": float(2**depth)}
+            m = measured("NF", dataset) | {"bits_per_dim": value, "levels": float(2**depth)}
             border = 784 / 1024 if dataset == "fashion_mnist" else 1
             found.append(m | {"bits_per_padded_dim": value * border})
     return bits.table(found)
@@ -133,6 +134,7 @@ def latents(model: str, gain: float = 1e-4, **numbers) -> dict:
     }
     return {
         "case": f"{model} cifar10",
+        "config": {"dataset.name": "cifar10"},
         **{"seed": 0, "state": "completed", "step": 6000, "map": "UMAP", "map_versions": "", "embedding": ""},
         **{"dim": 3072.0, "last_fifth_gain": gain * 3072 * math.log(2), "n_latents": float(n)},
         **{"nearest_neighbour_shuffled": 0.1, "linear_probe_shuffled": 0.1, "embedded_dim": 64.0},

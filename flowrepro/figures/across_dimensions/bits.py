@@ -20,7 +20,8 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from flowrepro.figures.across_dimensions.likelihood import PAPER, SETS, row
+from flowrepro.figures.across_dimensions.distances import DATASETS
+from flowrepro.figures.across_dimensions.likelihood import PAPER, row
 from flowrepro.figures.claims import (
     Claim,
     Values,
@@ -68,8 +69,8 @@ def draw(table: pd.DataFrame, arrays: Arrays) -> Figure:
     """Bits/dim over bit depth for each set, beside the paper's number."""
     figure, axes = panels(1, len(SHOWN), 4.6, 3.5)
     for axis, dataset in zip(axes[0], SHOWN, strict=True):
-        _draw_set(axis, table[table.dataset == dataset].sort_values("bits"), PAPER[dataset]["nf"])
-        axis.set_title(f"{SETS[dataset]}: NF, held-out images")
+        _draw_set(axis, table[table.dataset == dataset].sort_values("bits"), PAPER[dataset]["NF"])
+        axis.set_title(f"{DATASETS[dataset]}: NF, held-out images")
     return figure
 
 

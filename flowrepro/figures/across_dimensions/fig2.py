@@ -21,6 +21,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from flowrepro.figures.across_dimensions.pictured import about
 from flowrepro.figures.claims import (
     Claim,
     Values,
@@ -36,7 +37,7 @@ from flowrepro.figures.claims import (
 from flowrepro.figures.drawn import Arrays, Measures, taken
 from flowrepro.pictures.style import BLUE, DOTS, GREEN, GREY, ORANGE, PALE, RED, robust_limits
 
-MODELS = {"nf": "NF", "nif-64": "NIF-64"}
+MODELS = {"NF": "nf cifar10", "NIF-64": "nif-64 cifar10"}
 MAPS = {"": "", "_shuffled": "labels shuffled", "_noise": "noise, right labels"}
 EVIDENCE = ("nearest", "probe")
 # in the order of the labels
@@ -54,10 +55,8 @@ def table(measures: Measures) -> pd.DataFrame:
     baseline = {m["seed"]: m for m in measures if m["case"].startswith("nf")}
     rows = []
     for m in measures:
-        row = {"model": m["case"].split()[0], "seed": m["seed"], "state": m["state"], "step": m["step"]}
-        row |= {k: m[k] for k in ("map", "map_versions", "embedding")}
+        row = about(m, int(m["dim"])) | {k: m[k] for k in ("map", "map_versions", "embedding")}
         row |= {k: v for k, v in m.items() if isinstance(v, float)}
-        row |= {"gain_bits": m["last_fifth_gain"] / (m["dim"] * math.log(2))}
         for name in EVIDENCE:
             gain = m[f"{name}_hits"].astype(float) - baseline[m["seed"]][f"{name}_hits"]
             row |= {f"{name}_gain": gain.mean(), f"{name}_gain_se": gain.std(ddof=1) / math.sqrt(len(gain))}
@@ -85,8 +84,8 @@ def draw(table: pd.DataFrame, arrays: Arrays) -> Figure:
 
 
 def _draw_map(axis: Axes, arrays: Arrays, model: str, name: str, row: pd.Series) -> None:
-    points = arrays[f"{model} cifar10/coordinates{name}"]
-    given = arrays[f"{model} cifar10/labels{'_shuffled' if name == '_shuffled' else ''}"]
+    points = arrays[f"{MODELS[model]}/coordinates{name}"]
+    given = arrays[f"{MODELS[model]}/labels{'_shuffled' if name == '_shuffled' else ''}"]
     order = np.random.default_rng(0).permutation(len(points))
     colours = np.array(list(CLASSES.values()))
     axis.scatter(points[order, 0], points[order, 1], c=colours[given[order]], **DOTS)
@@ -95,9 +94,7 @@ def _draw_map(axis: Axes, arrays: Arrays, model: str, name: str, row: pd.Series)
     if name:
         axis.set_title(f"control: {MAPS[name]}\n{dim}, {apart}", fontsize=7.5)
         return
-    axis.set_title(
-        f"{MODELS[model]}: supervised {row['map']} of {row.n_latents:,.0f} latents\n{dim}, {apart}"
-    )
+    axis.set_title(f"{model}: supervised {row['map']} of {row.n_latents:,.0f} latents\n{dim}, {apart}")
     axis.set_xlabel(
         f"on the latents themselves: 1-NN {row.nearest_neighbour:.1%}, linear probe {row.linear_probe:.1%},\n"
         f"silhouette {row.silhouette_latents:.3f}; labels shuffled: 1-NN {row.nearest_neighbour_shuffled:.1%}, "
@@ -110,13 +107,13 @@ def _draw_map(axis: Axes, arrays: Arrays, model: str, name: str, row: pd.Series)
 APART, MORE, BITS = 0.05, 0.01, 0.05
 
 
-def _of(name: str, model: str = "nif-64") -> Values:
+def _of(name: str, model: str = "NIF-64") -> Values:
     return column(name, model=model)
 
 
 def _more(name: str, nf: str = "") -> Values:
     """A number of the NIF minus one of the NF, by default the same."""
-    return difference(_of(name), _of(nf or name, "nf"))
+    return difference(_of(name), _of(nf or name, "NF"))
 
 
 _gain = largest(*(combined(abs, _of("gain_bits", model)) for model in MODELS))
@@ -185,7 +182,7 @@ CLAIMS = [
         "beyond the paper",
         "The NF's map separates more than the same UMAP makes of noise of 3,072 dimensions and the same labels.",
         "silhouette of the map of the NF minus that of noise",
-        difference(_of("silhouette_map", "nf"), _of("silhouette_map_noise", "nf")),
+        difference(_of("silhouette_map", "NF"), _of("silhouette_map_noise", "NF")),
         at_least(APART),
         kind="beyond",
         to_refute=(SETTLED,),

@@ -15,13 +15,15 @@ Costs about five hours on two cores at cpu scale; other figures of the paper sha
 """
 
 import math
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from flowrepro.figures.across_dimensions.likelihood import MODELS, NIFS, SETS, row, set_name
+from flowrepro.figures.across_dimensions.distances import DATASETS, MODELS, NIFS
+from flowrepro.figures.across_dimensions.likelihood import row, set_name
 from flowrepro.figures.claims import (
     EVERY_SCALE,
     Claim,
@@ -50,12 +52,12 @@ def table(measures: Measures) -> pd.DataFrame:
     `eq41_excess` is by how many bits/dim log p as printed in Eq. 41 is too large, `eq41_expected` (M/2) log 2 pi, and
     `above_diagonal` as `against_nf`, with the diagonal in the place of the NF. `paper_*` are numbers of the paper's table.
     """
-    images = {(m["case"], m["seed"]): m["bits_of_images"].astype(float) for m in measures}
+    images = {_key(row(m)): m["bits_of_images"].astype(float) for m in measures}
     rows = []
     for m in measures:
         found = row(m)
-        for name, other in (("against_nf", "nf"), ("above_diagonal", "diagonal")):
-            gaps = images[m["case"], m["seed"]] - images[f"{other} {found['dataset']}", m["seed"]]
+        for name, other in (("against_nf", "NF"), ("above_diagonal", "diagonal")):
+            gaps = images[_key(found)] - images[_key(found | {"model": other})]
             found |= {name: gaps.mean(), f"{name}_se": gaps.std(ddof=1) / math.sqrt(len(gaps))}
         constant = found["latent_dim"] / 2 * math.log2(2 * math.pi) / found["dim"]
         found["eq41_expected"] = constant if found["model"] in NIFS else math.nan
@@ -63,9 +65,13 @@ def table(measures: Measures) -> pd.DataFrame:
     return _with_paper(pd.DataFrame(rows))
 
 
+def _key(found: dict[str, Any]) -> tuple[Any, ...]:
+    return found["model"], found["dataset"], found["seed"]
+
+
 def _with_paper(rows: pd.DataFrame) -> pd.DataFrame:
     """The same with `paper_against_nf`, the paper's bits/dim minus those of its NF."""
-    baseline = rows[rows.model == "nf"].groupby("dataset").paper_bits_per_dim.first()
+    baseline = rows[rows.model == "NF"].groupby("dataset").paper_bits_per_dim.first()
     return rows.assign(paper_against_nf=rows.paper_bits_per_dim - rows.dataset.map(baseline))
 
 
@@ -77,7 +83,7 @@ def arrays(measures: Measures) -> Arrays:
 def draw(table: pd.DataFrame, arrays: Arrays) -> Figure:
     """For each set the differences to the NF, with the numbers themselves at the right."""
     figure = Figure(figsize=(13.6, 3.4), layout="constrained")
-    for axis, dataset in zip(figure.subplots(1, len(SETS)), SETS, strict=True):
+    for axis, dataset in zip(figure.subplots(1, len(DATASETS)), DATASETS, strict=True):
         _draw_set(axis, table[table.dataset == dataset])
         axis.set_title(f"{set_name(table, dataset)}\n", loc="left")
     handles, labels = axis.get_legend_handles_labels()
@@ -102,7 +108,7 @@ def _draw_set(axis: Axes, rows: pd.DataFrame) -> None:
         told.append(_numbers(own))
     axis.axvline(0, color=GREY, lw=0.8)
     axis.axvline(SIMILAR, color=GREY, lw=0.8, ls=":", label=f"NF + {SIMILAR:g}")
-    axis.set(yticks=range(len(MODELS)), yticklabels=MODELS.values(), ylim=(len(MODELS) - 0.4, -0.6))
+    axis.set(yticks=range(len(MODELS)), yticklabels=MODELS, ylim=(len(MODELS) - 0.4, -0.6))
     axis.set(xlabel="bits/dim minus those of the NF")
     axis.grid(axis="y", visible=False)
     right = axis.secondary_yaxis("right")
@@ -146,18 +152,13 @@ def _in_errors(name: str, dataset: str, model: str) -> Values:
 
 
 PAPER_WORST = {"fashion_mnist": "0.005", "cifar10": "0.001", "faces": "-0.013"}
-SAYS = {
-    "fashion_mnist": "Fashion-MNIST",
-    "cifar10": "CIFAR-10",
-    "faces": "CelebA (or the faces in its place)",
-}
 # the difference of two flows of one seed, in standard errors over images
 CLEAR = 2
 
 
 def _claims(dataset: str) -> list[Claim]:
-    name = SAYS[dataset]
-    grows = difference(_of("bits_per_dim", dataset, "nif-512"), _of("bits_per_dim", dataset, "nif-64"))
+    name = DATASETS[dataset]
+    grows = difference(_of("bits_per_dim", dataset, "NIF-512"), _of("bits_per_dim", dataset, "NIF-64"))
     return [
         Claim(
             f"similar_{dataset}",
@@ -168,7 +169,7 @@ def _claims(dataset: str) -> list[Claim]:
             at_most(SIMILAR),
             PAPER_WORST[dataset],
             "bits/dim",
-            to_refute=(settled(_gain(dataset, "nf", *NIFS), SIMILAR, "bits/dim of NF and NIFs"),),
+            to_refute=(settled(_gain(dataset, "NF", *NIFS), SIMILAR, "bits/dim of NF and NIFs"),),
         ),
         Claim(
             f"diagonal_{dataset}",
@@ -186,7 +187,7 @@ def _claims(dataset: str) -> list[Claim]:
                     "the difference in standard errors",
                 ),
             ),
-            to_refute=(settled(_gain(dataset, "nf", "diagonal"), SIMILAR, "bits/dim of NF and diagonal"),),
+            to_refute=(settled(_gain(dataset, "NF", "diagonal"), SIMILAR, "bits/dim of NF and diagonal"),),
         ),
         Claim(
             f"manifold_{dataset}",
@@ -215,7 +216,7 @@ def _claims(dataset: str) -> list[Claim]:
             at_most(0),
             unit="bits/dim",
             kind="beyond",
-            to_refute=(settled(_gain(dataset, "nif-64", "nif-512"), SIMILAR, "bits/dim of both NIFs"),),
+            to_refute=(settled(_gain(dataset, "NIF-64", "NIF-512"), SIMILAR, "bits/dim of both NIFs"),),
         ),
     ]
 
@@ -229,18 +230,18 @@ def _fall(dataset: str, printed: bool = False) -> Values:
     def share(b64: pd.Series, b512: pd.Series, e64: pd.Series, e512: pd.Series) -> pd.Series:
         return (b64 - b512) / (e512 - e64) + float(printed)
 
-    names, models = ("paper_bits_per_dim", "eq41_expected"), ("nif-64", "nif-512")
+    names, models = ("paper_bits_per_dim", "eq41_expected"), ("NIF-64", "NIF-512")
     return combined(share, *(_of(name, dataset, model) for name in names for model in models))
 
 
 CLAIMS = [
-    *(claim for dataset in SETS for claim in _claims(dataset)),
+    *(claim for dataset in DATASETS for claim in _claims(dataset)),
     Claim(
         "nf_is_a_nif",
         "Sec. 4, A.8",
         "With A = 0 and Σ = I the Gaussian NIF has the likelihood of the NF.",
         "largest difference over images of the three NFs",
-        column("as_nif_difference", model="nf"),
+        column("as_nif_difference", model="NF"),
         at_most(EXACT),
         "0",
         "bits/dim",
@@ -269,13 +270,13 @@ CLAIMS = [
         "beyond the paper",
         "The paper's Table 2 was computed with the right constant: by Eq. 41 as printed bits/dim would fall with M.",
         "fall of the paper's bits/dim from M = 64 to 512, over that of the constant",
-        _stacked(*(_fall(dataset) for dataset in SETS)),
+        _stacked(*(_fall(dataset) for dataset in DATASETS)),
         at_most(0.5),
         kind="beyond",
         controls=(
             must_fail(
                 "the same numbers with the printed constant",
-                _stacked(*(_fall(dataset, printed=True) for dataset in SETS)),
+                _stacked(*(_fall(dataset, printed=True) for dataset in DATASETS)),
             ),
         ),
         scales=EVERY_SCALE,
