@@ -13,7 +13,7 @@ FIGURES := $(patsubst conf/figure/%.yaml,%,$(wildcard conf/figure/*/*.yaml))
 PAPERS := $(sort $(patsubst %/,%,$(dir $(FIGURES))))
 # the code behind all figures; each also depends on its own files and its paper's runs
 SETTINGS := $(wildcard $(addprefix conf/,config.yaml $(addsuffix /*.yaml,dataset model phases regularizer scale sizes tuned)))
-MEASURING := $(shell find $(addprefix flowrepro/,analysis data flows measures metrics) -name '*.py')
+MEASURING := $(shell find $(addprefix flowrepro/,analysis data features flows measures metrics) -name '*.py')
 DRAWING := $(wildcard flowrepro/pictures/*.py) $(filter-out $(FIGURES:%=flowrepro/figures/%.py),$(wildcard flowrepro/figures/*.py flowrepro/figures/*/*.py))
 
 .PHONY: help demo test lint figures verify report bench wheel clean setup setup-dev lower-bounds always $(FIGURES) $(PAPERS)
@@ -36,6 +36,11 @@ setup-dev: .venv/ready-dev ## the same, with the test dependencies
 
 .venv/ready-dev: pyproject.toml tests/constraints.txt | .venv/bin/python
 	$(BIN)/python -m pip install --disable-pip-version-check -q -c tests/constraints.txt -e '.[dev]'
+	touch .venv/ready .venv/ready-figures $@
+
+# feature networks and UMAP, for the figures of the image papers
+.venv/ready-figures: pyproject.toml tests/constraints.txt | .venv/bin/python
+	$(BIN)/python -m pip install --disable-pip-version-check -q -c tests/constraints.txt -e '.[features,umap]'
 	touch .venv/ready $@
 
 demo: .venv/ready ## a figure, a manifold and digits in ten minutes, without downloading data
@@ -64,7 +69,7 @@ lint: .venv/ready-dev ## style and types
 # finished runs are left alone. The pictures of a fresh clone were made elsewhere, so stamps say what was made here.
 define FIGURE_RULE
 $(1): outputs/made/$(1)/$(SCALE)
-outputs/made/$(1)/$(SCALE): conf/figure/$(1).yaml $(wildcard $(patsubst %/,conf/runs/%.yaml,$(dir $(1)))) flowrepro/figures/$(1).py $(SETTINGS) $(MEASURING) $(DRAWING) $(if $(wildcard outputs/figures/$(1)/$(SCALE)/figure.png),,always) | .venv/ready
+outputs/made/$(1)/$(SCALE): conf/figure/$(1).yaml $(wildcard $(patsubst %/,conf/runs/%.yaml,$(dir $(1)))) flowrepro/figures/$(1).py $(SETTINGS) $(MEASURING) $(DRAWING) $(if $(wildcard outputs/figures/$(1)/$(SCALE)/figure.png),,always) | .venv/ready-figures
 	$(RUN) train figure=$(1) scale=$(SCALE) jobs=$(JOBS)
 	$(RUN) evaluate figure=$(1) scale=$(SCALE)
 	$(RUN) plot figure=$(1) scale=$(SCALE)

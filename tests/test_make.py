@@ -21,7 +21,7 @@ def clone(tmp_path) -> Path:
     for name in ("Makefile", "pyproject.toml", "tests/constraints.txt"):
         shutil.copy2(ROOT / name, tmp_path / name)
     (tmp_path / ".venv/bin").mkdir(parents=True)
-    for name in ("bin/python", "ready", "ready-dev"):
+    for name in ("bin/python", "ready", "ready-figures", "ready-dev"):
         (tmp_path / ".venv" / name).touch()
     return tmp_path
 
