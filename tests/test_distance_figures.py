@@ -8,7 +8,7 @@ from flowrepro.figures.across_dimensions import distances, fig6, fig10, gain, ta
 from flowrepro.figures.claims import judge
 
 MODELS = ["nf", "diagonal", "nif-64", "nif-128", "nif-256", "nif-512"]
-FLOOR, NOISY = 10.0, 30.0
+FLOOR, NOISY = 10.0, 60.0
 
 
 def run(case: str, values: dict[tuple[float, float], float], **changed) -> dict:

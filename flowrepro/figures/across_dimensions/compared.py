@@ -32,7 +32,7 @@ KINDS = ("frechet", "kernel")
 # bits/dim that count as a difference between two flows
 BITS = 0.05
 # noise of a tenth of the range has to count for this fraction of the distance of samples
-SEEN = 0.02
+SEEN = 0.1
 
 
 @dataclasses.dataclass(frozen=True)

@@ -8,7 +8,7 @@ best t is drawn for scale.
 Below paper scale the faces are those of faces64, a stand-in for CelebA and not CelebA: its held-out images are so few that
 Fréchet distances are mostly bias; the kernel distance has none.
 
-Costs 15 minutes on two cores at cpu scale, with the two runs side by side.
+Costs 20 minutes on two cores at cpu scale, with the two runs side by side.
 """
 
 import textwrap
