@@ -104,6 +104,8 @@ def draw_curves(axis: Axes, rows: pd.DataFrame, label: str) -> None:
             axis.axhline(row.value, color="black", lw=1, ls=style, label=f"NF, t = {row.temperature:g}")
     _draw_floor(axis, rows[rows.split == "test"].floor.iloc[0])
     axis.set(xlabel="s", ylabel=label)
+    # in every panel, since the chosen t and the floor are its own
+    axis.legend(fontsize=6, frameon=True, edgecolor="none", framealpha=0.8)
 
 
 def _draw_floor(axis: Axes, floor: float) -> None:

@@ -39,7 +39,6 @@ def draw(table: pd.DataFrame, arrays: Arrays) -> Figure:
     figure, axes = panels(-(-len(shown) // columns), columns, 4.4, 3.2)
     for axis, (kind, network, label) in zip(axes.flat, shown, strict=True):
         draw_curves(axis, table[(table.kind == kind) & (table.network == network)], label)
-    axes[0, 0].legend(fontsize=6.5)
     figure.suptitle(textwrap.fill(titled(table), 100), fontsize=8)
     return figure
 

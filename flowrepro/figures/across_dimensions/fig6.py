@@ -43,7 +43,6 @@ def draw(table: pd.DataFrame, arrays: Arrays) -> Figure:
     figure, axes = panels(1, len(shown), 4.2, 3.4)
     for axis, (kind, network, label) in zip(axes[0], shown, strict=True):
         draw_curves(axis, table[(table.kind == kind) & (table.network == network)], label)
-    axes[0, 0].legend(fontsize=7)
     figure.suptitle(textwrap.fill(titled(table), 90), fontsize=8)
     return figure
 
