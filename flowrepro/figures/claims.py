@@ -127,6 +127,11 @@ def average(*parts: Values) -> Values:
     return lambda table: pd.concat([part(table) for part in parts], axis=1).mean(axis=1, skipna=False)
 
 
+def gathered(*parts: Values) -> Values:
+    """All values of several parts, which need not have the same seeds."""
+    return lambda table: pd.concat([part(table) for part in parts])
+
+
 def per_seed(how: str, values: Values) -> Values:
     """The `max`, `min`, `mean` or `median` of the values of each seed; nan if one is."""
     return lambda table: values(table).groupby(level=0).agg(lambda v: getattr(v, how)(skipna=False))
