@@ -8,7 +8,14 @@ import pytest
 import torch
 from torch import Tensor
 
-from flowrepro.config.schema import SCHEMAS, CouplingConfig, DenseConfig, LinearConfig, RealNVPConfig
+from flowrepro.config.schema import (
+    SCHEMAS,
+    CouplingConfig,
+    DenseConfig,
+    LinearConfig,
+    QLFVectorsConfig,
+    RealNVPConfig,
+)
 from flowrepro.errors import UsageError
 from flowrepro.flows.bases import StandardNormal
 from flowrepro.flows.core import Flow
@@ -26,6 +33,7 @@ CONFIGS = {
     "dense_softplus": DenseConfig("dense_softplus", layers=2),
     "realnvp": RealNVPConfig("realnvp", layers=3, hidden=[16]),
     "coupling": CouplingConfig("coupling", layers=3, hidden=[16]),
+    "qlf_vectors": QLFVectorsConfig("qlf_vectors", layers=2, hidden=[8]),
 }
 each_model = pytest.mark.parametrize("name", CONFIGS)
 

@@ -14,6 +14,7 @@ from flowrepro.config.schema import (
     NFConfig,
     NIFConfig,
     NIFDeepConfig,
+    QLFConfig,
     RealNVPConfig,
     RealNVPImagesConfig,
 )
@@ -39,6 +40,7 @@ CONFIGS = {
     "glow": GlowConfig("glow", levels=2, steps=2, hidden=6),
     "nf": NFConfig("nf", levels=2, steps=2, hidden=6),
     "realnvp_images": RealNVPImagesConfig("realnvp_images", levels=2, steps=2, hidden=6),
+    "qlf": QLFConfig("qlf", levels=2, steps=2, hidden=6, bottleneck=4, squeezed=2),
     "nif": NIFConfig("nif", levels=2, steps=2, hidden=6, latent_dim=3),
     "nif_deep": NIFDeepConfig(
         *("nif_deep", 2, 2, 6), latent_dim=3, latent_couplings=2, latent_hidden=[6], importance_samples=4
