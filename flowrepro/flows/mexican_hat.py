@@ -35,7 +35,7 @@ def biases(log_scale: float, mixture: int) -> list[float]:
     if room <= 0:
         low, high = math.exp(-HIGHEST), math.exp(-LOWEST)
         raise UsageError(f"model.kappa times model.beta must lie between {low:.3f} and {high:.3f}")
-    steps = torch.linspace(-1, 1, mixture).tolist() if mixture > 1 else [0.0]
+    steps = [2 * (m + 0.5) / mixture - 1 for m in range(mixture)]
     heights = [log_scale + min(SPREAD, room / 2) * step for step in steps]
     return [brentq(lambda b, h=h: (1 - b * b) * math.exp(-b * b / 2) - h, 0, math.sqrt(3)) for h in heights]
 
