@@ -558,7 +558,7 @@ def test_a_scale_never_falls_below_its_floor() -> None:
         GlowConfig("glow", 3, 32, 8, coupling="additive"),
         NFConfig("nf", 3, 32, 8),
         RealNVPImagesConfig("realnvp_images", 3, 16, 8, scale="exponential"),
-        QLFConfig("qlf", levels=3, steps=8, hidden=8, net="convnet", constrained=False),
+        QLFConfig("qlf", levels=2, steps=4, hidden=8, net="convnet", constrained=False),
     ],
     ids=lambda c: f"{c.name}-{getattr(c, 'coupling', '')}",
 )
