@@ -101,7 +101,8 @@ def test_keys_that_several_have_stand_under_each(shown):
     seeds = re.findall(r"^  dataset\.seed=0 +(.*)$", text, re.M)
     assert len(seeds) == 2 and "points" in seeds[0] and "split" in seeds[1]
     layers = dict(re.findall(r"^model=(.*)\n(?:  .*\n)*?  model\.layers=(\d+)", text, re.M))
-    assert layers == {"dense_asinh, dense_softplus": "8", "realnvp": "6", "coupling": "12"}
+    several = {"dense_asinh, dense_softplus": "8", "realnvp": "6", "coupling": "12", "qlf_vectors": "6"}
+    assert layers == several
 
 
 def test_figures_show_their_titles(shown):

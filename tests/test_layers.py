@@ -13,18 +13,22 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from flowrepro.errors import UsageError
-from flowrepro.flows.activations import Asinh, Softplus
+from flowrepro.flows.activations import Asinh, NormalCDF, ScaledNormalCDF, Softplus, Tanh
 from flowrepro.flows.conv_nets import glow_net, plain_net, zero_conv
 from flowrepro.flows.convolution import InvertibleConv, NormedConv
 from flowrepro.flows.core import Chain, Layer
-from flowrepro.flows.coupling import AdditiveCoupling, AffineCoupling, GlowCoupling
+from flowrepro.flows.coupling import AdditiveCoupling, AffineCoupling, FrontCoupling, GlowCoupling
 from flowrepro.flows.linear import Dense, Permutation, Rotation, orthogonal
+from flowrepro.flows.mexican_hat import FrontHatCoupling, HatCoupling
 from flowrepro.flows.moments import BinnedCoupling, QuadraticCoupling
 from flowrepro.flows.nets import mlp
 from flowrepro.flows.norm import ActNorm, BatchNorm, keeps_statistics, update_statistics
 from flowrepro.flows.optimal import OptimalRotation
 from flowrepro.flows.preprocess import Center, Logit, Rescale, Standardize
+from flowrepro.flows.quasilinear import block
 from flowrepro.flows.reshape import MultiScale, NoPrior, SplitPrior, Squeeze, latent_shapes
+from flowrepro.flows.residual_net import ResNet
+from flowrepro.flows.spline import Spline
 from flowrepro.training.gradients import BACKWARDS
 
 # torch's forward-mode differentiation scripts its own formulas when it is first used
@@ -43,6 +47,28 @@ def coupling(scale: str) -> Callable[[int, torch.dtype], Layer]:
     def make(dim: int, dtype: torch.dtype) -> Layer:
         net = mlp([dim // 2, 16, 2 * (dim - dim // 2)], seeded(dim), "tanh", dtype=dtype)
         return AffineCoupling(dim // 2, net, scale)
+
+    return make
+
+
+def hats(kind: type[HatCoupling]) -> Callable[[int, torch.dtype], Layer]:
+    def make(dim: int, dtype: torch.dtype) -> Layer:
+        passive = dim // 2 if kind is HatCoupling else dim - dim // 2
+        return kind(passive, mlp([passive, 16, 3 * (dim - passive)], seeded(dim), "tanh", dtype=dtype), 2)
+
+    return make
+
+
+def blocks_of(size: int = 0, **settings: Any) -> Callable[[int, torch.dtype], Layer]:
+    """Quasi-linear blocks; on vectors where the size of the patches is 0."""
+
+    def make(channels: int, dtype: torch.dtype) -> Layer:
+        def net(width_in: int, biases: Tensor) -> torch.nn.Module:
+            if size:
+                return ResNet(width_in, 5, len(biases), 3, 2, seeded(width_in), dtype)
+            return mlp([width_in, 8, len(biases)], seeded(width_in), "tanh", dtype=dtype)
+
+        return block(channels * max(1, size) ** 2, net, max(1, size), dtype=dtype, **settings)
 
     return make
 
@@ -178,12 +204,25 @@ CATALOGUE = {
     "act_norm": Case(lambda dim, dtype: ActNorm(dim, dtype=dtype)),
     "rescale": Case(lambda dim, dtype: Rescale(256, 0.5)),
     "logit": Case(lambda dim, dtype: Logit(), low=-2.5, high=2.5, domain=torch.sigmoid),
+    "spline": Case(lambda dim, dtype: Spline(dim, dtype=dtype)),
+    "spline_exponential": Case(lambda dim, dtype: Spline(dim, 1.5, 3.0, 5, "exponential", dtype)),
     "chain": Case(everything, onto=False, min_dim=2),
     "image_rescale": Case(lambda channels, dtype: Rescale(256, 0.5), side=2),
     "image_logit": Case(lambda channels, dtype: Logit(), side=2, domain=torch.sigmoid),
     "image_asinh": Case(lambda channels, dtype: Asinh(), side=2),
     "image_softplus": Case(lambda channels, dtype: Softplus(), side=2),
     "image_act_norm": Case(lambda channels, dtype: ActNorm(channels, 3.0, dtype), side=2),
+    "tanh": Case(lambda dim, dtype: Tanh(), low=-0.99, high=0.99),
+    "normal_cdf": Case(lambda dim, dtype: NormalCDF(), low=0.01, high=0.99),
+    "scaled_normal_cdf": Case(lambda dim, dtype: ScaledNormalCDF(), low=-1.2, high=1.2),
+    "coupling_hats": Case(hats(HatCoupling), min_dim=2),
+    "coupling_hats_front": Case(hats(FrontHatCoupling), min_dim=2),
+    "block": Case(blocks_of(), min_dim=2),
+    "block_unconstrained": Case(blocks_of(constrained=False), min_dim=2),
+    "block_tanh": Case(blocks_of(insert="tanh"), onto=False, min_dim=2, domain=lambda x: 0.2 * x),
+    "image_block": Case(blocks_of(2), side=2, halves=True),
+    "image_coupling_front": Case(image_coupling(FrontCoupling, "tanh"), min_dim=2, side=2),
+    "image_spline": Case(lambda channels, dtype: Spline(channels, dtype=dtype), side=2),
     "conv_plain": Case(conv("plain"), side=2),
     "conv_lu": Case(conv("lu"), side=2),
     "conv_normalised": Case(conv("normalised"), side=2),

@@ -223,6 +223,51 @@ class RealNVPImagesConfig(ImageModelConfig):
 
 
 @dataclass
+class BlocksConfig(ModelConfig):
+    """[convolution, dual coupling, spline] x blocks, an identity at first (jacobian_determinant Sec. 4)."""
+
+    beta: float = option(0.7, "slope of the splines at first; the paper advises 0.5 to 1", above=0, below=1)
+    kappa: float = option(1.0, "the convolutions are kappa times the identity at first", above=0)
+    mixture: int = option(2, "Mexican hats whose mean is the logarithm of a scale", low=1)
+    bins: int = option(16, "bins of a spline", low=2)
+    half_width: float = option(3.0, "half width of the box of a spline at first; it is learned", above=0)
+    insert: str = option(
+        "none",
+        "bounded activation before every spline but the last of a level; cdf has slope 1 at 0, cdf_literal 0.4",
+        choices=("none", "tanh", "cdf", "cdf_literal"),
+    )
+    constrained: bool = option(True, "bound the scales and the slopes at the knots")
+
+
+@dataclass
+class QLFConfig(BlocksConfig, ImageModelConfig):
+    """Levels of such blocks, the first of each with a 2x2 convolution (jacobian_determinant App. C)."""
+
+    levels: int = option(3, "scales; each begins with a 2x2 convolution", low=1)
+    steps: int = option(16, "blocks per level", low=1)
+    net: str = option(
+        "resnet",
+        "network of a coupling: resnet has a bottleneck and channel-wise attention, convnet three convolutions",
+        choices=("resnet", "convnet"),
+    )
+    hidden: int = option(128, "channels inside a coupling's network", low=1)
+    bottleneck: int = option(85, "resnet: channels inside its bottleneck", low=1)
+    squeezed: int = option(8, "resnet: channels inside its attentions", low=1)
+    share: float = option(0.5, "fraction of the channels that leave a level", above=0, below=1)
+    half_width: float = option(1.0, "half width of the box of a spline at first; it is learned", above=0)
+    split_prior: bool = option(False, "whiten the channels that leave a level given those that stay")
+
+
+@dataclass
+class QLFVectorsConfig(BlocksConfig):
+    """Such blocks with a matrix in the place of the convolution (jacobian_determinant Figs. 3 and 7)."""
+
+    layers: int = option(6, "blocks", low=1)
+    hidden: list[int] = option([32, 32], "widths of the hidden layers of a coupling's network", low=1)
+    standardize: bool = option(True, "divide each dimension by its std first")
+
+
+@dataclass
 class NoRegularizerConfig:
     """Plain maximum likelihood."""
 
@@ -241,6 +286,14 @@ class TikhonovConfig:
         choices=("auto", "exact", "hutchinson"),
     )
     probes: int = option(1, "Hutchinson probes per sample", low=1)
+
+
+@dataclass
+class TransportConfig:
+    """alpha times the squared distances by which the blocks of model=qlf and qlf_vectors move a sample."""
+
+    name: str
+    alpha: float = option(0.01, "weight; jacobian_determinant does not give its own", low=0)
 
 
 SCHEDULES = ("constant", "cosine", "exponential")
@@ -303,6 +356,12 @@ class TrainingConfig:
     schedule: str = option("constant", "learning-rate schedule", choices=SCHEDULES)
     final_lr: float = option(0.01, "learning rate at the end of a schedule, as a fraction of lr", above=0)
     decay_every: int = option(0, "exponential: steps between drops of the learning rate (0: smooth)", low=0)
+    decay_rate: float = option(
+        0.0,
+        "exponential: factor on the learning rate every 1,000 steps, down to final_lr (0: final_lr at the end)",
+        low=0,
+        below=1,
+    )
     warmup: int = option(0, "steps of linear warm-up", low=0)
     clip: float = option(0.0, "maximum gradient norm (0: off)", low=0)
     ema: float = option(0.0, "decay of the averaged weights used for evaluation (0: off)", low=0, below=1)
@@ -467,7 +526,13 @@ SCHEMAS: dict[str, dict[str, type]] = {
         "nif": NIFConfig,
         "nif_deep": NIFDeepConfig,
         "realnvp_images": RealNVPImagesConfig,
+        "qlf": QLFConfig,
+        "qlf_vectors": QLFVectorsConfig,
     },
-    "regularizer": {"none": NoRegularizerConfig, "tikhonov": TikhonovConfig},
+    "regularizer": {
+        "none": NoRegularizerConfig,
+        "tikhonov": TikhonovConfig,
+        "transport": TransportConfig,
+    },
 }
 GROUPS = ("dataset", "model", "regularizer", "phases", "scale")

@@ -13,25 +13,26 @@ LOGSCALE_FACTOR = 3.0
 GLOW_STD, EPS = 0.05, 1e-6
 
 
-class ConvNet(nn.Sequential):
-    """3x3 convolution, ReLU, 1x1 convolution, ReLU, 3x3 convolution that starts at zero.
+class Net(nn.Module):
+    """With `bf16` training multiplies in bfloat16; evaluation and sampling never do, so that inverses stay exact."""
 
-    With `bf16` training multiplies in bfloat16; evaluation and sampling never do, so that inverses stay exact.
-    """
-
-    bf16: bool
-
-    def __init__(self, *layers: nn.Module) -> None:
-        super().__init__(*layers)
-        self.bf16 = False
+    bf16 = False
 
     def forward(self, x: Tensor) -> Tensor:
         if not (self.bf16 and self.training):
-            return self._through(x)
+            return self.through(x)
         with torch.autocast(x.device.type, torch.bfloat16):
-            return self._through(x).to(x.dtype)
+            return self.through(x).to(x.dtype)
 
-    def _through(self, x: Tensor) -> Tensor:
+    def through(self, x: Tensor) -> Tensor:
+        """What the network computes."""
+        raise NotImplementedError
+
+
+class ConvNet(Net, nn.Sequential):
+    """3x3 convolution, ReLU, 1x1 convolution, ReLU, 3x3 convolution that starts at zero."""
+
+    def through(self, x: Tensor) -> Tensor:
         first, second, last = self
         z: Tensor = last(second(first(x).relu_()).relu_())
         return z
@@ -126,20 +127,25 @@ def plain_net(
 ) -> ConvNet:
     """The network of across_dimensions' authors: Glorot weights and biases, nothing else."""
 
-    def glorot(width_out: int, width_in: int, size: int) -> Tensor:
-        return glorot_uniform((width_out, width_in, size, size), size**2 * (width_in + width_out), generator)
-
     return ConvNet(
-        Conv(glorot(hidden, width_in, 3), dtype),
-        Conv(glorot(hidden, hidden, 1), dtype),
+        glorot_conv(width_in, hidden, 3, generator, dtype),
+        glorot_conv(hidden, hidden, 1, generator, dtype),
         Conv(torch.zeros(width_out, hidden, 3, 3), dtype),
     )
+
+
+def glorot_conv(
+    width_in: int, width_out: int, size: int, generator: torch.Generator | None, dtype: torch.dtype | None
+) -> Conv:
+    """A convolution with Glorot-uniform weights."""
+    fans = size**2 * (width_in + width_out)
+    return Conv(glorot_uniform((width_out, width_in, size, size), fans, generator), dtype)
 
 
 def set_bf16(flow: nn.Module, bf16: bool) -> None:
     """Let all networks of a flow train in bfloat16, or not."""
     for module in flow.modules():
-        if isinstance(module, ConvNet):
+        if isinstance(module, Net):
             module.bf16 = bf16
 
 

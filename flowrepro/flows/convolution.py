@@ -70,7 +70,7 @@ MATRICES: dict[str, type[nn.Module]] = {"plain": PlainMatrix, "lu": LUMatrix, "n
 
 
 class InvertibleConv(Layer):
-    """z = W p for the k x k patch p at every k-th pixel, (B, C, H, W) -> (B, C k^2, H/k, W/k).
+    """z = W p for the k x k patch p at every k-th pixel, (B, C, H, W) -> (B, C k^2, H/k, W/k); k = 1 takes (B, C) too.
 
     dlogp = (H W / k^2) log |det W|; the patch has one channel after the other (jacobian_determinant Sec. 3.1).
 
@@ -159,14 +159,14 @@ class PreparedConv(Layer):
 
 def patches(x: Tensor, size: int) -> Tensor:
     """(B, C, H, W) -> (B, C size^2, H / size, W / size)."""
-    if not len(x):  # torch would leave the shape of an empty batch as it is
+    if not len(x) and size > 1:  # torch would leave the shape of an empty batch as it is
         return x.reshape(0, x.shape[1] * size**2, x.shape[2] // size, x.shape[3] // size)
     return pixel_unshuffle(x, size) if size > 1 else x  # torch copies at size 1 too
 
 
 def from_patches(z: Tensor, size: int) -> Tensor:
     """The way back."""
-    if not len(z):
+    if not len(z) and size > 1:
         return z.reshape(0, z.shape[1] // size**2, z.shape[2] * size, z.shape[3] * size)
     return pixel_shuffle(z, size) if size > 1 else z
 

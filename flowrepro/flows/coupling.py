@@ -64,7 +64,7 @@ class AffineCoupling(Layer):
     def init_from(self, x: Tensor) -> None:
         """Let the net normalise itself from the passive part, if it does so."""
         if self.data_dependent:
-            self.net.init_from(x[:, : self.passive])
+            self.net.init_from(self.parts(x)[0])
 
     def scale_and_shift(self, x_passive: Tensor) -> tuple[Tensor, Tensor]:
         """(s, t) of the active part, each of its shape."""
@@ -90,21 +90,36 @@ class AffineCoupling(Layer):
         passive, active = x.split([self.passive, x.shape[1] - self.passive], 1)
         return passive, active
 
+    def ordered(self, passive: Tensor, active: Tensor) -> tuple[Tensor, Tensor]:
+        """The two parts as they follow each other in x."""
+        return passive, active
+
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         passive, active = self.parts(x)
         s, t = self.scale_and_shift(passive)
-        return torch.cat([passive, self.transform(active, s, t)], 1), s.flatten(1).sum(1)
+        return torch.cat(self.ordered(passive, self.transform(active, s, t)), 1), s.flatten(1).sum(1)
 
     def inverse(self, z: Tensor) -> Tensor:
         passive, active = self.parts(z)
         if self.limit is not None:
             passive = passive.clamp(-self.limit, self.limit)
-        return torch.cat([passive, self.bounded(active, *self.scale_and_shift(passive))], 1)
+        return torch.cat(self.ordered(passive, self.bounded(active, *self.scale_and_shift(passive))), 1)
 
     def prepared(self) -> "AffineCoupling":
         if not hasattr(self.net, "prepared"):
             return self
         return type(self)(self.passive, self.net.prepared(), self.scale, self.limit)
+
+
+class FrontCoupling(AffineCoupling):
+    """The same with the active entries in front: the last `passive` ones pass unchanged."""
+
+    def parts(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        active, passive = x.split([x.shape[1] - self.passive, self.passive], 1)
+        return passive, active
+
+    def ordered(self, passive: Tensor, active: Tensor) -> tuple[Tensor, Tensor]:
+        return active, passive
 
 
 class GlowCoupling(AffineCoupling):

@@ -1,5 +1,6 @@
 """Chains that store few activations for the backward pass: they recompute them, or recover them by inversion."""
 
+from collections.abc import Iterator
 from functools import singledispatch
 from typing import Any
 
@@ -10,6 +11,7 @@ from torch.utils.checkpoint import checkpoint
 from flowrepro.errors import UsageError
 from flowrepro.flows.core import Chain, Flow, Layer
 from flowrepro.flows.coupling import AffineCoupling
+from flowrepro.flows.quasilinear import Block
 from flowrepro.flows.reshape import MultiScale
 from flowrepro.metrics.inverse import exact, round_trip
 
@@ -52,7 +54,7 @@ class _Inversion(torch.autograd.Function):
     def backward(ctx: Any, *given: Tensor) -> tuple[Tensor | None, ...]:
         (z,), (grad, grad_dlogp) = ctx.saved_tensors, given
         found: dict[nn.Parameter, Tensor] = {}
-        for layer in reversed(list(ctx.chain)):
+        for layer in reversed(list(layers_of(ctx.chain))):
             parts, again, dlogp = retrace(layer, z)
             trained = [p for p in layer.parameters() if p.requires_grad]
             # dlogp of a fixed layer has no graph
@@ -64,6 +66,12 @@ class _Inversion(torch.autograd.Function):
             grad = torch.cat(gradients[: len(parts)], 1)
             z = torch.cat([part.detach() for part in parts], 1)
         return None, grad, *[found.get(p) for p in ctx.chain.parameters()]
+
+
+def layers_of(chain: Chain) -> Iterator[Layer]:
+    """The layers of a chain, and one by one those of its blocks."""
+    for layer in chain:
+        yield from layers_of(layer) if isinstance(layer, Block) else [layer]
 
 
 @singledispatch
@@ -92,8 +100,8 @@ def _(layer: AffineCoupling, z: Tensor) -> tuple[tuple[Tensor, ...], Tensor, Ten
         active = layer.bounded(active, s, t)
     active.requires_grad_()
     with torch.enable_grad():
-        z = torch.cat([passive, layer.transform(active, s, t)], 1)
-        return (passive, active), z, s.flatten(1).sum(1)
+        z = torch.cat(layer.ordered(passive, layer.transform(active, s, t)), 1)
+        return layer.ordered(passive, active), z, s.flatten(1).sum(1)
 
 
 def inexact(flow: Flow, x: Tensor, levels: int, size: int) -> str:

@@ -20,6 +20,7 @@ class Stage:
     warmup: int
     final_lr: float
     decay_every: int
+    decay_rate: float
     alpha: float
     alpha_from: float
     train_layers: tuple[int, ...] | None
@@ -33,6 +34,8 @@ class Stage:
         warm = min(1.0, (step - self.start + 1) / (self.warmup + 1))
         if self.schedule == "cosine":
             decay = self.final_lr + (1 - self.final_lr) * (1 + math.cos(math.pi * progress)) / 2
+        elif self.schedule == "exponential" and self.decay_rate:
+            decay = max(self.final_lr, self.decay_rate ** ((step - self.start) / 1000))
         elif self.schedule == "exponential":
             taken = step - self.start
             held = taken - taken % self.decay_every if self.decay_every else taken
@@ -100,6 +103,7 @@ def _stage(training: TrainingConfig, phase: Phase, alpha: float, start: int, end
         warmup=training.warmup if phase.warmup is None else phase.warmup,
         final_lr=training.final_lr,
         decay_every=training.decay_every,
+        decay_rate=training.decay_rate,
         alpha=alpha,
         alpha_from=alpha if phase.alpha_from is None else phase.alpha_from,
         train_layers=None if phase.train_layers is None else tuple(phase.train_layers),

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from flowrepro.errors import UsageError
 from flowrepro.flows.core import Flow
+from flowrepro.flows.quasilinear import Block
 
 EXACT_DIM = 16
 ESTIMATORS = ("auto", "exact", "hutchinson")
@@ -72,6 +73,38 @@ class Tikhonov:
         return log_prob, term / self.probes
 
 
+class Transport:
+    """term = sum_l ||h_{l+1} - h_l||^2, the L2 transport cost of the blocks of a quasi-linear flow.
+
+    h_l goes into block l, and h_{l+1} comes out of its activation (jacobian_determinant Sec. 6.2); the weight of the
+    paper is not known.
+
+    Raises:
+        UsageError: the flow has no blocks.
+    """
+
+    def __init__(self, alpha: float = 0.01) -> None:
+        self.alpha = alpha
+
+    def __call__(
+        self, flow: Flow, x: Tensor, generator: torch.Generator | None = None
+    ) -> tuple[Tensor, Tensor]:
+        costs: list[Tensor] = []
+
+        def moved(block: Block, given: tuple[Tensor], made: tuple[Tensor, Tensor]) -> None:
+            costs.append(block.displacement(given[0], made[0]))
+
+        hooks = [part.register_forward_hook(moved) for part in flow.modules() if isinstance(part, Block)]
+        if not hooks:
+            raise UsageError("regularizer=transport is for the blocks of model=qlf and model=qlf_vectors")
+        try:
+            log_prob: Tensor = flow(x, generator)
+        finally:
+            for hook in hooks:
+                hook.remove()
+        return log_prob, torch.stack(costs).sum(0)
+
+
 def half_squares(
     flow: Flow, x: Tensor, tangents: Tensor, generator: torch.Generator | None = None
 ) -> tuple[Tensor, Tensor]:
@@ -87,7 +120,7 @@ def rademacher(shape: tuple[int, ...], like: Tensor, generator: torch.Generator 
     return signs.to(like)
 
 
-REGULARIZERS = {"none": NoRegularizer, "tikhonov": Tikhonov}
+REGULARIZERS = {"none": NoRegularizer, "tikhonov": Tikhonov, "transport": Transport}
 
 
 def build(config: Any) -> Regularizer:

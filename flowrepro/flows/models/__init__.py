@@ -8,7 +8,7 @@ import torch
 from flowrepro.errors import UsageError
 from flowrepro.flows.activations import Asinh, Softplus
 from flowrepro.flows.core import Flow
-from flowrepro.flows.models import images, nif, vectors
+from flowrepro.flows.models import images, nif, qlf, vectors
 
 # (config, shape, grey_levels, generator, dtype) -> Flow, as `build` has it
 MODELS: dict[str, Callable[..., Flow]] = {
@@ -22,6 +22,8 @@ MODELS: dict[str, Callable[..., Flow]] = {
     "nif": nif.nif,
     "nif_deep": nif.nif_deep,
     "realnvp_images": images.realnvp_images,
+    "qlf": qlf.qlf,
+    "qlf_vectors": qlf.qlf_vectors,
 }
 
 

@@ -106,15 +106,26 @@ def multi_scale(
     prior: Callable[[int, int], nn.Module] = lambda stays, leaves: NoPrior(),
     share: float = 1 / 2,
 ) -> MultiScale:
-    """`levels` levels of [squeeze, level(channels)]; after each but the last a share of the channels leaves.
+    """`levels` levels of [squeeze, level(channels)], as in `levels_of`; `level` gives the layers behind a squeeze."""
+    return levels_of(shape, levels, lambda channels: Chain(Squeeze(), *level(channels)), prior, share)
+
+
+def levels_of(
+    shape: Shape,
+    levels: int,
+    level: Callable[[int], Chain],
+    prior: Callable[[int, int], nn.Module],
+    share: float,
+) -> MultiScale:
+    """Levels that each make four channels of every 2x2 pixels; after each but the last a share of the channels leaves.
 
     Args:
-        level: the layers of a level on so many channels, those that its squeeze makes.
+        level: the whole of a level, by the number of channels that it makes.
         prior: of what leaves a level, from the numbers of channels that stay and leave.
         share: 1/2 (Glow) or 3/4 (jacobian_determinant on large images).
 
     Raises:
-        UsageError: the images cannot be halved that often.
+        UsageError: the images cannot be halved that often, or no channel would leave or stay.
     """
     _, height, width = shape
     if height % 2**levels or width % 2**levels:
@@ -123,6 +134,8 @@ def multi_scale(
     entering = [4 * shape[0]]
     for leaves, _, _ in shapes[:-1]:
         entering.append(4 * (entering[-1] - leaves))
-    chains = [Chain(Squeeze(), *level(channels)) for channels in entering]
+    if any(not 0 < leaves < c for c, (leaves, _, _) in zip(entering, shapes[:-1], strict=False)):
+        raise UsageError(f"model.share={share} leaves a level without channels")
+    chains = [level(channels) for channels in entering]
     priors = [prior(c - leaves, leaves) for c, (leaves, _, _) in zip(entering, shapes[:-1], strict=False)]
     return MultiScale(chains, priors, shapes)
