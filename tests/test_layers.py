@@ -25,6 +25,7 @@ from flowrepro.flows.norm import ActNorm, BatchNorm, keeps_statistics, update_st
 from flowrepro.flows.optimal import OptimalRotation
 from flowrepro.flows.preprocess import Center, Logit, Rescale, Standardize
 from flowrepro.flows.reshape import MultiScale, NoPrior, SplitPrior, Squeeze, latent_shapes
+from flowrepro.flows.spline import Spline
 from flowrepro.training.gradients import BACKWARDS
 
 # torch's forward-mode differentiation scripts its own formulas when it is first used
@@ -178,12 +179,15 @@ CATALOGUE = {
     "act_norm": Case(lambda dim, dtype: ActNorm(dim, dtype=dtype)),
     "rescale": Case(lambda dim, dtype: Rescale(256, 0.5)),
     "logit": Case(lambda dim, dtype: Logit(), low=-2.5, high=2.5, domain=torch.sigmoid),
+    "spline": Case(lambda dim, dtype: Spline(dim, dtype=dtype)),
+    "spline_exponential": Case(lambda dim, dtype: Spline(dim, 1.5, 3.0, 5, "exponential", dtype)),
     "chain": Case(everything, onto=False, min_dim=2),
     "image_rescale": Case(lambda channels, dtype: Rescale(256, 0.5), side=2),
     "image_logit": Case(lambda channels, dtype: Logit(), side=2, domain=torch.sigmoid),
     "image_asinh": Case(lambda channels, dtype: Asinh(), side=2),
     "image_softplus": Case(lambda channels, dtype: Softplus(), side=2),
     "image_act_norm": Case(lambda channels, dtype: ActNorm(channels, 3.0, dtype), side=2),
+    "image_spline": Case(lambda channels, dtype: Spline(channels, dtype=dtype), side=2),
     "conv_plain": Case(conv("plain"), side=2),
     "conv_lu": Case(conv("lu"), side=2),
     "conv_normalised": Case(conv("normalised"), side=2),
