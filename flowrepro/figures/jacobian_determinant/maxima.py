@@ -176,11 +176,11 @@ def draw(table: pd.DataFrame, arrays: Arrays) -> Figure:
     x, bins = arrays["x"], max(BINS)
     axes[0, 0].plot(x, arrays["built"], color=BLUE, lw=1, label="slopes at the knots near 0")
     axes[0, 0].plot(x, arrays["one"], color=ORANGE, lw=1, label="random parameters")
-    axes[0, 0].set(title=f"one spline of {bins} bins", xlabel="x", ylabel="density f'(x)")
+    axes[0, 0].set(title=f"one spline of {bins} bins", xlabel="x", ylabel="derivative f'(x)")
     axes[0, 0].set_ylim(top=1.35 * max(arrays["one"].max(), arrays["built"].max()))
     axes[0, 0].legend(fontsize=7, loc="upper left")
     axes[0, 1].plot(x, arrays["chain"], color=BLUE, lw=1)
-    axes[0, 1].set(title=f"four random splines of {bins} bins", xlabel="x", ylabel="density f'(x)")
+    axes[0, 1].set(title=f"four random splines of {bins} bins", xlabel="x", ylabel="derivative f'(x)")
     _draw_most(axes[0, 2], table)
     return figure
 
