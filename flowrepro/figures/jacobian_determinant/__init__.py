@@ -1,0 +1,1 @@
+"""Figures of Liao & He 2021, Jacobian Determinant of Normalizing Flows."""
