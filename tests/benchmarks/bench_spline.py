@@ -43,14 +43,10 @@ def side_by_side(batch: int, side: int) -> list[Row]:
     found = compare(f"{size}, forward and backward", steps.pop("ours"), steps, repeats)
     last = x.contiguous(memory_format=torch.channels_last)
     found += compare(
-<<<<<<< HEAD
         f"{size}, channels last",
         both_ways(made["ours"], last),
         {"channels first": both_ways(made["ours"], x)},
         repeats,
-=======
-        f"{size}, channels last", both_ways(made["ours"], last), {"ours": both_ways(made["ours"], x)}, repeats
->>>>>>> qltheory
     )
     return found + compare(f"{size}, inverse", inverses.pop("ours"), inverses, repeats)
 
