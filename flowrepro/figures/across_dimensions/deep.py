@@ -9,6 +9,7 @@ from collections.abc import Callable
 import pandas as pd
 from matplotlib.figure import Figure
 
+from flowrepro.figures.across_dimensions.compared import of_celeba
 from flowrepro.figures.across_dimensions.pictured import counted, is_settled, sheet_rows, show_labelled
 from flowrepro.figures.claims import Claim, at_least, at_most, difference, ratio
 from flowrepro.figures.drawn import Arrays, Measures, taken
@@ -60,7 +61,7 @@ def claims_at(t: int) -> list[Claim]:
             f"mean distance of two samples at t = {t}, deep NIF over NIF-128",
             ratio(deep, counted("diversity", "NIF-128", t)),
             at_least(1),
-            to_refute=(is_settled(),),
+            to_refute=(is_settled(), of_celeba()),
         ),
         Claim(
             "finite",
@@ -85,5 +86,5 @@ def _grows(t: int, source: str) -> Claim:
         difference(counted("diversity", DEEP, t), counted("diversity", DEEP, before)),
         at_least(0),
         unit="of the range of grey levels",
-        to_refute=(is_settled(),),
+        to_refute=(is_settled(), of_celeba()),
     )

@@ -14,7 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from flowrepro.features.names import label
-from flowrepro.figures.across_dimensions.compared import NETWORKS, SCALES
+from flowrepro.figures.across_dimensions.compared import NETWORKS, SCALES, of_celeba
 from flowrepro.figures.across_dimensions.distances import COLD, rows
 from flowrepro.figures.across_dimensions.pictured import (
     counted,
@@ -111,7 +111,7 @@ def _rises(network: str, kind: str) -> Claim:
         at_most(1),
         kind="paper" if kind == "frechet" else "beyond",
         given=(enough(left_out, at_most(0), "samples that are not finite"),),
-        to_refute=(is_settled(),),
+        to_refute=(is_settled(), of_celeba()),
         controls=(
             must_fail("NF at t = 0.3 over NF at 1", cold),
             must_fail("NF's own rise", _rise("NF", network, kind)),
@@ -132,7 +132,7 @@ CLAIMS = [
         "largest share of pixels beyond black or white of NIF-128 minus that of NF, at t = 2 to 5",
         largest(*(_excess(t) for t in HOT)),
         at_most(0),
-        to_refute=(is_settled(),),
+        to_refute=(is_settled(), of_celeba()),
         controls=(
             must_fail(
                 "NF at t = 5 minus NF at 1",
@@ -149,7 +149,7 @@ CLAIMS = [
         largest(*(ratio(departure("NIF-128", t), departure("NF", t)) for t in HOT)),
         at_most(1),
         kind="beyond",
-        to_refute=(is_settled(),),
+        to_refute=(is_settled(), of_celeba()),
     ),
     Claim(
         "finite",

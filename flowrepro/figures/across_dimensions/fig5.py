@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
+from flowrepro.figures.across_dimensions.compared import of_celeba
 from flowrepro.figures.across_dimensions.pictured import about, is_settled, show_labelled
 from flowrepro.figures.claims import (
     EVERY_SCALE,
@@ -90,7 +91,7 @@ CLAIMS = [
         per_seed("min", STEPS),
         at_least(0),
         unit="of the range of grey levels",
-        to_refute=(is_settled(),),
+        to_refute=(is_settled(), of_celeba()),
         controls=(must_fail("the same path backwards", lambda t: -per_seed("max", STEPS)(t)),),
     ),
     Claim(
@@ -102,7 +103,7 @@ CLAIMS = [
         at_least(0),
         unit="of the range of grey levels",
         kind="beyond",
-        to_refute=(is_settled(),),
+        to_refute=(is_settled(), of_celeba()),
     ),
     Claim(
         "proportional",
