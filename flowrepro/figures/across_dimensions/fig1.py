@@ -76,7 +76,7 @@ def draw(table: pd.DataFrame, arrays: Arrays) -> Figure:
     lower.axhline(sheets.real_total_variation.iloc[0], color=GREY, ls=":", label="held-out images")
     lower.set_title("total variation", fontsize=8)
     lower.set_xlabel("temperature t")
-    lower.legend(fontsize=7)
+    lower.legend(fontsize=7, loc="upper center", bbox_to_anchor=(0.45, -0.22), ncols=3)
     return figure
 
 
