@@ -29,4 +29,5 @@ def test_every_model_and_regularizer_is_named():
 
 
 def test_it_is_short():
-    assert len(README.splitlines()) <= 150
+    by_hand = re.sub(r"<!-- figures -->\n.*<!-- /figures -->", "", README, flags=re.S)
+    assert len(by_hand.splitlines()) <= 115
