@@ -7,7 +7,7 @@ features of a network trained on ImageNet (lite0) and on those of a small classi
 the total variation of samples, low where they look clean. Small dots are seeds, large ones their mean. The judges need not
 agree, and so no claim speaks for all of them.
 
-Costs two and a half hours on two cores at cpu scale, shared with the other figures of this paper.
+Costs two hours on two cores at cpu scale, shared with the other figures of this paper.
 """
 
 from typing import Any

@@ -11,7 +11,7 @@ The NF gets the same tuning as the NIFs: its temperature t is chosen on the same
 a learned diagonal Gaussian, a NIF without its manifold. Below paper scale faces64 stands in for CelebA; it has no labels,
 so that no classifier can be trained on it, and so few held-out images that its Fréchet distances are mostly bias.
 
-Costs three hours on two cores at cpu scale, shared with the other figures of this paper.
+Costs four hours on two cores at cpu scale; other figures of the paper share all runs.
 """
 
 import numpy as np

@@ -11,7 +11,7 @@ values, over three draws of the dequantisation noise.
 Eq. 41, the closed form of the likelihood, is printed with a constant (M/2) log 2 pi that does not belong there: with it
 bits/dim would fall with M, on CIFAR-10 by 0.22 at M = 512. In the paper's table they do not.
 
-Costs about five hours on two cores at cpu scale; other figures of the paper share all runs.
+Costs almost four hours on two cores at cpu scale; other figures of the paper share all runs.
 """
 
 import math
