@@ -201,3 +201,20 @@ def test_only_claims_of_the_paper_enter_its_tally():
     assert sum(tally(single).values()) == 0 and tally(single, mark="one seed")["holds"] == 1
     with pytest.raises(ValueError, match="kind"):
         claim(kind="sanity")
+
+
+@pytest.mark.parametrize(
+    ("seeds", "more", "found"),
+    [
+        (3, {}, "does not hold"),
+        (2, {}, "not settled"),
+        (1, {}, "not settled"),
+        (1, {"closed_form": True}, "does not hold"),
+        (1, {"kind": "check"}, "does not hold"),
+    ],
+)
+def test_fewer_than_three_seeds_refute_nothing_that_was_trained(seeds, more, found):
+    table = pd.DataFrame({"seed": range(seeds), "x": -1.0})
+    claim = Claim("k", "Sec. 1", "It is so.", "x", column("x"), at_least(0), **more)
+    judged = judge([claim], table, "cpu").iloc[0]
+    assert judged.verdict == found and ("takes 3 seeds" in judged.told) == (found == "not settled")

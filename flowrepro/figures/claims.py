@@ -2,7 +2,8 @@
 
 A claim is judged only where every precondition (`given`) is met and its `controls` come out as they should. All seeds pass:
 holds; none: does not hold; some: inconclusive. Otherwise it is not settled, with the reason. A refutation has to be
-earned: if more training could only help a claim, `to_refute` lists what must be met before it can be refuted.
+earned: it takes three seeds where anything was trained, and if more training could only help a claim, `to_refute` lists
+what must be met as well.
 """
 
 import math
@@ -300,6 +301,7 @@ def _judged(claim: Claim, table: pd.DataFrame, scale: str) -> tuple[pd.Series, s
     found = verdict(values.tolist(), claim.threshold)
     reasons = [
         _not_finite(values),
+        "" if found == HOLDS else _too_few(claim, values),
         *(_unmet(given, table) for given in claim.given + claim.to_refute * (found != HOLDS)),
         *(_cannot_tell(control, claim.threshold, table) for control in claim.controls),
     ]
@@ -318,6 +320,13 @@ def verdict(values: list[float], threshold: Threshold) -> str:
 def _not_finite(values: pd.Series) -> str:
     lost = sorted({str(seed) for seed, value in values.items() if not math.isfinite(value)})
     return f"not finite for seed{'s' * (len(lost) > 1)} {', '.join(lost)}" if lost else ""
+
+
+def _too_few(claim: Claim, values: pd.Series) -> str:
+    """Why so few seeds refute nothing; empty if they are enough, or if the claim has no need of them."""
+    if claim.closed_form or claim.kind == "check" or values.index.nunique() >= ENOUGH_SEEDS:
+        return ""
+    return f"refuting it takes {ENOUGH_SEEDS} seeds"
 
 
 def _absent(error: KeyError) -> str:
