@@ -36,11 +36,10 @@ def draw_at(t: int) -> Callable[[pd.DataFrame, Arrays], Figure]:
     def draw(table: pd.DataFrame, arrays: Arrays) -> Figure:
         shown = arrays[f"{CASE}/sheet_t{t}_s0"]
         rows = len(shown) // COLUMNS
-        figure = Figure(figsize=(6.2, 0.9 + 0.58 * rows), layout="constrained")
+        figure = Figure(figsize=(6.2, 1.0 + 0.585 * rows), layout="constrained")
         grid = shown[: rows * COLUMNS].reshape(rows, COLUMNS, *shown.shape[1:])
-        axis = figure.subplots()
-        show_labelled(axis, grid, [], [])
-        axis.set_title(
+        show_labelled(figure.subplots(), grid, [], [])
+        figure.suptitle(
             f"{table.images.iloc[0]}: samples from the manifold (s = 0) of the deep NIF,\n"
             f"the std of its latent scaled by t = {t}",
             fontsize=9,

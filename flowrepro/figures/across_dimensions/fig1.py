@@ -59,8 +59,8 @@ def arrays(measures: Measures) -> Arrays:
 
 def draw(table: pd.DataFrame, arrays: Arrays) -> Figure:
     """Samples, one column per temperature; beside them the share of clipped pixels and the total variation over t."""
-    figure = Figure(figsize=(11, 5.2), layout="constrained")
-    grid = figure.add_gridspec(2, 2, width_ratios=[3, 1])
+    figure = Figure(figsize=(9.6, 5.2), layout="constrained")
+    grid = figure.add_gridspec(2, 2, width_ratios=[2, 1])
     sheets = table[table["of"] == "sheet"]
     temperatures = sorted(sheets.temperature.unique())
     shown = [

@@ -20,7 +20,7 @@ from flowrepro.figures.drawn import Arrays, Measures, taken
 from flowrepro.pictures.style import BLUE, GREEN, GREY, ORANGE
 
 MODELS = ("NF", *NIFS)
-SHEET, COLUMNS = "sheet_t1_s0", 14
+SHEET, COLUMNS = "sheet_t1_s0", 10
 COLOURS = {"inception": GREEN, "lite0": BLUE, "classifier": ORANGE}
 
 
@@ -41,7 +41,7 @@ def draw(table: pd.DataFrame, arrays: Arrays) -> Figure:
     figure = Figure(figsize=(10.4, 3.5), layout="constrained")
     left, right = figure.subplots(1, 2, width_ratios=[3, 1])
     samples = np.stack([arrays[f"{model.lower()} fashion_mnist/{SHEET}"] for model in MODELS])
-    show_labelled(left, samples, [], ["NF", *(f"{model}, s = 0" for model in NIFS)])
+    show_labelled(left, samples[:, :COLUMNS], [], ["NF", *(f"{model}, s = 0" for model in NIFS)])
     left.set_title(f"{table.images.iloc[0]}: samples at t = 1", fontsize=9)
     _draw_ratios(right, table[table.kind == "frechet"])
     return figure
