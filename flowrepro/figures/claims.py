@@ -301,7 +301,7 @@ def _judged(claim: Claim, table: pd.DataFrame, scale: str) -> tuple[pd.Series, s
     found = verdict(values.tolist(), claim.threshold)
     reasons = [
         _not_finite(values),
-        "" if found == HOLDS else _too_few(claim, values),
+        _too_few(claim, values) if found == FAILS else "",
         *(_unmet(given, table) for given in claim.given + claim.to_refute * (found != HOLDS)),
         *(_cannot_tell(control, claim.threshold, table) for control in claim.controls),
     ]
