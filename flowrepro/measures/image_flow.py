@@ -145,7 +145,8 @@ def sample(
 
     Another `deviation` moves the same samples to another distance from the manifold.
     """
-    source, flow = generator(seed, "samples", temperature, device=device), flow.prepared()
+    # 1 and 1.0 name the same stream
+    source, flow = generator(seed, "samples", float(temperature), device=device), flow.prepared()
     sizes = [len(part) for part in torch.arange(n).split(size)]
     return torch.cat([flow.sample(k, temperature, deviation, source).cpu() for k in sizes])
 

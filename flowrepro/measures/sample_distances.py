@@ -117,8 +117,7 @@ def drawn(
     flow: Flow, data: ImageData, temperature: float, deviation: float, n: int, device: str, candidate: bool
 ) -> Fakes:
     """n samples by the data's seed, at the flow's bit depth and without border; those not finite are left out."""
-    # 1 and 1.0 would be other streams of random numbers
-    samples = sample(flow, n, float(temperature), data.train.seed, BATCH, device, deviation)
+    samples = sample(flow, n, temperature, data.train.seed, BATCH, device, deviation)
     kept, left_out = finite(samples)
     return Fakes(SAMPLES, pixels(data.train, kept), temperature, deviation, left_out, candidate)
 
