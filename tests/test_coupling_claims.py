@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+from claimed import of_three_seeds
 
 from flowrepro.figures.across_dimensions import glow
 from flowrepro.figures.claims import judge
@@ -250,8 +251,7 @@ def test_a_glow_is_checked_and_judged_beyond_the_paper():
     table = table.assign(batch_difference=0.0, last_fifth_gain=1.0)
     found = judge(glow.CLAIMS, table, "cpu")
     assert set(found.verdict) == {"holds"} and "paper" not in set(found.kind)
-    lost = pd.concat([table.assign(seed=s, runaway_samples_1=3, ahead=0.0) for s in range(3)])
-    lost = verdicts(glow, lost)
+    lost = verdicts(glow, of_three_seeds(table.assign(runaway_samples_1=3, ahead=0.0)))
     assert lost["stays_cifar10"] == lost["nonlinear_cifar10"] == "does not hold"
     short = verdicts(glow, table.assign(ahead=0.0, last_fifth_gain=200.0))
     assert short["nonlinear_cifar10"] == "not settled"

@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+from claimed import of_three_seeds
 
 from flowrepro.figures.across_dimensions import distances, fig6, fig10, gain, table1
 from flowrepro.figures.claims import judge
@@ -55,9 +56,7 @@ def runs(dataset: str, nf: dict[float, float], nif: dict[float, float], **change
 
 
 def judged(figure, measures) -> pd.DataFrame:
-    """Of three seeds that agree: fewer refute nothing."""
-    measures = [m | {"seed": seed} for seed in range(3) for m in measures]
-    return judge(figure.CLAIMS, figure.table(measures), "cpu").set_index("key")
+    return judge(figure.CLAIMS, of_three_seeds(figure.table(measures)), "cpu").set_index("key")
 
 
 def verdicts(figure, measures) -> dict[str, str]:

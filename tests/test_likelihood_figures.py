@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pandas as pd
 import pytest
+from claimed import of_three_seeds
 
 from flowrepro.figures.across_dimensions import bits, fig2, table2
 from flowrepro.figures.across_dimensions.distances import DATASETS, MODELS
@@ -46,8 +47,7 @@ def runs(stairs: dict[str, float], gain: float = 1e-4) -> list[dict]:
 
 
 def verdicts(claims, table: pd.DataFrame) -> dict[str, str]:
-    """Of three seeds that agree: fewer refute nothing."""
-    judged = judge(claims, pd.concat([table.assign(seed=seed) for seed in range(3)]), "cpu")
+    judged = judge(claims, of_three_seeds(table), "cpu")
     return dict(zip(judged.key, judged.verdict, strict=True))
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from claimed import of_three_seeds
 
 from flowrepro.figures.across_dimensions import fig1, fig3, fig5, fig7, fig8, fig9, fig12, fig14
 from flowrepro.figures.across_dimensions.distances import COLUMNS
@@ -67,9 +68,7 @@ def distances(
 
 
 def verdicts(module: Any, measures: Measures) -> dict[str, str]:
-    """Of three seeds that agree: fewer refute nothing."""
-    table = module.table([m | {"seed": seed} for seed in range(3) for m in measures])
-    found = judge(module.CLAIMS, table, "cpu")
+    found = judge(module.CLAIMS, of_three_seeds(module.table(measures)), "cpu")
     return dict(zip(found.key, found.verdict, strict=True))
 
 

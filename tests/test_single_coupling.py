@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from claimed import of_three_seeds
 from torch import Tensor, nn
 
 from flowrepro.analysis.coupling import w_conditionals
@@ -46,11 +47,6 @@ def one_coupling(net: nn.Module) -> Flow:
 
 def data(name: str, n: int = 2000) -> SimpleNamespace:
     return SimpleNamespace(name=name, val=TOYS[name].sample(n, torch.Generator().manual_seed(9))[0])
-
-
-def of_three_seeds(table: pd.DataFrame) -> pd.DataFrame:
-    """The same rows for three seeds: fewer refute nothing."""
-    return pd.concat([table.assign(seed=seed) for seed in range(3)], ignore_index=True)
 
 
 def test_a_pushed_density_is_that_of_the_images() -> None:
