@@ -1,8 +1,8 @@
 """across_dimensions: the distances of samples from real images, as tables that its figures share."""
 
 import math
+from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from flowrepro.figures.drawn import Measures
@@ -36,17 +36,27 @@ def rows(measures: Measures) -> pd.DataFrame:
 
 def _rows(m: dict) -> pd.DataFrame:
     frame = pd.DataFrame({name: m[f"distances_{name}"] for name in COLUMNS})
+    told = about(m, m["distances_dim"]) | {name: m[f"distances_{name}"] for name in SHARED}
+    return frame.assign(**told)[[*told, *COLUMNS]]
+
+
+def about(m: dict[str, Any], dim: float, **more: Any) -> dict[str, Any]:
+    """What a run is, for every row of a table; `gain_bits`: what the last fifth of the steps gained, in bits/dim.
+
+    Args:
+        dim: the number of pixel values of an image.
+        more: what else is known of its images.
+    """
     model, dataset = m["case"].split()
-    told = {
+    return {
         "case": m["case"],
         "model": named(model),
-        "latent_dim": m["config"].get("model.latent_dim", np.nan),
+        "latent_dim": m["config"].get("model.latent_dim", math.nan),
         "dataset": dataset,
+        **more,
         **{name: m[name] for name in ("seed", "state", "step", "last_fifth_gain")},
-        "gain_bits": m["last_fifth_gain"] / (m["distances_dim"] * math.log(2)),
-        **{name: m[f"distances_{name}"] for name in SHARED},
+        "gain_bits": m["last_fifth_gain"] / (dim * math.log(2)),
     }
-    return frame.assign(**told)[[*told, *COLUMNS]]
 
 
 def named(model: str) -> str:

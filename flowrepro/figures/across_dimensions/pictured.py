@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
+from flowrepro.figures.across_dimensions import distances
 from flowrepro.figures.across_dimensions.compared import BITS
-from flowrepro.figures.across_dimensions.distances import named
 from flowrepro.figures.claims import Given, Values, column, combined, settled
 from flowrepro.figures.drawn import Measures
 from flowrepro.pictures.style import show_images
@@ -24,22 +24,9 @@ NUMBERS = ("non_finite", "clipped", "diversity", "total_variation")
 REAL = ("real_diversity", "real_total_variation")
 
 
-def about(m: dict[str, Any], dim: int) -> dict[str, Any]:
-    """What a run is, for every row of a table; `gain_bits`: what the last fifth of the steps gained, in bits/dim.
-
-    Args:
-        dim: the number of pixel values of an image.
-    """
-    model, dataset = m["case"].split()
-    return {
-        "case": m["case"],
-        "model": named(model),
-        "latent_dim": m["config"].get("model.latent_dim", math.nan),
-        "dataset": dataset,
-        "images": SETS[m["config"]["dataset.name"]],
-        **{name: m[name] for name in ("seed", "state", "step", "last_fifth_gain")},
-        "gain_bits": m["last_fifth_gain"] / (dim * math.log(2)),
-    }
+def about(m: dict[str, Any], dim: float) -> dict[str, Any]:
+    """What a run is as tables of distances tell it, with the name of its images."""
+    return distances.about(m, dim, images=SETS[m["config"]["dataset.name"]])
 
 
 def sheet_rows(measures: Measures) -> pd.DataFrame:

@@ -22,7 +22,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from flowrepro.figures.across_dimensions.compared import of_celeba
+from flowrepro.figures.across_dimensions.compared import own_images
 from flowrepro.figures.across_dimensions.distances import DATASETS, MODELS, NIFS
 from flowrepro.figures.across_dimensions.likelihood import row, set_name
 from flowrepro.figures.claims import (
@@ -168,7 +168,7 @@ def _claims(dataset: str) -> list[Claim]:
             "bits/dim",
             to_refute=(
                 settled(_gain(dataset, "NF", *NIFS), SIMILAR, "bits/dim of NF and NIFs"),
-                *([of_celeba()] if dataset == "faces" else []),
+                *own_images(dataset),
             ),
         ),
         Claim(
