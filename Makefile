@@ -83,8 +83,8 @@ figures: $(FIGURES) report ## every figure at SCALE (default: cpu), then the rep
 verify: .venv/ready ## judge every stored table again; exit code 1 if the stored claims differ
 	$(RUN) evaluate figure=all claims=verify
 
-report: .venv/ready ## write outputs/report/index.html and the README's index of figures
-	$(RUN) plot figure=all
+report: .venv/ready ## write outputs/report/index.html and the README's results; SINGLE=true: one file to be sent on
+	$(RUN) plot figure=all $(if $(SINGLE),single=$(SINGLE))
 
 bench: .venv/ready-dev ## timings against other libraries on one core, into outputs/bench/bench.csv
 	OMP_NUM_THREADS=1 $(BIN)/python tests/benchmarks

@@ -29,5 +29,4 @@ def test_every_model_and_regularizer_is_named():
 
 
 def test_it_is_short():
-    by_hand = re.sub(r"<!-- figures -->\n.*<!-- /figures -->", "", README, flags=re.S)
-    assert len(by_hand.splitlines()) <= 115
+    assert len(README.splitlines()) <= 150

@@ -1,6 +1,8 @@
 """The report: every paper and claim is there, what fails comes first, scales are named, links lead somewhere."""
 
+import math
 import re
+from urllib.parse import unquote
 
 import pandas as pd
 import pytest
@@ -10,16 +12,21 @@ from flowrepro.figures.claims import (
     EVERY_SCALE,
     FAILS,
     HOLDS,
+    MIXED,
     UNMEASURED,
     UNSETTLED,
     Claim,
     at_least,
+    at_most,
     column,
     enough,
     judge,
+    within,
 )
 from flowrepro.figures.linear_systems import fig2
-from flowrepro.report import page, readme
+from flowrepro.report import content, readme, tally
+from flowrepro.report.papers import PAPERS
+from flowrepro.report.strip import EDGE, WIDTH, strip
 
 
 def claim(key, threshold, **changed):
@@ -57,31 +64,113 @@ def test_the_page_tells_all(flowrepro, workdir, claims):
     answer = flowrepro("plot", "figure=all")
     assert answer.code == 0, answer.err
     html = (workdir / "outputs/report/index.html").read_text()
-    for paper in page.PAPERS:
-        assert paper.title in html
-    shown = html.split('id="linear_systems/fig2"')[1].split("</article>")[0]
-    rows = re.findall(r'<tr><td class="verdict [^"]*">([^<]*)</td>', shown)
-    assert rows == [FAILS, UNSETTLED, HOLDS, HOLDS, UNMEASURED, HOLDS, HOLDS], "the paper's, beyond, checks"
+    for paper in PAPERS:
+        assert paper.title in html and f'href="{paper.link}"' in html
+    shown = html.split('data-figure="linear_systems/fig2">\n<tr class="group">')[1].split("</tbody>")[0]
+    rows = re.findall(
+        r'<tr id="linear_systems/fig2/(\w+)".*?<td class="verdict [^"]*">. ([a-z ]*)', shown, re.S
+    )
+    assert [verdict for _, verdict in rows] == [
+        FAILS, UNSETTLED, HOLDS, HOLDS, "not measured", HOLDS, HOLDS
+    ], "the paper's, beyond, checks"  # fmt: skip
+    assert [key for key, _ in rows[-2:]] == ["more", "sane"]
     assert "`std_ratio` &lt;is&gt; small &amp; so on" in shown and "not met: it is &gt; 1000" in shown
     assert "what wrong measures" in shown and "beyond the paper:" in shown and "check:" in shown
-    assert "reduced: not the paper's settings" in html
-    without = len(page.PAPERS) - len({key.split("/")[0] for key in catalogue.keys()})
+    assert "settings differ from the paper" in html
+    without = len(PAPERS) - len({key.split("/")[0] for key in catalogue.keys()})
     assert html.count("No figure of this paper is reproduced yet") == without
-    for link in re.findall(r'src="([^"]+)"', html):
-        assert (workdir / "outputs/report" / link).resolve().is_file()
-    assert "http" not in html.replace("http-equiv", ""), "the page loads nothing from elsewhere"
+
+
+def test_every_link_of_the_page_leads_somewhere(flowrepro, workdir, claims):
+    flowrepro("evaluate", "figure=linear_systems/fig2", "scale=smoke")
+    flowrepro("plot", "figure=all")
+    html = (workdir / "outputs/report/index.html").read_text()
+    targets = set(re.findall(r' id="([^"]+)"', html))
+    found = re.findall(r' (?:href|src)="([^"]+)"', html)
+    inside = [unquote(link[1:]) for link in found if link.startswith("#")]
+    beside = [link for link in found if not link.startswith(("#", "data:", "http"))]
+    assert len(inside) > 40 and set(inside) <= targets
+    assert len(beside) >= 5 and all(
+        (workdir / "outputs/report" / link).resolve().is_file() for link in beside
+    )
+    assert {link for link in found if link.startswith("http")} == {paper.link for paper in PAPERS}
+    assert not re.findall(r'(?:src|@import|url\()[="\'(]*http', html), "the page loads nothing from elsewhere"
+
+
+def test_a_single_file_holds_its_pictures_and_tables(flowrepro, workdir):
+    flowrepro("evaluate", "figure=linear_systems/fig2", "scale=smoke")
+    flowrepro("plot", "figure=linear_systems/fig2", "scale=smoke")
+    answer = flowrepro("plot", "figure=all", "single=true")
+    assert answer.code == 0, answer.err
+    html = (workdir / "outputs/report/flowrepro.html").read_text()
+    found = re.findall(r' (?:href|src)="([^"]+)"', html)
+    assert {link.split(":")[0] for link in found if not link.startswith("#")} == {"data", "https"}
+    assert 'src="data:image/webp;base64,' in html and 'href="data:text/csv;base64,' in html
 
 
 def test_only_the_papers_claims_enter_the_tally(flowrepro, workdir, claims):
-    assert page.counts(workdir / "outputs") == {}
+    def counts():
+        return tally.counts([c for entry in content.papers(workdir / "outputs") for c in entry["claims"]])
+
+    assert counts() == {}
     flowrepro("evaluate", "figure=linear_systems/fig2", "scale=smoke")
-    assert page.counts(workdir / "outputs") == {
+    assert counts() == {
         "paper": {FAILS: 1, UNSETTLED: 1, HOLDS: 1, UNMEASURED: 1},
         "one seed": {HOLDS: 1},
         "beyond the papers": {HOLDS: 1},
         "checks": {HOLDS: 1},
     }
-    assert "2 of 5 hold, 1 not settled, one seed (smoke)" in readme.index(workdir / "outputs")
+    index = readme.index(workdir / "outputs")
+    assert "fig2/smoke/figure.png) 1✗ 1? 2✓ 1–" in index
+    assert "| 1 does not hold, 1 not settled, 2 holds, 1 not measured at this scale |" in index
+    printed = flowrepro("evaluate", "figure=all")
+    assert printed.code == 0 and re.search(r"fig2 +smoke +1✗ 1\? 2✓ 1–", printed.out)
+
+
+def test_the_verdicts_that_a_shift_turns_are_counted():
+    def claim(verdict, turns_at, kind="paper"):
+        return {"verdict": verdict, "turns_at": turns_at, "kind": kind}
+
+    found = [
+        claim(HOLDS, 0.1), claim(FAILS, 0.2), claim(MIXED, 0.6), claim(HOLDS, math.nan),
+        claim(UNSETTLED, math.nan), claim(HOLDS, 0.01, "check"),
+    ]  # fmt: skip
+    assert tally.shifts(found) == {"judged": 4, "zero": 1, "turned": {"10%": 1, "25%": 2, "50%": 2}}
+
+
+def test_marks_stand_where_their_values_are():
+    drawn = strip([1.0, 3.0, math.nan], at_least(2))
+    assert re.findall(r'class="(in|out)" cx="([\d.]+)"', drawn) == [
+        ("out", f"{EDGE}.0"),
+        ("in", f"{WIDTH - EDGE}.0"),
+    ]
+    assert f'x1="{WIDTH / 2}"' in drawn and "1 of 3 values pass ≥ 2" in drawn
+    wide = strip([1.0, 1e4], at_most(100))
+    assert f'x1="{WIDTH / 2}"' in wide, "logarithmic over four orders of magnitude"
+    assert strip([math.nan], at_least(2)) == strip([], within(1, 0.1)) == ""
+
+
+def test_figures_stand_in_the_papers_order():
+    order = [content.title(key) for key in content.in_order("across_dimensions")]
+    assert order[:3] == ["Figure 1", "Figure 2", "Figure 3"] and order.index("Figure 9") < order.index(
+        "Figure 10"
+    )
+    assert order.index("Figure 14") < order.index("Table 1") < order.index("gain")
+
+
+def test_what_was_found_is_computed():
+    def claim(verdict, turns_at, says):
+        return {"verdict": verdict, "turns_at": turns_at, "says": says, "kind": "paper", "measured": "a",
+                "our_value": 0.5, "unit": "", "threshold": "≥ 1", "mark": ""}  # fmt: skip
+
+    holds, more, fails = claim(HOLDS, 0.1, "A."), claim(HOLDS, 0.7, "B."), claim(FAILS, 0.3, "C.")
+    told = content.findings([holds, fails, more])
+    assert told[0] == "Of 3 claims 1 does not hold, 2 hold."
+    assert "“C” (a: 0.5, passes if ≥ 1)" in told[1] and "“B”" in told[2]
+    assert content.findings([holds])[:2] == ["Its claim holds.", "None is refuted."]
+    assert content.findings([]) == ["None of its claims has been measured."]
+    chosen = readme.findings([{"claims": [holds, fails]}, {"claims": []}, {"claims": [more]}])
+    assert [c["says"] for c in chosen] == ["C.", "A.", "B."]
 
 
 def test_old_evaluations_are_judged_by_the_claims_of_today(flowrepro, workdir):
@@ -90,14 +179,9 @@ def test_old_evaluations_are_judged_by_the_claims_of_today(flowrepro, workdir):
     (folder / "claims.csv").write_text("key,verdict\nold,holds\n")
     table = pd.read_csv(folder / "table.csv").drop(columns="rotated_std_ratio")
     table.to_csv(folder / "table.csv", index=False)
-    found = {c["key"]: c for c in page.figure(workdir / "outputs", "linear_systems/fig2")["claims"]}
+    found = {c["key"]: c for c in content.figure(workdir / "outputs", "linear_systems/fig2")["claims"]}
     assert found["scaled"]["verdict"] == UNSETTLED and "rotated_std_ratio" in found["scaled"]["told"]
     assert found["component_1"]["verdict"] == HOLDS
-
-
-def test_single_values_stand_beside_their_mean():
-    assert page.singles("0:0.993241 1:0.942654 2:-1e-05") == "0.9932, 0.9427, -1e-05"
-    assert page.singles("0:3") == page.singles("") == ""
 
 
 def test_the_command_line_tells_single_values_below_their_mean(capsys):
@@ -118,7 +202,7 @@ def test_the_command_line_tells_what_is_not_settled(flowrepro, workdir, claims):
 def test_the_largest_scale_is_shown(flowrepro, workdir):
     for scale in ("smoke", "cpu"):
         flowrepro("evaluate", "figure=linear_systems/fig1", f"scale={scale}")
-    shown = page.figure(workdir / "outputs", "linear_systems/fig1")
+    shown = content.figure(workdir / "outputs", "linear_systems/fig1")
     assert (shown["scale"], shown["scales"]) == ("cpu", ["cpu", "smoke"])
     assert store.scales_there(workdir / "outputs", "linear_systems/fig2") == []
 
@@ -128,5 +212,5 @@ def test_the_readmes_index_is_written_between_its_markers(workdir):
     assert readme.write(workdir / "outputs") is not None
     text = (workdir / "README.md").read_text()
     assert text.startswith("before\n") and text.endswith("after\n")
-    assert "a stale line" not in text and "| `linear_systems/fig1` |" in text and "not evaluated" in text
+    assert "a stale line" not in text and "`linear_systems`" in text and "fig1 (not evaluated)" in text
     assert readme.write(workdir / "nowhere" / "outputs") is None

@@ -32,11 +32,14 @@ COMMANDS: dict[str, tuple[tuple[str, ...], str]] = {
         ("figure", "scale", "claims", *DEVICE, *ALL),
         "conf/figure/KEY.yaml sets what is measured",
     ),
-    "evaluate figure=all": (("figure", "claims", *ALL), "it judges what is stored, at every scale"),
+    "evaluate figure=all": (
+        ("figure", "claims", *ALL),
+        "it prints the verdicts of every figure from its stored table; claims=judge or verify judges them again",
+    ),
     "plot run=R": (("run", "evaluation.checkpoint", "format", *ALL), "it draws what evaluate run=R stored"),
     "plot figure=KEY": (("figure", "scale", "format", *ALL), "it draws what evaluate figure=KEY stored"),
     "plot figure=all": (
-        ("figure", "format", *ALL),
+        ("figure", "format", "single", *ALL),
         "it draws every figure at every scale it was evaluated at",
     ),
 }

@@ -482,6 +482,9 @@ class Config:
         choices=("measure", "judge", "verify"),
     )
     format: str = option("png", "file format of the pictures", identity=False, choices=("png", "svg", "pdf"))
+    single: bool = option(
+        False, "the report as one file with its pictures inside, to be sent on", identity=False
+    )
     overwrite: bool = option(False, "retrain from scratch", identity=False)
     dry_run: bool = option(False, "print what would be done, and leave nothing behind", identity=False)
     debug: bool = option(False, "show the traceback of an error", identity=False)

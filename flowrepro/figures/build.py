@@ -15,6 +15,7 @@ from flowrepro.figures import store
 from flowrepro.figures.catalogue import FigureSpec, PlannedRun, load_spec
 from flowrepro.figures.claims import judge
 from flowrepro.figures.drawn import Measures
+from flowrepro.figures.settings import reductions
 from flowrepro.pictures.style import footer, save
 from flowrepro.runs.folder import Run, run_of
 from flowrepro.runs.manifest import git_state, hardware, trained_on, versions
@@ -27,10 +28,6 @@ def evaluate_figure(config: Config) -> None:
     """Measure a figure's runs, tabulate them, judge its claims and store everything."""
     from flowrepro.device import choose_device
 
-    if config.figure == "all":
-        raise UsageError(
-            "figure=all requires claims=judge or claims=verify; `make figures` measures every figure"
-        )
     spec, scale = load_spec(config.figure), config.scale.name
     spec.check(scale)
     device, began = choose_device(config.device, config.threads), time.monotonic()
@@ -148,7 +145,7 @@ def _provenance(
     return {
         "key": spec.key,
         "scale": scale,
-        "reduced": spec.reduced(scale),
+        "reduced": reductions(spec, scale),
         "seeds": spec.seeds[scale],
         "options": spec.options.get(scale, {}),
         "runs": [m["run"] for m in measures if "run" in m],

@@ -1,141 +1,89 @@
-"""outputs/report/index.html: every figure with its picture, table, commands and claims; failed claims come first."""
+"""outputs/report/index.html: the papers, figures and claims on one static page that needs no server and no network."""
 
+import base64
+import io
 import os
-from collections import Counter
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any
 
-import pandas as pd
-
-from flowrepro.figures import store
-from flowrepro.figures.catalogue import FigureSpec, keys, load_spec
-from flowrepro.figures.claims import (
-    FAILS,
-    HOLDS,
-    MIXED,
-    ONE_SEED,
-    UNMEASURED,
-    UNSETTLED,
-    judge,
-    tally,
-)
+from flowrepro.figures.claims import HOLDS, VERDICTS
+from flowrepro.report import tally
+from flowrepro.report.content import minutes, number, papers
+from flowrepro.report.tally import SYMBOLS, counts
 from flowrepro.writing import write_text
 
-ORDER = (FAILS, MIXED, UNSETTLED, HOLDS, UNMEASURED)
-KINDS = ("paper", "beyond", "check")
+Link = Callable[[Path], str]
+# of pictures inside a single file
+SINGLE_WIDTH, SINGLE_QUALITY = 1400, 72
 
 
-@dataclass(frozen=True)
-class Paper:
-    """One of the four papers."""
+def build(outputs: Path, single: bool = False) -> Path:
+    """Write the page from what is stored under `outputs`; returns its path.
 
-    key: str
-    title: str
-    authors: str
-    year: int
-
-
-PAPERS = (
-    Paper("linear_systems", "A Linear Systems Theory of Normalizing Flows", "Feinman & Parthasarathy", 2020),
-    Paper("across_dimensions", "Normalizing Flows Across Dimensions", "Cunningham et al.", 2020),
-    Paper("jacobian_determinant", "Jacobian Determinant of Normalizing Flows", "Liao & He", 2021),
-    Paper(
-        "single_coupling",
-        "Characterizing the Role of a Single Coupling Layer in Affine Normalizing Flows",
-        "Draxler et al.",
-        2020,
-    ),
-)
+    `single` writes flowrepro.html instead, one file with its pictures and tables inside.
+    """
+    path = outputs / "report" / ("flowrepro.html" if single else "index.html")
+    beside: Link = lambda target: os.path.relpath(target, path.parent)  # noqa: E731
+    write_text(path, render(outputs, inside if single else beside))
+    return path
 
 
-def build(outputs: Path) -> Path:
-    """Write the page from what is stored under `outputs`; returns its path."""
+def render(outputs: Path, link: Link) -> str:
+    """The text of the page; `link` makes the address of a file."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     environment = Environment(
         loader=PackageLoader("flowrepro.report", "."), autoescape=True, undefined=StrictUndefined
     )
-    environment.filters |= {"number": number, "singles": singles}
-    page = environment.get_template("template.html").render(papers=papers(outputs), counts=counts(outputs))
-    path = outputs / "report" / "index.html"
-    write_text(path, page)
-    return path
-
-
-def papers(outputs: Path) -> list[dict[str, Any]]:
-    """Every paper with its figures."""
-    return [
-        {"paper": paper, "figures": [figure(outputs, k) for k in keys() if k.startswith(paper.key + "/")]}
-        for paper in PAPERS
-    ]
-
-
-def figure(outputs: Path, key: str) -> dict[str, Any]:
-    """What the page shows of one figure: its largest scale, and the names of the others."""
-    spec, scales = load_spec(key), store.scales_there(outputs, key)
-    shown: dict[str, Any] = {"spec": spec, "scales": scales, "claims": [], "table": None, "picture": None}
-    if not scales:
-        return shown
-    folder = store.folder_of(outputs, key, scales[0])
-    stored = store.load_evaluation(folder, key, scales[0])
-    return shown | {
-        "scale": scales[0],
-        "reduced": spec.reduced(scales[0]),
-        "claims": claims(spec, stored.table, scales[0]),
-        "table": stored.table,
-        "picture": os.path.relpath(folder / "figure.png", outputs / "report")
-        if (folder / "figure.png").exists()
-        else None,
-        "provenance": stored.provenance,
+    environment.filters |= {
+        "number": number,
+        "link": link,
+        "css": css,
+        "minutes": minutes,
+        "doubled": doubled,
     }
+    shown = papers(outputs)
+    claims = [c for entry in shown for c in entry["claims"]]
+    return environment.get_template("template.html").render(
+        papers=shown,
+        counts=counts(claims),
+        shifts=tally.shifts(claims),
+        scales=sorted({f["scale"] for e in shown for f in e["figures"] if f["scale"]}),
+        verdicts=VERDICTS,
+        symbols=SYMBOLS,
+        holds=HOLDS,
+    )
 
 
-def claims(spec: FigureSpec, table: pd.DataFrame, scale: str) -> list[dict[str, Any]]:
-    """The stored table judged by the current claims: the paper's first, and within each kind those that fail."""
-    judged = judge(spec.module.CLAIMS, table, scale).to_dict("records")
-    return sorted(judged, key=lambda c: (KINDS.index(c["kind"]), ORDER.index(c["verdict"])))
+def doubled(values: Iterable[str]) -> list[tuple[str, str]]:
+    """(value, text) of options that read as they are."""
+    return [(value, value) for value in values]
 
 
-def counts(outputs: Path) -> dict[str, dict[str, int]]:
-    """How many claims have each verdict, over all figures at their largest scale.
+def css(verdict: str) -> str:
+    """The class of a verdict: its words joined, `does-not-hold`."""
+    return verdict.replace(" ", "-").split("-at-")[0]
 
-    Those of the papers, and separately those with fewer than three seeds, checks, and claims beyond the papers.
-    """
-    rows = [row for entry in papers(outputs) for shown in entry["figures"] for row in shown["claims"]]
-    if not rows:
-        return {}
-    found = pd.DataFrame(rows)
-    groups = {
-        "paper": tally(found),
-        ONE_SEED: tally(found, mark=ONE_SEED),
-        "beyond the papers": _both(found, "beyond"),
-        "checks": _both(found, "check"),
+
+def inside(file: Path) -> str:
+    """A file as an address that holds its content; a PNG becomes a smaller WebP."""
+    kinds = {
+        ".csv": "text/csv",
+        ".json": "application/json",
+        ".svg": "image/svg+xml",
+        ".pdf": "application/pdf",
     }
-    shown = {name: {v: group[v] for v in ORDER if group[v]} for name, group in groups.items()}
-    return {name: group for name, group in shown.items() if group or name == "paper"}
+    kind, content = kinds.get(file.suffix, ""), file.read_bytes()
+    if file.suffix == ".png":
+        kind, content = "image/webp", _small(content)
+    return f"data:{kind};base64,{base64.b64encode(content).decode()}"
 
 
-def _both(found: pd.DataFrame, kind: str) -> dict[str, int]:
-    return Counter(tally(found, kind)) + Counter(tally(found, kind, ONE_SEED))
+def _small(picture: bytes) -> bytes:
+    from PIL import Image
 
-
-def singles(values: str) -> str:
-    """The single values of a claim, one per seed, as shown next to their mean; empty for a single one."""
-    found = [number(float(value.split(":")[-1])) for value in values.split()]
-    return ", ".join(found) if len(found) > 1 else ""
-
-
-def minutes(spec: FigureSpec, scale: str) -> str:
-    """The expected time of a figure, in words."""
-    expected = spec.minutes.get(scale)
-    if expected is None:
-        return "not known"
-    return "seconds" if expected < 1 else f"{expected:g} min"
-
-
-def number(value: Any) -> str:
-    """A number formatted for readers; words stay unchanged, and nan becomes a dash."""
-    if isinstance(value, float):
-        return "–" if value != value else f"{value:.4g}"
-    return str(value)
+    image = Image.open(io.BytesIO(picture)).convert("RGB")
+    image.thumbnail((SINGLE_WIDTH, 10 * SINGLE_WIDTH))
+    written = io.BytesIO()
+    image.save(written, "webp", quality=SINGLE_QUALITY, method=4)
+    return written.getvalue()

@@ -1,47 +1,84 @@
-"""The index of figures in README.md, between its two markers."""
+"""The results in README.md, between its two markers: papers by figures, and what stands out."""
 
 from pathlib import Path
 from typing import Any
 
-from flowrepro.figures.catalogue import keys
-from flowrepro.figures.claims import HOLDS, ONE_SEED, UNSETTLED
-from flowrepro.report.page import figure, minutes
+from flowrepro.figures.claims import FAILS, HOLDS
+from flowrepro.report.content import number, papers
+from flowrepro.report.tally import SYMBOLS, verdicts
 from flowrepro.writing import write_text
 
 BEGIN, END = "<!-- figures -->\n", "<!-- /figures -->"
+FINDINGS = 5
 
 
 def index(outputs: Path) -> str:
-    """A Markdown table with one row per figure: key, what it shows, time at cpu scale, the paper's claims."""
-    lines = ["| figure | what | code | cpu time | claims |", "|---|---|---|---|---|"]
-    for key in keys():
-        shown = figure(outputs, key)
-        claims = shown["claims"]
-        held = f"{verdicts(claims)} ({shown['scale']})" if claims else "not evaluated"
-        picture = f"outputs/figures/{key}/{shown['scale']}/figure.png" if claims else ""
-        name = f"[`{key}`]({picture})" if picture else f"`{key}`"
-        code = f"[module](flowrepro/figures/{key}.py), [config](conf/figure/{key}.yaml)"
-        lines.append(
-            f"| {name} | {shown['spec'].title} | {code} | {minutes(shown['spec'], 'cpu')} | {held} |"
-        )
+    """One Markdown row per paper with all its figures, then the findings that stand out."""
+    shown = papers(outputs)
+    legend = ", ".join(f"{symbol} {verdict}" for verdict, symbol in SYMBOLS.items())
+    lines = [
+        f"Claims of each figure: {legend}. A figure's name leads to its picture; `paper/name` is its key.",
+        "",
+        "| paper | figures | its claims |",
+        "|---|---|---|",
+        *(_row(entry) for entry in shown),
+        "",
+        "| what a paper says | paper | ours | |",
+        "|---|---|---|---|",
+        *(_finding(claim) for claim in findings(shown)),
+    ]
     return "\n".join(lines) + "\n"
 
 
-def verdicts(claims: list[dict[str, Any]]) -> str:
-    """How many of the paper's claims hold or are not settled; for a figure without any, of those beyond the paper."""
-    own = [c for c in claims if c["kind"] == "paper"]
-    counted = own or [c for c in claims if c["kind"] == "beyond"]
-    found = [c["verdict"] for c in counted]
-    parts = [f"{'' if own else 'beyond the paper: '}{found.count(HOLDS)} of {len(found)} hold"]
-    if UNSETTLED in found:
-        parts.append(f"{found.count(UNSETTLED)} not settled")
-    if any(c["mark"] for c in counted):
-        parts.append(ONE_SEED)
-    return ", ".join(parts)
+def _row(entry: dict[str, Any]) -> str:
+    paper, own = entry["paper"], [c for c in entry["claims"] if c["kind"] == "paper"]
+    figures = " · ".join(_figure(shown) for shown in entry["figures"])
+    return f"| [{paper.title}]({paper.link})<br>`{paper.key}` | {figures} | {_told(verdicts(own), ', ')} |"
+
+
+def _figure(shown: dict[str, Any]) -> str:
+    key, name = shown["spec"].key, shown["spec"].key.split("/")[1]
+    if not shown["scales"]:
+        return f"{name} (not evaluated)"
+    counted = _marks(shown["verdicts"])
+    return f"[{name}](outputs/figures/{key}/{shown['scale']}/figure.png)" + (f" {counted}" if counted else "")
+
+
+def _marks(counted: dict[str, int]) -> str:
+    return " ".join(f"{n}{SYMBOLS[verdict]}" for verdict, n in counted.items())
+
+
+def _told(counted: dict[str, int], between: str) -> str:
+    return between.join(f"{n} {verdict}" for verdict, n in counted.items()) or "none measured"
+
+
+def findings(shown: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The paper claims that stand out: those refuted, then of each paper those that hold with the most room."""
+    claims = [[c for c in entry["claims"] if c["kind"] == "paper"] for entry in shown]
+    refuted = [c for found in claims for c in found if c["verdict"] == FAILS]
+    clearest = [_clearest(found) for found in claims]
+    ranked = [c for place in zip(*clearest, strict=True) for c in place if c]
+    return (refuted + ranked)[:FINDINGS]
+
+
+def _clearest(claims: list[dict[str, Any]]) -> list[dict[str, Any] | None]:
+    """As many claims as there may be findings, None where fewer hold."""
+    holding = [
+        c for c in claims if c["verdict"] == HOLDS and not c["mark"] and c["turns_at"] == c["turns_at"]
+    ]
+    found = sorted(holding, key=lambda c: -c["turns_at"])[:FINDINGS]
+    return found + [None] * (FINDINGS - len(found))
+
+
+def _finding(claim: dict[str, Any]) -> str:
+    ours = f"{number(claim['our_value'])} {claim['unit']}".strip()
+    told = f"{claim['says']} ({claim['measured']}, {claim['threshold']})".replace("|", "\\|")
+    verdict = f"{SYMBOLS[claim['verdict']]} {claim['verdict']}"
+    return f"| {told} `{claim['figure']}` | {number(claim['paper_value']) or '–'} | {ours} | {verdict} |"
 
 
 def write(outputs: Path) -> Path | None:
-    """Write the index into the README next to `outputs`; None if that is not a checkout of flowrepro."""
+    """Write the results into the README next to `outputs`; None if that is not a checkout of flowrepro."""
     readme = outputs.resolve().parent / "README.md"
     text = readme.read_text() if readme.exists() else ""
     if BEGIN not in text or END not in text:
@@ -51,3 +88,22 @@ def write(outputs: Path) -> Path | None:
     if new != text:
         write_text(readme, new)
     return readme
+
+
+def matrix(outputs: Path) -> str:
+    """The same for a terminal: one line per figure, its verdicts, and how many claims of each paper have which."""
+    lines = []
+    for entry in papers(outputs):
+        lines += [
+            "",
+            f"{entry['paper'].key}: {_told(verdicts([c for c in entry['claims'] if c['kind'] == 'paper']), ', ')}",
+        ]
+        lines += [
+            f"    {f['spec'].key.split('/')[1]:16} {f['scale'] or '-':6} {_marks(f['verdicts']) or _nothing(f)}"
+            for f in entry["figures"]
+        ]
+    return "\n".join([*lines[1:], "", "  ".join(f"{s} {v}" for v, s in SYMBOLS.items())])
+
+
+def _nothing(shown: dict[str, Any]) -> str:
+    return "no claims" if shown["scales"] else "not evaluated"

@@ -40,6 +40,10 @@ def run(config: Config, overrides: list[str]) -> None:
         from flowrepro.figures import verify
 
         verify.run(config.figure, config.claims, Path(config.output_dir))
+    elif config.figure == "all":
+        from flowrepro.report.readme import matrix
+
+        print(matrix(Path(config.output_dir)))
     elif config.figure:
         from flowrepro.figures.build import evaluate_figure
 

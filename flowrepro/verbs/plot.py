@@ -34,18 +34,24 @@ def plot_figure(config: Config) -> None:
 
     outputs = Path(config.output_dir)
     if config.figure == "all":
-        plot_all(outputs, config.format)
+        plot_all(outputs, config.format, config.single)
     else:
         print(f"picture  {draw(outputs, config.figure, config.scale.name, config.format)}")
 
 
-def plot_all(outputs: Path, form: str) -> None:
-    """Draw every figure at every scale it was evaluated at; write the report and the README's index."""
+def plot_all(outputs: Path, form: str, single: bool = False) -> None:
+    """Draw every figure at every scale it was evaluated at; write the report and the README's results.
+
+    With `single`, the report as one file and nothing else.
+    """
     from flowrepro.figures import store
     from flowrepro.figures.build import draw
     from flowrepro.figures.catalogue import keys
     from flowrepro.report import page, readme
 
+    if single:
+        print(f"report   {page.build(outputs, single=True)}")
+        return
     for key in keys():
         for scale in store.scales_there(outputs, key):
             if (store.folder_of(outputs, key, scale) / "arrays.npz").exists():

@@ -1,0 +1,196 @@
+"""What the report shows, from what is stored under `outputs`: papers, their figures, and the figures' claims."""
+
+import math
+import re
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from flowrepro.config.reading import conf_dir
+from flowrepro.figures import store
+from flowrepro.figures.catalogue import FigureSpec, keys, load_spec
+from flowrepro.figures.claims import FAILS, HOLDS, MIXED, UNSETTLED, judge
+from flowrepro.report.papers import PAPERS
+from flowrepro.report.strip import strip
+from flowrepro.report.tally import ORDER, own, verdicts
+
+KINDS = ("paper", "beyond", "check")
+# what a paper numbers; other figures are ours, and come after these
+NUMBERED = re.compile(r"(fig|table|lemma)(\d+)")
+NAMES = {"fig": "Figure", "table": "Table", "lemma": "Lemma"}
+FILES = ("table.csv", "claims.csv", "provenance.json", "figure.svg", "figure.pdf")
+
+
+def papers(outputs: Path) -> list[dict[str, Any]]:
+    """Every paper with its figures in the paper's order, its claims, and what was found."""
+    found = []
+    for paper in PAPERS:
+        figures = [figure(outputs, key) for key in in_order(paper.key)]
+        claims = [c for shown in figures for c in shown["claims"]]
+        found.append({"paper": paper, "figures": figures, "claims": claims, "found": findings(claims)})
+    return found
+
+
+def in_order(paper: str) -> list[str]:
+    """The keys of a paper's figures: figures by number, tables, then what is beyond the paper."""
+    return sorted((k for k in keys() if k.startswith(paper + "/")), key=_place)
+
+
+def _place(key: str) -> tuple[int, int, str]:
+    name = key.split("/")[1]
+    numbered = NUMBERED.fullmatch(name)
+    return (list(NAMES).index(numbered[1]), int(numbered[2]), name) if numbered else (len(NAMES), 0, name)
+
+
+def title(key: str) -> str:
+    """`linear_systems/fig3` -> `Figure 3`."""
+    name = key.split("/")[1]
+    numbered = NUMBERED.fullmatch(name)
+    return f"{NAMES[numbered[1]]} {numbered[2]}" if numbered else name.replace("_", " ")
+
+
+def figure(outputs: Path, key: str) -> dict[str, Any]:
+    """What is shown of one figure: its largest scale, and the names of the others."""
+    spec, scales = load_spec(key), store.scales_there(outputs, key)
+    shown: dict[str, Any] = {
+        "spec": spec,
+        "title": title(key),
+        "scales": scales,
+        "scale": "",
+        "claims": [],
+        "verdicts": {},
+        "picture": None,
+    }
+    if not scales:
+        return shown
+    folder = store.folder_of(outputs, key, scales[0])
+    stored = store.load_evaluation(folder, key, scales[0])
+    found = claims(spec, stored.table, scales[0])
+    picture = folder / "figure.png"
+    return shown | {
+        "scale": scales[0],
+        "reduced": stored.provenance["reduced"],
+        "claims": found,
+        "verdicts": verdicts(own(found)),
+        "alt": f"{spec.title}. {sentence(own(found))}",
+        "table": stored.table,
+        "picture": picture if picture.exists() else None,
+        "files": [folder / name for name in FILES if (folder / name).exists()],
+        "provenance": stored.provenance,
+        "code": source(f"flowrepro/figures/{key}.py", Path(spec.module.__file__)),
+        "config": source(f"conf/figure/{key}.yaml", conf_dir() / "figure" / f"{key}.yaml"),
+    }
+
+
+def source(name: str, path: Path) -> dict[str, str]:
+    """A file of the project: its path there, and its text."""
+    return {"name": name, "text": path.read_text()}
+
+
+def claims(spec: FigureSpec, table: pd.DataFrame, scale: str) -> list[dict[str, Any]]:
+    """The stored table judged by the current claims: the paper's first, and within each kind those that fail."""
+    thresholds = {claim.key: claim.threshold for claim in spec.module.CLAIMS}
+    judged = judge(spec.module.CLAIMS, table, scale).to_dict("records")
+    told = [
+        c
+        | {
+            "id": f"{spec.key}/{c['key']}",
+            "figure": spec.key,
+            "scale": scale,
+            "strip": strip(values(c["values"]), thresholds[c["key"]]),
+            "strength": strength(c),
+        }
+        for c in judged
+    ]
+    return sorted(told, key=lambda c: (KINDS.index(c["kind"]), ORDER.index(c["verdict"])))
+
+
+def values(stored: str) -> list[float]:
+    """The single values of a claim, as `0:0.99 1:0.98` stores them by seed."""
+    return [float(value.split(":")[-1]) for value in stored.split()]
+
+
+def strength(claim: dict[str, Any]) -> str:
+    """How far a verdict is from turning, in words; empty for one that is not settled."""
+    parts = []
+    if math.isfinite(claim["turns_at"]):
+        parts.append(f"turns if the threshold moves by {share(claim['turns_at'])}")
+    if math.isfinite(claim["spreads"]):
+        parts.append(f"{claim['spreads']:.2g} spreads over seeds away from it")
+    return "; ".join(parts)
+
+
+def share(fraction: float) -> str:
+    """0.123 -> 12 %; from tenfold on as a multiple."""
+    return f"{fraction:.0%}".replace("%", " %") if fraction < 10 else f"{fraction:.2g} times its size"
+
+
+def findings(found: list[dict[str, Any]]) -> list[str]:
+    """What was found about a paper, in at most three sentences, computed from its claims."""
+    paper = [c for c in found if c["kind"] == "paper"]
+    if not paper:
+        return ["None of its claims has been measured."]
+    return [s for s in (sentence(paper), _refuted(paper), _most_certain(paper)) if s]
+
+
+def sentence(found: list[dict[str, Any]]) -> str:
+    """How many claims have each verdict."""
+    counted = verdicts(found)
+    if not counted:
+        return "It makes no claim that could be measured."
+    parts = [f"{n} {_agreeing(verdict, n)}" for verdict, n in counted.items()]
+    return (
+        f"Of {len(found)} claims {', '.join(parts)}."
+        if len(found) > 1
+        else f"Its claim {_agreeing(*counted, 1)}."
+    )
+
+
+def _agreeing(verdict: str, n: int) -> str:
+    """`holds` or `hold`, `is` or `are inconclusive`."""
+    if verdict == HOLDS:
+        return "holds" if n == 1 else "hold"
+    if verdict == FAILS:
+        return "does not hold" if n == 1 else "do not hold"
+    return f"{'is' if n == 1 else 'are'} {verdict}"
+
+
+def _refuted(found: list[dict[str, Any]]) -> str:
+    refuted = [c for c in found if c["verdict"] in (FAILS, MIXED)]
+    if not refuted:
+        return "None is refuted."
+    first = refuted[0]
+    word = "does not hold" if first["verdict"] == FAILS else "is inconclusive"
+    return f"What {word} first of all: {_quoted(first)}"
+
+
+def _most_certain(found: list[dict[str, Any]]) -> str:
+    """The claim that holds with the most room to its threshold; how many wait for more training, if none does."""
+    holding = [c for c in found if c["verdict"] == HOLDS and c["turns_at"] == c["turns_at"]]
+    if holding:
+        return f"Clearest of what holds: {_quoted(max(holding, key=lambda c: c['turns_at']))}"
+    waiting = sum(c["verdict"] == UNSETTLED for c in found)
+    return f"What each of the {waiting} open ones takes stands beside it." if waiting else ""
+
+
+def _quoted(claim: dict[str, Any]) -> str:
+    number_of = number(claim["our_value"])
+    unit = f" {claim['unit']}" if claim["unit"] else ""
+    text = claim["says"].rstrip(".")
+    return f"“{text}” ({claim['measured']}: {number_of}{unit}, passes if {claim['threshold']})."
+
+
+def number(value: Any) -> str:
+    """A number formatted for readers; words stay unchanged, and nan becomes a dash."""
+    if isinstance(value, float):
+        return "–" if value != value else f"{value:.4g}"
+    return str(value)
+
+
+def minutes(spec: FigureSpec, scale: str) -> str:
+    """The expected time of a figure, in words."""
+    expected = spec.minutes.get(scale)
+    if expected is None:
+        return "not known"
+    return "seconds" if expected < 1 else f"{expected:g} min"
