@@ -6,6 +6,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do $$p -c 'import sys; exit(not (3, 11) <= sys.version_info[:2] < (3, 14))' 2>/dev/null && echo $$p && break; done)
 SCALE ?= cpu
+SINGLE ?= false
 JOBS ?= $(shell getconf _NPROCESSORS_ONLN)
 BIN := .venv/bin
 RUN := $(BIN)/flowrepro
@@ -84,7 +85,7 @@ verify: .venv/ready ## judge every stored table again; exit code 1 if the stored
 	$(RUN) evaluate figure=all claims=verify
 
 report: .venv/ready ## write outputs/report/index.html and the README's results; SINGLE=true: one file to be sent on
-	$(RUN) plot figure=all $(if $(SINGLE),single=$(SINGLE))
+	$(RUN) plot figure=all single=$(SINGLE)
 
 bench: .venv/ready-dev ## timings against other libraries on one core, into outputs/bench/bench.csv
 	OMP_NUM_THREADS=1 $(BIN)/python tests/benchmarks

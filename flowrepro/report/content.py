@@ -143,7 +143,7 @@ def sentence(found: list[dict[str, Any]]) -> str:
     return (
         f"Of {len(found)} claims {', '.join(parts)}."
         if len(found) > 1
-        else f"Its claim {_agreeing(*counted, 1)}."
+        else f"Its claim {_agreeing(next(iter(counted)), 1)}."
     )
 
 

@@ -49,6 +49,7 @@
     apply();
     all(".aimed").forEach((row) => row.classList.remove("aimed"));
     const aim = hash && !hash.includes("=") && document.getElementById(hash);
+    if (hash.includes("=")) document.getElementById("claims").scrollIntoView();
     if (aim) {
       if (aim.matches("tr")) { aim.classList.add("aimed"); all("details", aim).forEach((d) => { d.open = true; }); }
       aim.scrollIntoView();

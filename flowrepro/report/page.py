@@ -6,7 +6,6 @@ import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from flowrepro.figures.claims import HOLDS, VERDICTS
 from flowrepro.report import tally
 from flowrepro.report.content import minutes, number, papers
 from flowrepro.report.tally import SYMBOLS, counts
@@ -43,15 +42,16 @@ def render(outputs: Path, link: Link) -> str:
         "doubled": doubled,
     }
     shown = papers(outputs)
-    claims = [c for entry in shown for c in entry["claims"]]
+    claims, figures = ([x for entry in shown for x in entry[part]] for part in ("claims", "figures"))
     return environment.get_template("template.html").render(
         papers=shown,
         counts=counts(claims),
         shifts=tally.shifts(claims),
-        scales=sorted({f["scale"] for e in shown for f in e["figures"] if f["scale"]}),
-        verdicts=VERDICTS,
+        scales=sorted({f["scale"] for f in figures if f["scale"]}),
+        measured=sum(bool(f["scales"]) for f in figures),
+        figures=len(figures),
+        single=link is inside,
         symbols=SYMBOLS,
-        holds=HOLDS,
     )
 
 

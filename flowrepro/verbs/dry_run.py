@@ -125,6 +125,9 @@ def plot_figure(config: Config) -> None:
 
     outputs, whole = Path(config.output_dir), config.figure == "all"
     there = [(key, scale) for key in keys() for scale in store.scales_there(outputs, key)]
+    if whole and config.single:
+        print(f"would write {outputs / 'report' / 'flowrepro.html'}")
+        return
     for key, scale in there if whole else [(config.figure, config.scale.name)]:
         folder = store.folder_of(outputs, key, scale)
         if whole and not (folder / "arrays.npz").exists():
@@ -132,7 +135,7 @@ def plot_figure(config: Config) -> None:
         store.load_arrays(folder, key, scale)
         print(f"would draw {folder / f'figure.{config.format}'}")
     if whole:
-        print(f"would write {outputs / 'report' / 'index.html'} and the README's index of figures")
+        print(f"would write {outputs / 'report' / 'index.html'} and the README's results")
 
 
 def resolved(config: Config) -> str:

@@ -34,16 +34,16 @@ BASELINE_ALPHA = 5e-5  # of linear_systems, for runs without an alpha of their o
 
 def run(config: Config, overrides: list[str]) -> None:
     """Carry out an `evaluate` command line."""
-    if config.figure and config.dry_run:
+    if config.figure == "all" and config.claims == "measure":
+        from flowrepro.report.readme import matrix
+
+        print(matrix(Path(config.output_dir)))
+    elif config.figure and config.dry_run:
         dry_run.evaluate_figure(config)
     elif config.figure and config.claims != "measure":
         from flowrepro.figures import verify
 
         verify.run(config.figure, config.claims, Path(config.output_dir))
-    elif config.figure == "all":
-        from flowrepro.report.readme import matrix
-
-        print(matrix(Path(config.output_dir)))
     elif config.figure:
         from flowrepro.figures.build import evaluate_figure
 
