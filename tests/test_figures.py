@@ -225,6 +225,13 @@ def test_a_run_that_diverged_is_measured_with_the_others(flowrepro, workdir, toy
     assert flowrepro("evaluate", "figure=linear_systems/test", "scale=smoke").code == 0
     measures = build.measure_runs(toy_figure.spec, compose(["scale=smoke"]))
     assert {m["case"]: m["state"] for m in measures} == {"linear": "completed", "wild": "diverged"}
+    for m in measures:
+        # a row per validation, and one more where training broke off; only there a log-determinant is not finite
+        broken = m["state"] == "diverged"
+        assert len(m["trace_step"]) == len(m["history"]["step"]) + broken and m["trace_step"][-1] == m["step"]
+        assert m["trace_dlogp"].shape == (len(m["trace_step"]), len(m["trace_layers"]))
+        finite = np.isfinite(m["trace_dlogp"]) & np.isfinite(m["trace_variance"])
+        assert finite[0].all() and finite[-1].all() == (not broken)
     wild = next(m["run"] for m in measures if m["case"] == "wild")
     for verb in ("evaluate", "plot"):
         answer = flowrepro(verb, f"run={wild}")

@@ -18,6 +18,7 @@ from flowrepro.figures.drawn import Measures
 from flowrepro.pictures.style import footer, save
 from flowrepro.runs.folder import Run, run_of
 from flowrepro.runs.manifest import git_state, hardware, trained_on, versions
+from flowrepro.runs.traces import layer_traces
 
 # the parts of a measure's record that a figure's provenance repeats
 RECORDED = ("name", "options", "code", "device", "gpu", "processor", "threads")
@@ -95,7 +96,7 @@ def _measure_run(spec: FigureSpec, planned: PlannedRun, config: Config, device: 
 
 
 def _told(run: Run) -> dict[str, Any]:
-    """state, step, result, config (flat), history (columns) of a run, and the hardware of its sessions."""
+    """state, step, result, config (flat), history and traces (columns) of a run, and the hardware of its sessions."""
     status, history = run.status, run.history()
     scalars = [k for k, v in history[0].items() if isinstance(v, int | float) or v is None]
     return {
@@ -106,6 +107,7 @@ def _told(run: Run) -> dict[str, Any]:
         "result": status.get("result") or {},
         "config": flatten(to_tree(run.config)),
         "history": {k: np.array([record[k] for record in history], dtype=float) for k in scalars},
+        **layer_traces(history, status),
     }
 
 
