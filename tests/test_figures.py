@@ -27,6 +27,7 @@ from flowrepro.figures.single_coupling import fig1, fig5
 from flowrepro.figures.verify import MAX_ARRAYS
 from flowrepro.measures import gmm_coupling, kept, manifold
 from flowrepro.pictures import style
+from flowrepro.runs import traces
 from flowrepro.runs.manifest import hardware
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -226,12 +227,12 @@ def test_a_run_that_diverged_is_measured_with_the_others(flowrepro, workdir, toy
     measures = build.measure_runs(toy_figure.spec, compose(["scale=smoke"]))
     assert {m["case"]: m["state"] for m in measures} == {"linear": "completed", "wild": "diverged"}
     for m in measures:
-        # a row per validation, and one more where training broke off; only there a log-determinant is not finite
-        broken = m["state"] == "diverged"
-        assert len(m["trace_step"]) == len(m["history"]["step"]) + broken and m["trace_step"][-1] == m["step"]
-        assert m["trace_dlogp"].shape == (len(m["trace_step"]), len(m["trace_layers"]))
-        finite = np.isfinite(m["trace_dlogp"]) & np.isfinite(m["trace_variance"])
-        assert finite[0].all() and finite[-1].all() == (not broken)
+        # what was recorded at validations is finite, what was when training broke off is not
+        assert m["trace_log_det"].shape == (len(m["history"]["step"]), len(m["trace_layers"]))
+        assert np.isfinite(m["trace_log_det"]).all() and (m["trace_variance"] > 0).all()
+        broken = m["broken_layers"]
+        assert [layer["layer"] for layer in broken] == list(m["trace_layers"]) * (m["state"] == "diverged")
+        assert (traces.first_not_finite(broken) is not None) if broken else m["state"] == "completed"
     wild = next(m["run"] for m in measures if m["case"] == "wild")
     for verb in ("evaluate", "plot"):
         answer = flowrepro(verb, f"run={wild}")

@@ -1,39 +1,35 @@
-"""The layers of a flow over its training: what their log-determinants were, and how far their outputs spread."""
+"""The records that a run keeps of its layers: mean log-determinants in nats, and the variances of their outputs."""
 
 import math
 from typing import Any
 
 import numpy as np
 
+Record = list[dict[str, Any]]
 
-def layer_traces(history: list[dict[str, Any]], status: dict[str, Any]) -> dict[str, np.ndarray]:
-    """What a run has recorded of each layer: `trace_step` (T,), `trace_layers` (L,) names, and by step and layer (T, L)
-    `trace_dlogp`, the mean in nats, and `trace_variance` of the output.
 
-    A row per validation, of the flow that is evaluated. Where the run diverged, one row more: the flow as it was, on the
-    batch of the step that could not be taken. nan for layers that did not take part yet.
+def layer_traces(history: list[dict[str, Any]]) -> dict[str, np.ndarray]:
+    """Names (L,) of a run's layers, and their log-determinants and variances (T, L) at each validation of its history.
+
+    nan where a layer was not applied yet.
     """
-    records = [(record["step"], record["layers"]) for record in history]
-    if "layers" in status:
-        records.append((status["step"], status["layers"]))
-    names = [layer["layer"] for layer in max((layers for _, layers in records), key=len)]
+    records: list[Record] = [record["layers"] for record in history]
+    names = [layer["layer"] for layer in max(records, key=len)]
 
-    def of(name: str) -> np.ndarray:
+    def of(key: str) -> np.ndarray:
         found = np.full((len(records), len(names)), np.nan)
-        for row, (_, layers) in zip(found, records, strict=True):
-            row[: len(layers)] = [layer[name] for layer in layers]
+        for row, layers in zip(found, records, strict=True):
+            row[: len(layers)] = [layer[key] for layer in layers]
         return found
 
-    steps = np.array([step for step, _ in records])
     return {
-        "trace_step": steps,
         "trace_layers": np.array(names),
-        "trace_dlogp": of("mean_dlogp"),
+        "trace_log_det": of("mean_dlogp"),
         "trace_variance": of("variance"),
     }
 
 
-def first_not_finite(layers: list[dict[str, Any]]) -> str | None:
+def first_not_finite(layers: Record) -> str | None:
     """The first of the layers of one record whose log-determinant or variance is not finite; None if all are."""
     # the variance of a single sample is nan already before the first layer
     names = ("mean_dlogp",) if math.isnan(layers[0]["variance"]) else ("mean_dlogp", "variance")
