@@ -21,6 +21,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from flowrepro.figures.claims import (
     Claim,
@@ -117,9 +118,10 @@ def _draw_curves(axis: Axes, rows: pd.DataFrame, arrays: Arrays, letter: str) ->
             arrays[f"{case}/steps"], curve, lw=1, color=_shade(row.level, row.block / blocks), label=label
         )
     axis.set(
-        title=f"{letter} {rows.images.iloc[0]}, {rows.image_dims.iloc[0]:,.0f} dimensions", xlabel="step"
+        title=f"{letter} {rows.images.iloc[0]}\n{rows.image_dims.iloc[0]:,.0f} dimensions",
+        xlabel="step",
+        ylabel="log-determinant (nats)",
     )
-    axis.set_ylabel("log-determinant (nats)")
     axis.legend(fontsize=7, loc="upper left", title="darker: later blocks", title_fontsize=7)
 
 
@@ -139,6 +141,7 @@ def _draw_per_dim(axis: Axes, table: pd.DataFrame) -> None:
     axis.set(xlabel="convolution, in order of depth", ylabel="log-determinant per dimension (nats)")
     axis.set_title("at the end, divided by the dimension")
     axis.set_ylim(min(0, axis.get_ylim()[0]), None)
+    axis.xaxis.set_major_locator(MaxNLocator(integer=True))
     axis.legend(fontsize=7, loc="upper left")
 
 

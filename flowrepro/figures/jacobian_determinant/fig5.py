@@ -52,7 +52,7 @@ def _rows(m: dict[str, Any]) -> pd.DataFrame:
     found = pd.DataFrame(about(m, dims.sum()), index=range(len(dims)))
     distances = {name: m[f"{name}_distance"] for name in DISTANCES}
     coarse = {f"{name}_coarse": m[f"{name}_coarse"] for name in DISTANCES}
-    per_dim = {f"{name}_per_dim": v / dims for name, v in (distances | coarse).items()}
+    per_dim = {f"{name}_per_dim": distances[name] / dims for name in ("alone", "pixels")}
     return found.assign(
         source=m["source"],
         level=np.arange(len(dims)) + 1,
@@ -105,7 +105,10 @@ def _draw_per_dim(axis: Axes, rows: pd.DataFrame) -> None:
 def _draw_coarse(axis: Axes, rows: pd.DataFrame) -> None:
     axis.plot(rows.level, rows.alone_coarse, "o-", color=BLUE, ms=4, label="latents of one level drawn")
     axis.plot(rows.level, rows.pixels_coarse, "s:", color=GREY, ms=4, label="as many pixels drawn")
-    axis.plot(rows.level, rows.kept_first_coarse, "^--", color=ORANGE, ms=4, label="levels 1 to k kept")
+    # with all levels kept nothing changes
+    axis.plot(
+        rows.level[:-1], rows.kept_first_coarse[:-1], "^--", color=ORANGE, ms=4, label="levels 1 to k kept"
+    )
     axis.plot(rows.level, rows.redrawn_first_coarse, "v--", color=GREEN, ms=4, label="levels 1 to k drawn")
     axis.set(yscale="log", xlabel="level, or k", xticks=rows.level)
     axis.set_ylabel("squared distance, images\nat an eighth of their size")

@@ -3,7 +3,8 @@
 What one should see: the paper has no such figure, but it is what its theory is for. Glow should be lost at learning rates at
 which QLF trains, more often when it is deeper, and by its 1x1 convolutions, whose log-determinants nothing bounds. A run is
 lost if its loss or gradient is no longer finite, or if after all steps it is worse than before the first. The layer
-named is the one whose log-determinant has changed most since the start, the first that is not finite before all others.
+named is the one whose log-determinant has changed most since the start, of those that are still finite: what is not is
+what the layers before it have made of its input.
 
 Both models have equally many parameters and couplings at each size: `deep` has three times the steps of flow, `wide` wider
 networks with three times the parameters. Adamax at constant learning rates, no warm-up, clipping or averaging, which is
@@ -11,7 +12,6 @@ less than Glow is usually given: what is compared is the flows, not their recipe
 be lost later. 72 runs of 150 steps on the part of CIFAR-10, an hour and a quarter on one core at cpu scale.
 """
 
-import math
 from typing import Any
 
 import numpy as np
@@ -33,6 +33,7 @@ from flowrepro.figures.claims import (
 from flowrepro.figures.drawn import Arrays, Measures
 from flowrepro.figures.jacobian_determinant.trained import about, bits_of
 from flowrepro.pictures.style import BLUE, LINES, ORANGE, panels
+from flowrepro.runs.traces import first_not_finite
 
 MODELS, SIZES = {"glow": "Glow", "qlf": "QLF"}, ("base", "deep", "wide")
 COLOURS = {"Glow": BLUE, "QLF": ORANGE}
@@ -43,10 +44,11 @@ PAPER_RATE = 0.01
 
 
 def table(measures: Measures) -> pd.DataFrame:
-    """One row per run: whether it is `lost`, at which step, and the layer whose log-determinant has changed most.
+    """One row per run: whether it is `lost`, at which `step`, and the layer whose log-determinant has changed most.
 
-    `change` is in nats, infinite where the log-determinant was not finite, `kind` and `level` are those of that layer;
-    `convolutions` is the sum of the log-determinants of all convolutions over the dimension, at the last validation.
+    `change` is in nats, `kind` and `level` are those of that layer. `first_not_finite` is the first layer of a diverged
+    run with a log-determinant or variance that is not finite. `convolutions` is the sum of the log-determinants of all
+    convolutions over the dimension, at the last validation.
     """
     return pd.DataFrame([_row(m) for m in measures])
 
@@ -69,16 +71,16 @@ def _row(m: dict[str, Any]) -> dict[str, Any]:
         "kind": name.split(".")[-1],
         "level": name.partition("level")[2].partition(".")[0],
         "change": change,
+        "first_not_finite": first_not_finite(m["broken_layers"]) or "" if m["broken_layers"] else "",
         "convolutions": _convolutions(m)[-1],
     }
 
 
 def most_changed(m: dict[str, Any]) -> tuple[str, float]:
-    """The layer of a run whose log-determinant has changed most since the start, and by how many nats."""
+    """The layer of a run whose finite log-determinant has changed most since the start, and by how many nats."""
     broken = [layer["mean_dlogp"] for layer in m["broken_layers"]]
     change = np.abs(np.array(broken or m["trace_log_det"][-1]) - m["trace_log_det"][0])
-    change[np.isnan(change)] = math.inf
-    most = int(change.argmax())
+    most = int(np.where(np.isfinite(change), change, -1).argmax())
     return str(m["trace_layers"][most]), float(change[most])
 
 
@@ -99,36 +101,45 @@ def arrays(measures: Measures) -> Arrays:
 
 def draw(table: pd.DataFrame, arrays: Arrays) -> Figure:
     """By size: bits/dim of both models over the learning rate, lost runs above; the convolutions over the steps."""
-    sizes = [size for size in SIZES if size in set(table["size"])]
-    figure, axes = panels(2, len(sizes), 3.5, 3.1)
-    for column_, size in zip(axes.T, sizes, strict=True):
+    figure, axes = panels(2, len(SIZES), 3.5, 3.1)
+    for (above, below), size in zip(axes.T, SIZES, strict=True):
         rows = table[table["size"] == size]
-        _draw_bits(column_[0], rows)
-        _draw_convolutions(column_[1], rows, arrays)
-    axes[0, 0].legend(fontsize=7, loc="center left")
-    axes[1, 0].legend(fontsize=7, loc="upper left")
+        _draw_bits(above, rows)
+        _draw_convolutions(below, rows, arrays)
+    axes[0, 0].set_ylabel("held-out bits/dim at the end")
+    axes[1, 0].set_ylabel("log-determinants of all convolutions,\nper dimension (nats)")
+    axes[1, 0].legend(fontsize=6.5, loc="upper left", ncols=2)
+    handles, labels = axes[0, 0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside upper center", ncols=len(labels), fontsize=8)
     return figure
 
 
 def _draw_bits(axis: Axes, rows: pd.DataFrame) -> None:
     rates = sorted(rows.lr.unique())
-    ends = rows[rows.lost == 0].bits_per_dim
-    top = max(rows.bits_at_start.max(), ends.max()) if len(ends) else 1.0
-    for shift, model in ((-0.15, "Glow"), (0.15, "QLF")):
+    for shift, height, model in ((-0.15, 0.95, "Glow"), (0.15, 0.88, "QLF")):
         own = rows[rows.model == model]
         place = np.array([rates.index(lr) for lr in own.lr]) + shift + 0.05 * (own.seed - own.seed.mean())
-        kept, colour = (own.lost == 0).to_numpy(), COLOURS[model]
-        size = f"{own.parameters.iloc[0]:,.0f} parameters"
-        axis.plot(place[kept], own.bits_per_dim[kept], "o", color=colour, ms=4, label=f"{model}, {size}")
-        height = {"Glow": 1.05, "QLF": 1.16}[model] * top
-        axis.plot(place[~kept], np.full((~kept).sum(), height), "X", color=colour, ms=6)
-    starts = rows.groupby("model").bits_at_start.mean()
-    for model, start in starts.items():
-        axis.axhline(start, color=COLOURS[model], lw=0.7, ls=":")
-    axis.set(xticks=range(len(rates)), xlim=(-0.5, len(rates) - 0.5), ylim=(None, 1.25 * top))
+        lost = (own.lost == 1).to_numpy()
+        style: Any = {"color": COLOURS[model], "ls": ""}
+        axis.plot(place[~lost], own.bits_per_dim[~lost], marker="o", ms=4, label=model, **style)
+        axis.axhline(own.bits_at_start.mean(), color=COLOURS[model], lw=0.7, ls=":")
+        axis.plot(
+            place[lost], np.full(lost.sum(), height), marker="X", ms=6, label=f"{model}, lost",
+            transform=axis.get_xaxis_transform(), **style,
+        )  # fmt: skip
+    low, high = axis.get_ylim()
+    axis.set(xticks=range(len(rates)), xlim=(-0.5, len(rates) - 0.5), ylim=(low, high + 0.25 * (high - low)))
     axis.set_xticklabels([f"{lr:g}" for lr in rates])
-    axis.set(xlabel="learning rate", ylabel="held-out bits/dim at the end", title=rows["size"].iloc[0])
-    axis.text(0.02, 0.97, "× lost", transform=axis.transAxes, va="top", fontsize=7.5, color="#555555")
+    axis.set_xlabel("learning rate (dotted: before training)")
+    axis.set_title("\n".join([rows["size"].iloc[0], *(_told(rows, model) for model in COLOURS)]), fontsize=8)
+
+
+def _told(rows: pd.DataFrame, model: str) -> str:
+    """A model's parameters at a size, how many of its runs are lost, and the layers that changed most in them."""
+    own = rows[rows.model == model]
+    lost = own[own.lost == 1]
+    by = f" by {', '.join(lost.kind.value_counts().index)}" if len(lost) else ""
+    return f"{model}, {own.parameters.iloc[0]:,.0f} parameters: {len(lost)} of {len(own)} lost{by}"
 
 
 def _draw_convolutions(axis: Axes, rows: pd.DataFrame, arrays: Arrays) -> None:
@@ -143,7 +154,7 @@ def _draw_convolutions(axis: Axes, rows: pd.DataFrame, arrays: Arrays) -> None:
         axis.plot(steps, values, label=f"{row.model}, {row.lr:g}", **style)
         if row.lost:
             axis.plot(steps[-1], values[-1], "X", color=style["color"], ms=6)
-    axis.set(xlabel="step", ylabel="log-determinants of all convolutions,\nper dimension (nats)")
+    axis.set_xlabel("step")
 
 
 def share_lost(model: str, **where: Any) -> Values:

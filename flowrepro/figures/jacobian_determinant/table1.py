@@ -118,7 +118,7 @@ def _draw_set(axis: Axes, rows: pd.DataFrame, dataset: str) -> None:
     right.set_yticks(range(len(names)), [_numbers(rows, dataset, name) for name in names])
     right.tick_params(length=0, labelsize=7.5, labelfontfamily="monospace")
     right.spines["right"].set_visible(False)
-    head = f"{'bits/dim':>14}{'parameters':>12}{'s/step':>8}{'diverged':>10}{'quoted':>16}"
+    head = f"{'bits/dim':>14}{'parameters':>12}{'s/step':>8}{'diverged':>10}{'quoted (M)':>16}"
     axis.text(1.012, 1.03, head, transform=axis.transAxes, family="monospace", fontsize=7.5)
 
 
