@@ -36,11 +36,12 @@ from flowrepro.figures.claims import (
 )
 from flowrepro.figures.drawn import Arrays, Measures
 from flowrepro.figures.jacobian_determinant.trained import about
+from flowrepro.metrics.correlation import rank_correlations
 from flowrepro.pictures.style import LINES
 
 SMALL, LARGE = "glow small images", "glow large images"
 CONVOLUTION = re.compile(r"level(\d+)\..*InvertibleConv")
-SHUFFLES = 200
+SHUFFLES = 50
 
 
 def table(measures: Measures) -> pd.DataFrame:
@@ -83,7 +84,7 @@ def convolutions(m: dict[str, Any]) -> list[tuple[int, int, str, np.ndarray]]:
 
 
 def _rank_correlation(a: np.ndarray, b: np.ndarray) -> float:
-    return float(pd.Series(a).rank().corr(pd.Series(b).rank()))
+    return float(rank_correlations(np.asarray(a)[:, None], np.asarray(b)[:, None])[0, 0])
 
 
 def arrays(measures: Measures) -> Arrays:

@@ -33,7 +33,7 @@ CASE = "qlf faces"
 SHOWN, HOT = "t0.9_s0", "t1_s0"
 NUMBERS = ("non_finite", "clipped", "diversity", "total_variation")
 REAL = ("diversity", "total_variation")
-COLUMNS, SIDE = 6, 64
+COLUMNS, SIDE = 5, 64
 
 
 def table(measures: Measures) -> pd.DataFrame:
@@ -70,7 +70,7 @@ def smaller(images: np.ndarray) -> np.ndarray:
 
 def draw(table: pd.DataFrame, arrays: Arrays) -> Figure:
     """Two sheets, real on the left, samples on the right."""
-    figure = Figure(figsize=(9, 4.7), layout="constrained")
+    figure = Figure(figsize=(8.6, 4.7), layout="constrained")
     row = table.iloc[0]
     titles = {"real": f"real: {row.images}", "samples": "samples of QLF, temperature 0.9"}
     for axis, (name, title) in zip(figure.subplots(1, 2), titles.items(), strict=True):

@@ -59,6 +59,7 @@ def _row(m: dict[str, Any]) -> dict[str, Any]:
     name, change = most_changed(m)
     return {
         **about(m, m["dim"]),
+        "source": m["source"],
         "model": MODELS[model],
         "size": size,
         "lr": m["config"]["training.lr"],
@@ -131,14 +132,16 @@ def _draw_bits(axis: Axes, rows: pd.DataFrame) -> None:
     axis.set(xticks=range(len(rates)), xlim=(-0.5, len(rates) - 0.5), ylim=(low, high + 0.25 * (high - low)))
     axis.set_xticklabels([f"{lr:g}" for lr in rates])
     axis.set_xlabel("learning rate (dotted: before training)")
-    axis.set_title("\n".join([rows["size"].iloc[0], *(_told(rows, model) for model in COLOURS)]), fontsize=8)
+    axis.set_title(
+        "\n".join([rows["size"].iloc[0], *(_told(rows, model) for model in COLOURS)]), fontsize=7.5
+    )
 
 
 def _told(rows: pd.DataFrame, model: str) -> str:
-    """A model's parameters at a size, how many of its runs are lost, and the layers that changed most in them."""
+    """A model's parameters at a size, how many of its runs are lost, and the kind of layer that changed most in most."""
     own = rows[rows.model == model]
     lost = own[own.lost == 1]
-    by = f" by {', '.join(lost.kind.value_counts().index)}" if len(lost) else ""
+    by = f" by {lost.kind.mode()[0]}" if len(lost) else ""
     return f"{model}, {own.parameters.iloc[0]:,.0f} parameters: {len(lost)} of {len(own)} lost{by}"
 
 
