@@ -9,7 +9,7 @@ with each of them.
 K of the paper holds everywhere; here it is taken at each point, which is the stronger statement. Gradients are bounded on
 toys only: on images the Jacobians are too large to be formed.
 
-Costs 55 minutes on two cores at cpu scale, 15 of them beyond the runs of Figures 3 and 4.
+Costs 35 minutes on two cores at cpu scale, 10 of them beyond the runs of Figures 3 and 4.
 """
 
 from typing import Any

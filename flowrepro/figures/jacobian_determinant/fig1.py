@@ -6,7 +6,7 @@ neither cross nor tear. The paper's own Figure 1 is a sketch; which data it show
 
 A uniform distribution of each coordinate does not make both together uniform: the claim on the square is ours.
 
-Costs 25 minutes on two cores at cpu scale; its runs are those of Figures 3 and 7.
+Costs 15 minutes on two cores at cpu scale; its runs are those of Figures 3 and 7.
 """
 
 from typing import Any

@@ -2,7 +2,7 @@
 
 What one should see: the same as in Figure 3, for the other sets. Which toys the paper shows is not known.
 
-Costs 30 minutes on two cores at cpu scale.
+Costs 20 minutes on two cores at cpu scale.
 """
 
 import pandas as pd
