@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
@@ -33,7 +34,8 @@ TITLES = {
 # nats above the entropy at which a density counts as learned
 LEARNED = 0.1
 DOTS: dict[str, Any] = {"s": 1.2, "alpha": 0.8, "linewidths": 0, "cmap": "viridis", "rasterized": True}
-GREYS = "Blues"
+# fewer shades make a smaller file
+SHADES = colormaps["Blues"].resampled(24)
 
 
 def title(case: str) -> str:
@@ -137,7 +139,7 @@ def _draw_row(axes: np.ndarray, arrays: Arrays, case: str, told: str) -> None:
             change = arrays[f"{case}/log_dets"][k - 1]
             axis.set_title(f"{domain:.2g}×  {change:+.2f}", fontsize=6, pad=1.5)
     for axis, name in zip(axes[-2:], ("density", "true_density"), strict=True):
-        axis.imshow(arrays[f"{case}/{name}"], origin="lower", cmap=GREYS, vmin=0, vmax=255)
+        axis.imshow(arrays[f"{case}/{name}"], origin="lower", cmap=SHADES, vmin=0, vmax=255)
     axes[-2].set_title(f"+{told}", fontsize=6, pad=1.5)
     axes[0].set_ylabel(title(case), fontsize=7.5)
     for axis in axes:
