@@ -27,6 +27,7 @@ from flowrepro.figures.single_coupling import fig1, fig5
 from flowrepro.figures.verify import MAX_ARRAYS
 from flowrepro.measures import gmm_coupling, kept, manifold
 from flowrepro.pictures import style
+from flowrepro.runs import traces
 from flowrepro.runs.manifest import hardware
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -225,6 +226,13 @@ def test_a_run_that_diverged_is_measured_with_the_others(flowrepro, workdir, toy
     assert flowrepro("evaluate", "figure=linear_systems/test", "scale=smoke").code == 0
     measures = build.measure_runs(toy_figure.spec, compose(["scale=smoke"]))
     assert {m["case"]: m["state"] for m in measures} == {"linear": "completed", "wild": "diverged"}
+    for m in measures:
+        # what was recorded at validations is finite, what was when training broke off is not
+        assert m["trace_log_det"].shape == (len(m["history"]["step"]), len(m["trace_layers"]))
+        assert np.isfinite(m["trace_log_det"]).all() and (m["trace_variance"] > 0).all()
+        broken = m["broken_layers"]
+        assert [layer["layer"] for layer in broken] == list(m["trace_layers"]) * (m["state"] == "diverged")
+        assert (traces.first_not_finite(broken) is not None) if broken else m["state"] == "completed"
     wild = next(m["run"] for m in measures if m["case"] == "wild")
     for verb in ("evaluate", "plot"):
         answer = flowrepro(verb, f"run={wild}")

@@ -143,9 +143,9 @@ def test_without_forming_jacobians_of_images_the_values_are_the_same(
     config, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     flow, data = pictures(config)
-    whole = jacobian_bounds.measure(flow, data, n=2)
+    whole = jacobian_bounds.measure(flow, data, n_images=2)
     monkeypatch.setattr(jacobian_bounds, "EXACT", 1)
-    found = jacobian_bounds.measure(flow, data, n=2)
+    found = jacobian_bounds.measure(flow, data, n_images=2)
     for name in ("log_det", "largest", "smallest"):
         torch.testing.assert_close(found[name], whole[name], rtol=1e-4, atol=1e-6)
     assert (found["log_det"] <= whole["hadamard"]).all()

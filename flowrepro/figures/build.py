@@ -19,6 +19,7 @@ from flowrepro.figures.settings import reductions
 from flowrepro.pictures.style import footer, save
 from flowrepro.runs.folder import Run, run_of
 from flowrepro.runs.manifest import git_state, hardware, trained_on, versions
+from flowrepro.runs.traces import layer_traces
 
 # the parts of a measure's record that a figure's provenance repeats
 RECORDED = ("name", "options", "code", "device", "gpu", "processor", "threads")
@@ -92,7 +93,7 @@ def _measure_run(spec: FigureSpec, planned: PlannedRun, config: Config, device: 
 
 
 def _told(run: Run) -> dict[str, Any]:
-    """state, step, result, config (flat), history (columns) of a run, and the hardware of its sessions."""
+    """state, step, result, config (flat), history (columns), traces of a run, and the hardware of its sessions."""
     status, history = run.status, run.history()
     scalars = [k for k, v in history[0].items() if isinstance(v, int | float) or v is None]
     return {
@@ -101,8 +102,11 @@ def _told(run: Run) -> dict[str, Any]:
         "state": status["state"],
         "step": status["step"],
         "result": status.get("result") or {},
+        # of a run that diverged: its layers as they were then
+        "broken_layers": status.get("layers", []),
         "config": flatten(to_tree(run.config)),
         "history": {k: np.array([record[k] for record in history], dtype=float) for k in scalars},
+        **layer_traces(history),
     }
 
 

@@ -19,20 +19,25 @@ EXACT = 256
 TOLERANCE = 1e-2
 
 
-def measure(flow: Flow, data: Data | ImageData, n: int = 32, size: int = 8) -> dict[str, Any]:
-    """At n points, `size` at once, in float64 and nats; layers are the L parts of the flow's chain.
+def measure(
+    flow: Flow, data: Data | ImageData, n: int = 32, n_images: int = 8, size: int = 8
+) -> dict[str, Any]:
+    """At n points, or n_images, `size` at once, in float64 and nats; layers are the L parts of the flow's chain.
 
     Returns:
-        log_det: log |det J| of the flow (n,); largest, smallest: singular values of J (n,), the inverse's largest is
+        dim: D. levels: grey levels of images, else 1. log_det: log |det J| of the flow (n,);
+        largest, smallest: singular values of J (n,), the inverse's largest is
         1 / smallest. D log smallest <= log_det <= D log largest (Eq. 8). layer_log_det, layer_largest: of each layer
         (L, n). hadamard: sum_i log |J e_i| (n,), nan above 256 dimensions. gradient, gradient_bound: of vector flows,
         |d log p / d theta_l| of each layer and its bound by Eq. 13 (L, n), 0 without parameters; else nan.
     """
     flow, device = flow.double(), device_of(flow)
-    parts = [_at(flow, x) for x in data.val[:n].double().to(device).split(size)]
+    x = data.val[: n_images if isinstance(data, ImageData) else n].double().to(device)
+    parts = [_at(flow, part) for part in x.split(size)]
     return {
         "layers": np.array([type(layer).__name__ for layer in flow.chain]),
         "dim": flow.dim,
+        "levels": data.levels or 1,
         **{name: torch.cat([part[name] for part in parts], -1) for name in parts[0]},
     }
 

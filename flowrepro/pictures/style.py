@@ -118,3 +118,19 @@ def show_images(axis: Axes, images: np.ndarray, columns: int) -> None:
         sheet[top : top + height, left : left + width] = image
     axis.imshow(np.clip(sheet, 0, 1), cmap=GREY_MAP, vmin=0, vmax=1, interpolation="nearest")
     axis.set_axis_off()
+
+
+def show_labelled(axis: Axes, images: np.ndarray, across: list[str], down: list[str]) -> None:
+    """Images (rows, columns, H, W, C) of bytes as a grid; labels above the columns and beside the rows.
+
+    Fewer labels than rows stand beside equal groups of rows.
+    """
+    rows, columns, height, width = images.shape[:4]
+    show_images(axis, images.reshape(-1, *images.shape[2:]) / 255, columns)
+    axis.set_axis_on()
+    axis.grid(visible=False)
+    axis.spines[:].set_visible(False)
+    axis.tick_params(length=0, labelsize=8, top=True, labeltop=True, bottom=False, labelbottom=False)
+    axis.set_xticks(np.arange(len(across)) * (width + 1) + width / 2, across)
+    group = rows / max(1, len(down)) * (height + 1)
+    axis.set_yticks((np.arange(len(down)) + 0.5) * group, down)

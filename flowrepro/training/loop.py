@@ -15,6 +15,7 @@ from flowrepro.errors import Diverged, FlowreproError, Stopped
 from flowrepro.metrics.likelihood import bits_per_dim, layer_trace, log_prob_of, log_probs, summary
 from flowrepro.runs.folder import Run, claimed, mark_latest
 from flowrepro.runs.manifest import begin_session, check_data, end_session
+from flowrepro.runs.traces import first_not_finite
 from flowrepro.training.distributed import World, claimed_together, world
 from flowrepro.training.gradients import inexact
 from flowrepro.training.phases import Stage, stage_at
@@ -131,7 +132,7 @@ def _take_step(run: Run, session: Session, stage: Stage) -> None:
     found = backward(session, stage, step)
     norm = gradient_norm(session.parameters, session.training.clip)
     if not (math.isfinite(found.loss) and norm.isfinite()):
-        _diverge(run, session, f"loss {found.loss:.4g}, gradient norm {norm.item():.4g}")
+        _diverge(run, session, stage, f"loss {found.loss:.4g}, gradient norm {norm.item():.4g}")
     session.optimizer.step()
     session.average()
     counters.step += 1
@@ -217,14 +218,16 @@ def _or_minus_inf(value: float) -> float:
     return -math.inf if math.isnan(value) else value
 
 
-def _diverge(run: Run, session: Session, what: str) -> None:
+def _diverge(run: Run, session: Session, stage: Stage, what: str) -> None:
     step = session.counters.step
     indices = [] if session.data.fresh else session.batches.at(step).tolist()
+    layers = layer_trace(session.flow.slice(stage.active_layers), session.drawn(step).x)
+    where = f", first in layer {lost}" if (lost := first_not_finite(layers)) else ""
     message = (
-        f"diverged at step {step} ({what}); the last good checkpoint is kept; "
+        f"diverged at step {step} ({what}{where}); the last good checkpoint is kept; "
         "try a smaller training.lr, training.clip=1 or stronger regularisation"
     )
-    run.set_status("diverged", step=step, error=message, batch=indices)
+    run.set_status("diverged", step=step, error=message, batch=indices, layers=layers)
     end_session(run, "diverged", step)
     raise Diverged(f"{run.path}: {message}")
 

@@ -10,9 +10,10 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from flowrepro.figures.across_dimensions.compared import of_celeba
-from flowrepro.figures.across_dimensions.pictured import counted, is_settled, sheet_rows, show_labelled
+from flowrepro.figures.across_dimensions.pictured import counted, is_settled, sheet_rows
 from flowrepro.figures.claims import Claim, at_least, at_most, difference, ratio
 from flowrepro.figures.drawn import Arrays, Measures, taken
+from flowrepro.pictures.style import show_labelled
 
 DEEP, COLUMNS = "deep NIF", 10
 CASE = "nif_deep faces"

@@ -22,7 +22,6 @@ from flowrepro.figures.across_dimensions.pictured import (
     is_settled,
     pairs,
     sheet_rows,
-    show_labelled,
 )
 from flowrepro.figures.claims import (
     Claim,
@@ -37,7 +36,7 @@ from flowrepro.figures.claims import (
     ratio,
 )
 from flowrepro.figures.drawn import Arrays, Measures, taken
-from flowrepro.pictures.style import BLUE, GREY, ORANGE
+from flowrepro.pictures.style import BLUE, GREY, ORANGE, show_labelled
 
 MODELS = {"NF": "nf faces", "NIF-128": "nif-128 faces"}
 STYLES = {"NF": (ORANGE, "s"), "NIF-128": (BLUE, "o")}

@@ -20,10 +20,10 @@ from flowrepro.figures.across_dimensions.pictured import (
     departure,
     is_settled,
     sheet_rows,
-    show_labelled,
 )
 from flowrepro.figures.claims import EVERY_SCALE, Claim, at_most, column, difference
 from flowrepro.figures.drawn import Arrays, Measures, taken
+from flowrepro.pictures.style import show_labelled
 
 NF, NIF = "nf faces", "nif-128 faces"
 SHEET, COLUMNS, ROWS = "sheet_t1_s0", 10, 2

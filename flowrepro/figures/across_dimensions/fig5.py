@@ -15,7 +15,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from flowrepro.figures.across_dimensions.compared import of_celeba
-from flowrepro.figures.across_dimensions.pictured import about, is_settled, show_labelled
+from flowrepro.figures.across_dimensions.pictured import about, is_settled
 from flowrepro.figures.claims import (
     EVERY_SCALE,
     Claim,
@@ -27,7 +27,7 @@ from flowrepro.figures.claims import (
     per_seed,
 )
 from flowrepro.figures.drawn import Arrays, Measures, taken
-from flowrepro.pictures.style import BLUE, GREEN, ORANGE
+from flowrepro.pictures.style import BLUE, GREEN, ORANGE, show_labelled
 
 CASE = "nif-128 faces"
 

@@ -14,10 +14,10 @@ from matplotlib.figure import Figure
 
 from flowrepro.figures.across_dimensions.compared import NETWORKS, Where
 from flowrepro.figures.across_dimensions.distances import NIFS, rows, summary
-from flowrepro.figures.across_dimensions.pictured import sheet_rows, show_labelled
+from flowrepro.figures.across_dimensions.pictured import sheet_rows
 from flowrepro.figures.claims import Claim, at_most, column, per_seed
 from flowrepro.figures.drawn import Arrays, Measures, taken
-from flowrepro.pictures.style import BLUE, GREEN, GREY, ORANGE
+from flowrepro.pictures.style import BLUE, GREEN, GREY, ORANGE, show_labelled
 
 MODELS = ("NF", *NIFS)
 SHEET, COLUMNS = "sheet_t1_s0", 10

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from flowrepro.figures.across_dimensions.pictured import about, is_settled, show_labelled
+from flowrepro.figures.across_dimensions.pictured import about, is_settled
 from flowrepro.figures.claims import (
     EVERY_SCALE,
     Claim,
@@ -29,7 +29,7 @@ from flowrepro.figures.claims import (
     smallest,
 )
 from flowrepro.figures.drawn import Arrays, Measures, taken
-from flowrepro.pictures.style import BLUE, GREY, ORANGE
+from flowrepro.pictures.style import BLUE, GREY, ORANGE, show_labelled
 
 SIZES = (64, 128, 256, 512)
 SHOWN = 10

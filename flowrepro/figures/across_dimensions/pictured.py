@@ -1,18 +1,15 @@
-"""across_dimensions: what the figures that show images share: what a run is, its sheets as a table, labelled grids."""
+"""across_dimensions: what the figures that show images share: what a run is, its sheets as a table."""
 
 import math
 import re
 from typing import Any
 
-import numpy as np
 import pandas as pd
-from matplotlib.axes import Axes
 
 from flowrepro.figures.across_dimensions import distances
 from flowrepro.figures.across_dimensions.compared import BITS
 from flowrepro.figures.claims import Given, Values, column, combined, settled
 from flowrepro.figures.drawn import Measures
-from flowrepro.pictures.style import show_images
 
 SETS = {
     "fashion_mnist": "Fashion-MNIST",
@@ -55,22 +52,6 @@ def counted(name: str, model: str, t: float, s: float = 0.0) -> Values:
 def is_settled() -> Given:
     """Training has converged, in bits/dim of held-out images."""
     return settled(column("gain_bits"), BITS, "bits/dim of the flows")
-
-
-def show_labelled(axis: Axes, images: np.ndarray, across: list[str], down: list[str]) -> None:
-    """Images (rows, columns, H, W, C) of bytes as a grid; labels above the columns and beside the rows.
-
-    Fewer labels than rows stand beside equal groups of rows.
-    """
-    rows, columns, height, width = images.shape[:4]
-    show_images(axis, images.reshape(-1, *images.shape[2:]) / 255, columns)
-    axis.set_axis_on()
-    axis.grid(visible=False)
-    axis.spines[:].set_visible(False)
-    axis.tick_params(length=0, labelsize=8, top=True, labeltop=True, bottom=False, labelbottom=False)
-    axis.set_xticks(np.arange(len(across)) * (width + 1) + width / 2, across)
-    group = rows / max(1, len(down)) * (height + 1)
-    axis.set_yticks((np.arange(len(down)) + 0.5) * group, down)
 
 
 def departure(model: str, t: float) -> Values:
