@@ -40,7 +40,7 @@ def check(config: Any) -> str:
     if isinstance(config, ToyConfig):
         return f"{config.name}: {config.n_train} + {config.n_val} points, sampled"
     if isinstance(config, ArrayConfig):
-        return f"{config.path}: {array.read(config).shape}"
+        return array.described(config.path, array.read(config))
     if absent := to_fetch(config):
         return f"{config.name}: to be downloaded: {', '.join(absent)}"
     return f"{config.name}: {SETS[config.name].source(config).note}"
