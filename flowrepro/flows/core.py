@@ -126,7 +126,11 @@ class Flow(nn.Module):
 
     Args:
         shape: of one point; (D,) by default.
+
+    `columns` are the names of the D columns of the table that a loaded flow was trained on; none if they had none.
     """
+
+    columns: tuple[str, ...] = ()
 
     def __init__(self, chain: Chain, base: Base, shape: tuple[int, ...] | None = None) -> None:
         super().__init__()
