@@ -102,8 +102,10 @@ def _split(words: list[str]) -> tuple[list[str], list[Path], bool, bool]:
 def _run_verb(verb: str, overrides: list[str], config_dirs: list[Path], multirun: bool) -> int:
     from flowrepro.config.commands import check_effect, with_data_set
     from flowrepro.config.compose import compose
+    from flowrepro.config.quoting import understood
 
     check_effect(verb, overrides, multirun)
+    overrides = understood(overrides, multirun)
     if multirun:
         from flowrepro.verbs.sweep import sweep
 

@@ -27,6 +27,7 @@ class Source:
         train, val: read the two splits, in chunks (n, H, W, C) of uint8.
         counts: how many images they have, if known.
         levels: the number of grey levels.
+        cache: the name of its cache, if that is not the name of the set.
     """
 
     files: list[Path]
@@ -36,6 +37,7 @@ class Source:
     val: Callable[[], Chunks]
     counts: tuple[int, int] | None = None
     levels: int = 256
+    cache: str = ""
 
 
 def decode(content: bytes | Path, name: str) -> np.ndarray:
@@ -62,11 +64,13 @@ def opened(content: bytes | Path, name: str) -> Iterator[Any]:
         yield image
 
 
-def sized(image: np.ndarray, shape: tuple[int, int, int], name: str) -> np.ndarray:
-    """The image itself. Raises DataError if it has another shape."""
+def sized(
+    image: np.ndarray, shape: tuple[int, int, int], name: str, way: str = "download the official file"
+) -> np.ndarray:
+    """The image itself. Raises DataError, with a way out, if it has another shape."""
     if image.shape != shape:
         raise DataError(
-            f"{name} has {image.shape[1]}x{image.shape[0]} pixels, not {shape[1]}x{shape[0]}; download the official file"
+            f"{name} has {image.shape[1]}x{image.shape[0]} pixels, not {shape[1]}x{shape[0]}; {way}"
         )
     return image
 
