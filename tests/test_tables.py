@@ -1,15 +1,15 @@
 """Tables as people have them: encodings, names, indices, separators; nothing lost and nothing guessed in silence."""
 
-import io
-
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flowrepro.config.schema import ArrayConfig
 from flowrepro.data.array import load_array, read
+from flowrepro.data.remarks import scale_remark
 from flowrepro.data.table import of_frame
 from flowrepro.errors import DataError
 
@@ -151,8 +151,17 @@ def test_the_data_tell_rows_columns_and_names_and_what_is_odd(tmp_path):
     assert "column flat" in found.notes[0] and "again equals x" in found.notes[1]
 
 
-def test_keys_of_tables_are_refused_elsewhere(tmp_path):
-    file = io.BytesIO()
-    np.save(file, POINTS)
-    with pytest.raises(DataError, match=r"dataset\.header= is for tables"):
-        table(tmp_path, file.getvalue(), "a.npy", header=True)
+@pytest.mark.parametrize(("size", "told"), [(1.0, False), (1e5, True), (1e-5, True), (50.0, False)])
+def test_data_far_from_one_are_remarked_on(size, told):
+    points = torch.as_tensor(size * POINTS)
+    flat = torch.cat([points, torch.full((12, 1), 7.0)], 1)
+    assert bool(scale_remark(points)) == bool(scale_remark(flat)) == told
+
+
+@pytest.mark.parametrize(
+    ("name", "keys"),
+    [("a.npy", {"header": True}), ("a.parquet", {"separator": "tab"}), ("a.csv", {"key": "x"})],
+)
+def test_keys_of_other_files_are_refused(tmp_path, name, keys):
+    with pytest.raises(DataError, match=f"dataset.{next(iter(keys))}= has no effect on"):
+        table(tmp_path, b"", name, **keys)

@@ -15,7 +15,10 @@ from flowrepro.errors import DataError
 
 MIN_ROWS = 10
 NPY_MAGIC = b"\x93NUMPY"
-TABLE_KEYS = {"header": None, "index": None, "separator": "auto", "decimal": "point"}
+# the keys of some kinds of files, with their defaults, and which of them each kind has
+KEYS = {"key": "", "header": None, "index": None, "separator": "auto", "decimal": "point"}
+TEXT_KEYS = ("header", "index", "separator", "decimal")
+OWN_KEYS = {".npy": (), ".npz": ("key",), ".parquet": ("index",), **dict.fromkeys(table.USUAL, TEXT_KEYS)}
 
 
 class Points(NamedTuple):
@@ -75,15 +78,15 @@ def read(config: ArrayConfig) -> Table:
     if not path.is_file():
         raise DataError(f"dataset.path={path}: no such file; looked at {path.resolve()}")
     suffix = path.suffix.lower()
+    if suffix not in OWN_KEYS:
+        raise DataError(f"dataset.path={path}: {suffix or 'no suffix'} is not one of {', '.join(OWN_KEYS)}")
+    set_keys = [key for key, default in KEYS.items() if getattr(config, key) != default]
+    if idle := [key for key in set_keys if key not in OWN_KEYS[suffix]]:
+        raise DataError(f"dataset.{idle[0]}= has no effect on {suffix} files; leave it out")
     if suffix in table.USUAL:
         return table.read_text(path, config)
     if suffix == ".parquet":
         return table.read_parquet(path, config)
-    if suffix not in (".npy", ".npz"):
-        known = ", ".join([".npy", ".npz", *table.USUAL, ".parquet"])
-        raise DataError(f"dataset.path={path}: {suffix or 'no suffix'} is not one of {known}")
-    if idle := [key for key, default in TABLE_KEYS.items() if getattr(config, key) != default]:
-        raise DataError(f"dataset.{idle[0]}= is for tables, not for {path.name}; leave it out")
     return Table(_read_npy(path) if suffix == ".npy" else _read_npz(path, config.key))
 
 
