@@ -5,6 +5,7 @@ import math
 from dataclasses import replace
 from typing import get_type_hints
 
+import pandas as pd
 import pytest
 import torch
 from torch import Tensor
@@ -102,6 +103,17 @@ def test_realnvp_is_as_the_paper_used_it() -> None:
     assert [tuple(size) for size in sizes] == [(1, 512), (512, 512), (512, 4)]
     orders = [layer.order for layer in flow.chain if isinstance(layer, Permutation)]
     assert all(order[0] != 0 for order in orders), "a coupling repeats the split before it"
+
+
+def test_columns_of_a_table_are_found_by_name() -> None:
+    flow = made(CONFIGS["linear"], 3)
+    flow.columns = ("a", "b", "c")
+    frame = pd.DataFrame(points(5, 3).numpy(), columns=flow.columns)
+    expected = flow.log_prob(frame.to_numpy())
+    torch.testing.assert_close(flow.log_prob(frame[["c", "a", "b"]]), expected)
+    torch.testing.assert_close(flow.log_prob(frame.set_axis(range(3), axis=1)), expected)
+    with pytest.raises(UsageError, match="columns a, b, c, not a, b, d"):
+        flow.log_prob(frame.rename(columns={"c": "d"}))
 
 
 @each_model
