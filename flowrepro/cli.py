@@ -100,15 +100,17 @@ def _split(words: list[str]) -> tuple[list[str], list[Path], bool, bool]:
 
 
 def _run_verb(verb: str, overrides: list[str], config_dirs: list[Path], multirun: bool) -> int:
-    from flowrepro.config.commands import check_effect
+    from flowrepro.config.commands import check_effect, with_data_set
     from flowrepro.config.compose import compose
+    from flowrepro.config.quoting import understood
 
     check_effect(verb, overrides, multirun)
+    overrides = understood(overrides, multirun)
     if multirun:
         from flowrepro.verbs.sweep import sweep
 
         return sweep(overrides, config_dirs)
-    config = compose(overrides, config_dirs)
+    config = compose(with_data_set(overrides) if verb == "evaluate" else overrides, config_dirs)
     if verb == "train":
         from flowrepro.verbs import train
 

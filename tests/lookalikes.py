@@ -7,6 +7,7 @@ import pickle
 import struct
 import tarfile
 import zipfile
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -131,3 +132,20 @@ def celeba_hq(root: Path, n: int = 20, side: int = 64) -> np.ndarray:
     for i, image in enumerate(images):
         Image.fromarray(image).save(root / "celeba_hq" / f"{i:05d}.png")
     return images
+
+
+def png_of_16_bits(pixels: np.ndarray) -> bytes:
+    """A .png of 16 bits per value, grey (H, W, 1) or coloured (H, W, 3), which Pillow does not write itself."""
+    height, width, channels = pixels.shape
+    colour_type = {1: 0, 3: 2}[channels]
+    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in pixels)
+    chunks = {
+        b"IHDR": struct.pack(">2I5B", width, height, 16, colour_type, 0, 0, 0),
+        b"IDAT": zlib.compress(rows),
+        b"IEND": b"",
+    }
+    parts = [
+        struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+        for kind, body in chunks.items()
+    ]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(parts)

@@ -2,12 +2,12 @@
 
 import math
 
+import mpmath
 import pytest
 import torch
 from torch import Tensor
 
 from flowrepro.analysis.bounds import (
-    gaussian_log_prob,
     linear_baseline,
     linear_log_likelihood,
     tikhonov_singular_values,
@@ -72,11 +72,36 @@ def test_without_alpha_the_entropy_of_the_gaussian() -> None:
     assert float(linear_baseline(data, data, 0.0).mean()) == pytest.approx(-entropy)
 
 
-def test_gaussian_is_that_of_torch() -> None:
-    factor = points(3, 3, seed=1)
-    mean, cov, x = points(3, seed=2), factor @ factor.mT, points(7, 3, seed=3)
-    theirs = torch.distributions.MultivariateNormal(mean, cov).log_prob(x)
-    torch.testing.assert_close(gaussian_log_prob(x, mean, cov), theirs)
+def test_baseline_is_the_gaussian_of_torch() -> None:
+    train, x = points(50, 3, seed=1), points(7, 3, seed=3)
+    cov = torch.cov(train.mT, correction=0) + 1e-2 * torch.eye(3)
+    theirs = torch.distributions.MultivariateNormal(train.mean(0), cov).log_prob(x)
+    torch.testing.assert_close(linear_baseline(train, x, 1e-2), theirs)
+
+
+def test_baseline_with_fewer_points_than_dimensions() -> None:
+    train, x = points(4, 6, seed=1), points(7, 6, seed=3)
+    cov = torch.cov(train.mT, correction=0) + 1e-2 * torch.eye(6)
+    theirs = torch.distributions.MultivariateNormal(train.mean(0), cov).log_prob(x)
+    torch.testing.assert_close(linear_baseline(train, x, 1e-2), theirs)
+
+
+@pytest.mark.parametrize("size", [1e7, 1e9])
+def test_baseline_of_large_columns_and_their_sum_has_its_digits(size: float) -> None:
+    """Against 60 digits: alpha is 1e-18 of the variances, and all there is across the plane of the data."""
+    parts = (size * (1 + points(40, 2).abs())).round()
+    data = torch.cat([parts, parts.sum(1, keepdim=True)], 1)
+    train = data[:36]
+    with mpmath.workdps(60):
+        rows = mpmath.matrix(train.tolist())
+        centre = [mpmath.fsum(rows[:, j]) / 36 for j in range(3)]
+        left = mpmath.matrix([[rows[i, j] - centre[j] for j in range(3)] for i in range(36)])
+        cov = left.T * left / 36 + mpmath.mpf(5e-5) * mpmath.eye(3)
+        inverse, log_det = cov**-1, mpmath.log(mpmath.det(cov))
+        for row, found in zip(data.tolist(), linear_baseline(train, data, 5e-5).tolist(), strict=True):
+            v = mpmath.matrix([row[j] - centre[j] for j in range(3)])
+            exact = -((v.T * inverse * v)[0] + log_det + 3 * mpmath.log(2 * mpmath.pi)) / 2
+            assert found == pytest.approx(float(exact), abs=1e-4)
 
 
 def test_a_singular_covariance_is_told() -> None:

@@ -11,6 +11,7 @@ import lookalikes
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
 from flowrepro.cli import main
 from flowrepro.config.compose import compose
@@ -364,3 +365,71 @@ def test_a_read_only_output_folder_is_told(workdir):
     assert answer.returncode == 1
     assert "outputs" in answer.stderr and "Traceback" not in answer.stderr
     assert len(answer.stderr.strip().splitlines()) == 1
+
+
+OWN = ["scale=smoke", "training.steps=5", "model.layers=1", "threads=1", "dataset=array"]
+
+
+def sales(path: Path, size: float = 1.0) -> None:
+    """A table of two columns and their sum."""
+    parts = (size * np.random.default_rng(0).uniform(1, 2, (40, 2))).round(3)
+    table = pd.DataFrame(parts, columns=["north", "south $"])
+    table.assign(total=table.sum(axis=1)).to_csv(path, index=False)
+
+
+def test_a_run_knows_its_data_wherever_they_are(flowrepro, workdir, monkeypatch):
+    """By content: from another folder, renamed, moved, told; other data under the same name are not taken for them."""
+    sales(workdir / "sales.csv")
+    assert flowrepro("train", *OWN, "dataset.path=sales.csv").code == 0
+    (workdir / "sub").mkdir()
+    sales(workdir / "sub/sales.csv", size=3)
+    monkeypatch.chdir(workdir / "sub")
+    there = ["run=latest", "output_dir=../outputs", "evaluation.n_samples=20"]
+    assert flowrepro("evaluate", *there).code == 0
+    (workdir / "sales.csv").rename(workdir / "renamed.csv")
+    assert flowrepro("evaluate", *there).code == 0
+    again = flowrepro("train", *OWN, "dataset.path=../renamed.csv", "output_dir=../outputs")
+    assert again.code == 0 and "already finished" in again.out
+    (workdir / "moved").mkdir()
+    (workdir / "renamed.csv").rename(workdir / "moved/away.csv")
+    lost = flowrepro("evaluate", *there)
+    assert lost.code == 3 and "dataset.path=" in lost.err
+    other = flowrepro("evaluate", *there, "dataset.path=sales.csv")
+    assert other.code == 3 and "different data" in other.err
+    assert flowrepro("evaluate", *there, "dataset=array", "dataset.path=../moved/away.csv").code == 0
+    assert flowrepro("evaluate", *there, "dry_run=true").code == 0, "the new place is remembered"
+
+
+def test_names_and_remarks_on_a_table_reach_the_user(flowrepro, workdir):
+    import flowrepro as package
+
+    sales(workdir / "sales.csv", size=1e7)
+    told = flowrepro("train", *OWN, "dataset.path=sales.csv").out
+    assert "40 rows of 3 columns (north, south $, total)" in told and "model.standardize=true" in told
+    assert flowrepro("evaluate", "run=latest", "evaluation.n_samples=20").code == 0
+    folder = next(workdir.glob("outputs/runs/latest/measures/*/"))
+    assert pd.read_csv(folder / "samples.csv").columns.tolist() == ["north", "south $", "total"]
+    assert pd.read_csv(folder / "likelihood.csv").model.str.startswith("linear, closed").sum() == 2
+    assert package.load("latest").flow.columns == ("north", "south $", "total")
+    assert flowrepro("plot", "run=latest").code == 0
+    told = flowrepro("train", *OWN, "dataset.path=sales.csv", "model.standardize=true").out
+    assert "far from 1" not in told
+
+
+def test_a_baseline_that_fails_does_not_stop_evaluate(flowrepro, workdir, monkeypatch):
+    from flowrepro.verbs import evaluate
+
+    def failing(*arguments):
+        raise torch.linalg.LinAlgError("the algorithm failed to converge")
+
+    monkeypatch.setattr(evaluate, "linear_baseline", failing)
+    flowrepro("train", "dataset=sine", *TINY)
+    answer = flowrepro("evaluate", "run=latest")
+    assert answer.code == 0 and "baseline    none: the algorithm failed" in answer.out
+
+
+def test_a_dry_run_on_a_file_that_cannot_be_read_has_exit_code_3(flowrepro, workdir):
+    (workdir / "a.csv").write_text("0,1\n" + "0.5,0.25\n" * 12)
+    answer = flowrepro("train", *OWN, "dataset.path=a.csv", "dry_run=true")
+    assert answer.code == 3 and "dataset.header=true" in answer.err
+    assert flowrepro("train", *OWN, "dataset.path=a.csv", "dry_run=true", "dataset.header=true").code == 0

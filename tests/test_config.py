@@ -10,6 +10,7 @@ import yaml
 from flowrepro.config import schema
 from flowrepro.config.compose import check_words, compose, expand, options
 from flowrepro.config.options import allowed, default_of, faults
+from flowrepro.config.quoting import understood
 from flowrepro.config.reading import conf_dir, from_tree, saved_tree, to_tree
 from flowrepro.config.schema import SCHEMAS, RealNVPImagesConfig
 from flowrepro.errors import UsageError
@@ -248,3 +249,38 @@ def test_expand_is_the_product_of_swept_values():
     jobs = expand(["dataset=sine", "regularizer.alpha=0,1e-5", "seed=range(0,3)"])
     assert len(jobs) == 6
     assert jobs[0] == ["dataset=sine", "regularizer.alpha=0", "seed=0"]
+
+
+PATHS = [
+    "größe.npy",
+    "points (1).npy",
+    "a b.npy",
+    "~/p.npy",
+    "data[2].npy",
+    "it's.npy",
+    "7",
+    "a=b.npy",
+    "1e5",
+    "x.csv",
+]
+
+
+@pytest.mark.parametrize("path", [*PATHS, "100%.npy", "a&b.npy", "back\\slash.npy", "点.npy", "{a}.npy"])
+def test_paths_need_no_quotes_beyond_the_shells(path):
+    words = understood(["dataset=array", f"dataset.path={path}", f"output_dir={path}"], multirun=False)
+    config = compose(words)
+    assert (config.dataset.path, config.output_dir) == (path, path)
+    jobs = expand(understood(["dataset=array", f"dataset.path={path},b.npy"], multirun=True))
+    assert [compose(job).dataset.path for job in jobs] == [path, "b.npy"]
+
+
+def test_what_can_be_read_already_stays_as_it_is():
+    words = ['dataset.path="größe.npy"', "seed=1,2", "dataset.path=a.npy,b.npy", "training.lr=(1", "nonsense"]
+    assert understood(words, multirun=True) == words
+
+
+def test_config_dirs_may_have_any_name(tmp_path):
+    folder = tmp_path / "cönf (1)" / "model"
+    folder.mkdir(parents=True)
+    (folder / "mine.yaml").write_text("# my own\nname: linear\ninit: orthogonal\n")
+    assert compose(["model=mine"], [folder.parent]).model.init == "orthogonal"

@@ -2,8 +2,10 @@
 
 import inspect
 import math
+from dataclasses import replace
 from typing import get_type_hints
 
+import pandas as pd
 import pytest
 import torch
 from torch import Tensor
@@ -101,6 +103,30 @@ def test_realnvp_is_as_the_paper_used_it() -> None:
     assert [tuple(size) for size in sizes] == [(1, 512), (512, 512), (512, 4)]
     orders = [layer.order for layer in flow.chain if isinstance(layer, Permutation)]
     assert all(order[0] != 0 for order in orders), "a coupling repeats the split before it"
+
+
+def test_columns_of_a_table_are_found_by_name() -> None:
+    flow = made(CONFIGS["linear"], 3)
+    flow.columns = ("a", "b", "c")
+    frame = pd.DataFrame(points(5, 3).numpy(), columns=flow.columns)
+    expected = flow.log_prob(frame.to_numpy())
+    torch.testing.assert_close(flow.log_prob(frame[["c", "a", "b"]]), expected)
+    torch.testing.assert_close(flow.log_prob(frame.set_axis(range(3), axis=1)), expected)
+    with pytest.raises(UsageError, match="columns a, b, c, not a, b, d"):
+        flow.log_prob(frame.rename(columns={"c": "d"}))
+
+
+@each_model
+def test_a_standardized_flow_does_not_depend_on_the_units(name: str) -> None:
+    """In units a million times smaller the latents are the same, and log p is less by log 1e6 per dimension."""
+    config, x = replace(CONFIGS[name], standardize=True), points(500, 3, seed=9) * torch.tensor([1, 2, 5]) + 1
+    flows = [build(config, (3,), None, seeded(), torch.float64).eval() for _ in range(2)]
+    for flow, factor in zip(flows, (1, 1e6), strict=True):
+        flow.init_from(factor * x)
+        update_statistics(flow.chain, factor * x)
+    one, other = flows
+    torch.testing.assert_close(other.latents(1e6 * x), one.latents(x))
+    torch.testing.assert_close(other.log_prob(1e6 * x), one.log_prob(x) - 3 * math.log(1e6))
 
 
 @pytest.mark.parametrize("passive", [3, 4])

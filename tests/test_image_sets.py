@@ -15,6 +15,7 @@ from flowrepro.data.cache import cache_folder
 from flowrepro.data.celeba import center, stride2
 from flowrepro.data.dequantised import Images
 from flowrepro.data.pixels import SETS, pixels
+from flowrepro.data.source import decode
 from flowrepro.errors import DataError, UsageError
 
 
@@ -298,9 +299,14 @@ def test_damaged_files_are_named(root, monkeypatch):
     for name, path, content, word in (
         ("cifar10", "cifar-10-batches-py/data_batch_2", b"x", "md5 is not the official one"),
         ("celeba", "celeba/img_align_celeba.zip", b"<html>quota exceeded", "web page"),
-        ("celeba", "celeba/img_align_celeba.zip", b"PK not an archive", "not the official archive"),
+        (
+            "celeba",
+            "celeba/img_align_celeba.zip",
+            b"PK not an archive",
+            "cannot be read as the official archive",
+        ),
         ("celeba", "celeba/list_eval_partition.txt", b"<html>", "not the official list"),
-        ("imagenet32", "imagenet32/train_data_batch_2.npz", b"PK", "not a batch of ImageNet32"),
+        ("imagenet32", "imagenet32/train_data_batch_2.npz", b"PK", "cannot be read as a batch of ImageNet32"),
         ("celeba_hq", "celeba_hq/00007.png", b"\x89PNG", "cannot be read as an image"),
         ("faces64", "faces64/faces64_000.webp", b"RIFF", "cannot be read as an image"),
     ):
@@ -414,3 +420,12 @@ def test_a_missing_last_strip_or_image_is_told(root, monkeypatch):
     for name, told in (("cifar10", "4 of 7 images of the train split"), ("imagenet32", "7 of 8 images")):
         with pytest.raises(DataError, match=told):
             images_of(f"dataset={name}")
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_images_of_16_bits_are_refused(tmp_path, channels):
+    """Pillow would clip the grey ones to white, and cut the coloured ones to 8 bits."""
+    path = tmp_path / "deep.png"
+    path.write_bytes(lookalikes.png_of_16_bits(np.full((4, 4, channels), 40_000)))
+    with pytest.raises(DataError, match=r"deep\.png has more than 8 bits"):
+        decode(path, str(path))

@@ -25,8 +25,8 @@ COMMANDS: dict[str, tuple[tuple[str, ...], str]] = {
         "conf/figure/KEY.yaml lists the runs of the figure",
     ),
     "evaluate run=R": (
-        ("run", "evaluation", "seed", *DEVICE, *ALL),
-        "the run keeps the data, model and training settings it was started with",
+        ("run", "evaluation", "dataset.path", "seed", *DEVICE, *ALL),
+        "the run keeps the data, model and training settings it was started with (dataset.path= says where they are now)",
     ),
     "evaluate figure=KEY": (
         ("figure", "scale", "claims", *DEVICE, *ALL),
@@ -70,6 +70,12 @@ def command(verb: str, words: Iterable[str], multirun: bool = False) -> str:
     return "train -m" if multirun else "train"
 
 
+def with_data_set(words: list[str]) -> list[str]:
+    """The arguments of a command on a run; a path of its data goes without the word that has such a key."""
+    keys = [word.lstrip("+").partition("=")[0] for word in words]
+    return [*words, "dataset=array"] if "dataset.path" in keys and "dataset" not in keys else words
+
+
 def counts(key: str, command: str) -> bool:
     """Whether a key has an effect in a command."""
     wanted = COMMANDS[command][0]
@@ -82,6 +88,9 @@ def check_effect(verb: str, words: Iterable[str], multirun: bool = False) -> Non
     named = command(verb, words, multirun)
     known = {*GROUPS, *all_keys()}
     keys = [word.lstrip("+").partition("=")[0] for word in words]
+    if "dataset.path" in keys and counts("dataset.path", named):
+        # dataset=array beside it is no other data set
+        keys = [key for key in keys if key != "dataset"]
     if idle := [k for k in keys if (k in known or k.startswith("hydra")) and not counts(k, named)]:
         verb_phrase = "have" if len(idle) > 1 else "has"
         told = ", ".join(f"{key}=" for key in dict.fromkeys(idle))

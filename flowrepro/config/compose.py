@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from flowrepro.config.keys import all_keys, nearest_key, options
+from flowrepro.config.quoting import quoted
 from flowrepro.config.reading import conf_dir, from_tree
 from flowrepro.config.schema import GROUPS, Config
 from flowrepro.errors import UsageError, nearest
@@ -31,7 +32,7 @@ def search_path(config_dirs: Iterable[Path]) -> list[str]:
     for folder in dirs:
         if not Path(folder).is_dir():
             raise UsageError(f"--config-dir {folder}: no such folder")
-    return [f"hydra.searchpath=[{','.join('file://' + d for d in dirs)}]"] if dirs else []
+    return [f"hydra.searchpath=[{','.join(quoted('file://' + d) for d in dirs)}]"] if dirs else []
 
 
 def check_words(words: list[str], config_dirs: Iterable[Path] = ()) -> list[str]:

@@ -56,7 +56,8 @@ def _settle(config: Config) -> None:
     if config.training.steps_per_layer:
         config.training.steps = config.training.steps_per_layer * getattr(config.model, "layers", 1)
     if config.dtype == "auto":
-        config.dtype = "float32" if isinstance(config.dataset, ImageConfig) else "float64"
+        images = isinstance(config.dataset, ImageConfig) or config.model.takes_images
+        config.dtype = "float32" if images else "float64"
 
 
 def saved_tree(tree: dict[str, Any]) -> dict[str, Any]:

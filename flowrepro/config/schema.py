@@ -53,14 +53,42 @@ class CelebAConfig(ImageConfig):
 
 
 @dataclass
+class ImagesConfig(ImageConfig):
+    """The user's own images: a folder of .png, .jpg or .webp files, searched with its subfolders."""
+
+    path: str = option(
+        "", "the folder; its content, not its path, is part of the run's identity", identity=False
+    )
+    size: int | None = option(
+        None,
+        "cut images to a square and rescale them to this many pixels (default: all have one size)",
+        low=1,
+    )
+    val_fraction: float = option(0.1, "fraction of images held out", above=0, below=1)
+    seed: int = option(0, "seed of the split", low=0)
+
+
+@dataclass
 class ArrayConfig:
-    """The user's own points: a .npy, .npz or .csv file whose rows are samples."""
+    """The user's own points, or images as an array of 4 dimensions: a file whose rows are samples."""
 
     name: str
     path: str = option(
-        "", "the file; its content, not its path, is part of the run's identity", identity=False
+        "",
+        "the file (.npy, .npz, .csv, .tsv, .txt, .parquet); its content, not its path, is part of the run's identity",
+        identity=False,
     )
     key: str = option("", "the array's name inside an .npz file")
+    header: bool | None = option(None, "tables: whether the first row names the columns (default: decided)")
+    index: bool | None = option(
+        None, "tables: whether the first column is an index, to be left out (default: decided)"
+    )
+    separator: str = option(
+        "auto",
+        "tables: what separates columns; auto: a comma in .csv, a tab in .tsv, spaces in .txt",
+        choices=("auto", "comma", "semicolon", "tab", "space"),
+    )
+    decimal: str = option("point", "tables: the decimal sign", choices=("point", "comma"))
     val_fraction: float = option(0.1, "fraction of rows held out", above=0, below=1)
     seed: int = option(0, "seed of the split", low=0)
 
@@ -76,6 +104,13 @@ class ModelConfig:
 
 
 @dataclass
+class VectorModelConfig(ModelConfig):
+    """What most models on vectors have."""
+
+    standardize: bool = option(False, "divide each dimension by its std first")
+
+
+@dataclass
 class ImageModelConfig(ModelConfig):
     """What every model on images has."""
 
@@ -83,14 +118,14 @@ class ImageModelConfig(ModelConfig):
 
 
 @dataclass
-class LinearConfig(ModelConfig):
+class LinearConfig(VectorModelConfig):
     """One dense affine layer."""
 
     init: str = option("glorot", "initial matrix", choices=("glorot", "orthogonal", "whitening"))
 
 
 @dataclass
-class DenseConfig(ModelConfig):
+class DenseConfig(VectorModelConfig):
     """[dense affine, activation] x layers, and a dense affine layer at the end."""
 
     layers: int = option(8, "hidden layers", low=1)
@@ -109,7 +144,7 @@ class DenseConfig(ModelConfig):
 
 
 @dataclass
-class RealNVPConfig(ModelConfig):
+class RealNVPConfig(VectorModelConfig):
     """[batch norm, affine coupling, permutation] x layers."""
 
     layers: int = option(6, "coupling layers", low=1)
@@ -129,7 +164,7 @@ class RealNVPConfig(ModelConfig):
 
 
 @dataclass
-class CouplingConfig(ModelConfig):
+class CouplingConfig(VectorModelConfig):
     """[rotation, affine coupling] x layers (single_coupling Eq. 4 and 5)."""
 
     layers: int = option(12, "coupling layers", low=1)
@@ -149,7 +184,6 @@ class CouplingConfig(ModelConfig):
         choices=("random", "oas", "axis"),
     )
     angle: float = option(0.0, "rotation=axis: angle of the first rotation in the first two axes, in degrees")
-    standardize: bool = option(False, "divide each dimension by its std first")
 
 
 @dataclass
@@ -494,7 +528,7 @@ class Config:
         """What identifies a run: group names, seed, dtype and every value that differs from its typed default."""
         groups = {group: getattr(self, group) for group in GROUPS}
         tree: dict[str, Any] = {g: {"name": node.name, **differences(node)} for g, node in groups.items()}
-        if isinstance(self.dataset, ArrayConfig):
+        if isinstance(self.dataset, ArrayConfig | ImagesConfig):
             tree["dataset"]["content"] = content(self.dataset.path)
         return {**tree, "training": differences(self.training), "seed": self.seed, "dtype": self.dtype}
 
@@ -516,6 +550,7 @@ SCHEMAS: dict[str, dict[str, type]] = {
         **dict.fromkeys(TOYS, ToyConfig),
         **dict.fromkeys(IMAGES, ImageConfig),
         "celeba": CelebAConfig,
+        "images": ImagesConfig,
         "array": ArrayConfig,
     },
     "model": {

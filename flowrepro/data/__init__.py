@@ -7,13 +7,14 @@ from typing import Any
 
 import torch
 
-from flowrepro.config.schema import ArrayConfig, ToyConfig
+from flowrepro.config.schema import ArrayConfig, Config, ToyConfig
 from flowrepro.data import array
 from flowrepro.data.images import ImageData, load_images
 from flowrepro.data.pixels import SETS
+from flowrepro.data.remarks import scale_remark
 from flowrepro.data.vectors import Data, load
 
-__all__ = ["Data", "ImageData", "check", "load", "load_data", "load_images", "to_fetch"]
+__all__ = ["Data", "ImageData", "check", "load", "load_data", "load_images", "notes", "to_fetch"]
 
 
 def load_data(config: Any, dtype: str, seed: int, images: bool, trial: int = 0) -> Data | ImageData:
@@ -40,10 +41,18 @@ def check(config: Any) -> str:
     if isinstance(config, ToyConfig):
         return f"{config.name}: {config.n_train} + {config.n_val} points, sampled"
     if isinstance(config, ArrayConfig):
-        return f"{config.path}: {array.read(config).shape}"
+        return array.described(config.path, array.read(config))
     if absent := to_fetch(config):
         return f"{config.name}: to be downloaded: {', '.join(absent)}"
     return f"{config.name}: {SETS[config.name].source(config).note}"
+
+
+def notes(data: Data | ImageData, config: Config) -> tuple[str, ...]:
+    """What a user should know about their own data before training: a line each."""
+    if not isinstance(config.dataset, ArrayConfig) or isinstance(data, ImageData):
+        return ()
+    scale = "" if getattr(config.model, "standardize", False) else scale_remark(data.train)
+    return (*data.notes, scale) if scale else data.notes
 
 
 def to_fetch(config: Any) -> list[str]:

@@ -1,7 +1,6 @@
 """CelebA in its official files (aligned faces, 178x218 JPEG), and CelebA-HQ as a folder of square images."""
 
 import zipfile
-import zlib
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -10,6 +9,7 @@ import numpy as np
 
 from flowrepro.config.schema import CelebAConfig
 from flowrepro.data import files
+from flowrepro.data.reading import reading
 from flowrepro.data.source import Chunks, Source, decode, in_chunks, sized
 from flowrepro.errors import DataError
 
@@ -76,13 +76,9 @@ def from_zip(path: Path, names: list[str]) -> Iterator[tuple[str, bytes]]:
     """(name, bytes) of every image. Raises DataError if the archive is damaged or lacks one."""
     with open(path, "rb") as file:
         files.verified(path, file.read(64), "md5", None)
-    try:
-        with zipfile.ZipFile(path) as archive:
-            for name in names:
-                yield f"{path.name}/{name}", archive.read(f"img_align_celeba/{name}")
-    # zipfile reports encryption or unknown compression as a RuntimeError
-    except (zipfile.BadZipFile, zlib.error, KeyError, EOFError, RuntimeError) as error:
-        raise DataError(f"{path} is damaged or not the official archive ({error}); {WAY}") from error
+    with reading(path, "the official archive", WAY), zipfile.ZipFile(path) as archive:
+        for name in names:
+            yield f"{path.name}/{name}", archive.read(f"img_align_celeba/{name}")
 
 
 def stride2(image: np.ndarray) -> np.ndarray:

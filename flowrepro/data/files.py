@@ -3,9 +3,9 @@
 import gzip
 import hashlib
 import os
-import zlib
 from pathlib import Path
 
+from flowrepro.data.reading import reading
 from flowrepro.errors import DataError
 
 # MNIST is served by several mirrors of the original site, Fashion-MNIST by its authors
@@ -61,10 +61,8 @@ def read(name: str, download: bool) -> bytes:
     if path.suffix != ".gz":
         return verified(path, content, "md5", UNPACKED_DIGESTS.get(name.removesuffix(".gz")))
     verified(path, content, "sha256", DIGESTS[name])
-    try:
+    with reading(path, "the official file", _replace(path)):
         return gzip.decompress(content)
-    except (OSError, EOFError, zlib.error) as error:
-        raise DataError(f"{path} is damaged ({error}); {_replace(path)}") from error
 
 
 def find(name: str) -> Path | None:

@@ -4,8 +4,6 @@ van den Oord's (2016, image-net.org/small, used by Glow) has 49,999 held-out ima
 was downscaled with different smoothing: flows reach far better likelihoods on it, so the two must not be compared.
 """
 
-import zipfile
-import zlib
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -13,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from flowrepro.data import files
+from flowrepro.data.reading import reading
 from flowrepro.data.source import Chunks, Source, decode, in_chunks, sized
 from flowrepro.errors import DataError
 
@@ -82,11 +81,8 @@ def from_batches(paths: list[Path]) -> Chunks:
 
 def read_batch(path: Path) -> np.ndarray:
     """The images (n, 32, 32, 3) of a batch, whose array `data` (n, 3072) has one colour after the other."""
-    try:
-        with np.load(path, allow_pickle=False) as arrays:
-            data = arrays["data"]
-    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error) as error:
-        raise DataError(f"{path} is not a batch of ImageNet32 ({error}); {WAY}") from error
+    with reading(path, "a batch of ImageNet32", WAY), np.load(path, allow_pickle=False) as arrays:
+        data = arrays["data"]
     if data.dtype != np.uint8 or data.ndim != 2 or data.shape[1] != 3 * 32 * 32:
         told = f"its data are {data.dtype} of shape {data.shape}, not uint8 of shape (n, 3072)"
         raise DataError(f"{path} is not a batch of ImageNet32 ({told}); {WAY}")

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from flowrepro.config.schema import ImageConfig
+from flowrepro.config.schema import ArrayConfig, ImageConfig
 from flowrepro.data.dequantised import Images
 from flowrepro.data.pixels import pixels
 from flowrepro.errors import UsageError
@@ -19,6 +19,8 @@ INITIAL_IMAGES = 256
 INITIAL_VALUES = 2**22
 # 28 is not a multiple of 2^3; two black pixels on every side make 32
 BORDERS = {28: 2}
+# of an array, which has no such keys
+WHOLE: dict[str, Any] = {"bits": 8, "n_train": None, "n_val": None}
 
 
 @dataclass(frozen=True)
@@ -73,7 +75,7 @@ class ImageData:
 
 
 def load_images(config: Any, dtype: torch.dtype, seed: int, trial: int = 0) -> ImageData:
-    """The dequantised images of an ImageConfig; their noise comes from `seed`.
+    """The dequantised images of an ImageConfig or ArrayConfig; their noise comes from `seed`.
 
     With `trial`, that many random images of the same shape (except for bundled sets): no cache is read or written.
 
@@ -81,22 +83,24 @@ def load_images(config: Any, dtype: torch.dtype, seed: int, trial: int = 0) -> I
         DataError: missing or damaged; one line that says how to get them.
         UsageError: the data set has no images, or fewer bits.
     """
-    if not isinstance(config, ImageConfig):
+    if not isinstance(config, ImageConfig | ArrayConfig):
         raise UsageError(
             f"this model needs image data, which dataset={config.name} is not; try dataset=digits"
         )
     found = pixels(config, trial)
-    if config.bits != 8 and found.levels != GREY_LEVELS:
+    bits, n_train, n_val = (getattr(config, key, default) for key, default in WHOLE.items())
+    if bits != 8 and found.levels != GREY_LEVELS:
         raise UsageError(
-            f"dataset.bits={config.bits}: {config.name} has a fixed number of {found.levels} grey levels"
+            f"dataset.bits={bits}: {config.name} has a fixed number of {found.levels} grey levels"
         )
-    step = 2 ** (8 - config.bits)
-    levels, border = found.levels // step, BORDERS.get(found.shape[0], 0)
+    step = 2 ** (8 - bits)
+    height, width = found.shape[:2]
+    levels, border = found.levels // step, BORDERS.get(height, 0) if height == width else 0
 
     def split(name: str, part: np.ndarray, n: int | None) -> Images:
         return Images(torch.from_numpy(part), levels, step, border, seed, name, dtype).first(n)
 
-    train, val = split("train", found.train, config.n_train), split("val", found.val, config.n_val)
+    train, val = split("train", found.train, n_train), split("val", found.val, n_val)
     kept = hashlib.sha256(f"{found.digest} {len(train)} {len(val)} {levels}".encode()).hexdigest()[:16]
     source = f"{len(train)} + {len(val)} images ({found.note}), {levels} grey levels"
     return ImageData(config.name, train, val, source, kept)

@@ -7,6 +7,7 @@ import numpy as np
 
 from flowrepro.config.schema import ImageConfig
 from flowrepro.data import cifar10, files, idx, strips
+from flowrepro.data.reading import reading
 from flowrepro.errors import DataError, UsageError
 
 IDX_PARTS = {"train": "train", "val": "t10k"}
@@ -50,7 +51,7 @@ def _cifar10(config: ImageConfig, split: str) -> np.ndarray:
     if path is None:
         raise DataError(files.missing(PART, "it belongs beside the strips"))
     n_train, n_val = strips.COUNTS["cifar10"]
-    with np.load(path, allow_pickle=False) as found:
+    with reading(path, "the labels of CIFAR-10"), np.load(path, allow_pickle=False) as found:
         return found["train"][:n_train] if split == "train" else found["test"][:n_val]
 
 

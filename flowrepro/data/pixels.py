@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from flowrepro.config.schema import ImageConfig
-from flowrepro.data import celeba, cifar10, digits, idx, imagenet32, strips
+from flowrepro.config.schema import ArrayConfig, ImageConfig
+from flowrepro.data import array, celeba, cifar10, digits, idx, imagenet32, own_images, strips
 from flowrepro.data.cache import prepared
 from flowrepro.data.source import Source
 
@@ -33,6 +33,7 @@ SETS: dict[str, ImageSet] = {
     "faces64": ImageSet(lambda config: strips.faces64(), strips.FACES),
     "imagenet32": ImageSet(lambda config: imagenet32.imagenet32(), imagenet32.SHAPE),
     "celeba_hq": ImageSet(lambda config: celeba.celeba_hq(), None),
+    "images": ImageSet(own_images.folder, None),
 }
 
 
@@ -55,14 +56,16 @@ class Pixels:
         return self.train.shape[1:]
 
 
-def pixels(config: ImageConfig, trial: int = 0) -> Pixels:
-    """The images of a set: bundled, or from the cache, which is prepared if missing.
+def pixels(config: ImageConfig | ArrayConfig, trial: int = 0) -> Pixels:
+    """The images of a set: bundled, in the user's array, or from the cache, which is prepared if missing.
 
     With `trial`, that many random ones of the same shape: nothing is read or written, and the files may be missing.
 
     Raises:
         DataError: missing or damaged; one line that says how to get them.
     """
+    if isinstance(config, ArrayConfig):
+        return _of_array(config)
     if trial and config.name not in ("digits", "digits2"):
         return _random(config, trial)
     source = SETS[config.name].source(config)
@@ -71,8 +74,15 @@ def pixels(config: ImageConfig, trial: int = 0) -> Pixels:
         digest = hashlib.sha256(train.tobytes() + val.tobytes()).hexdigest()
         return Pixels(train, val, source.levels, source.note, digest)
     crop = getattr(config, "crop", "")
-    found = prepared(f"{config.name}-{crop}" if crop else config.name, source)
+    found = prepared(source.cache or (f"{config.name}-{crop}" if crop else config.name), source)
     return Pixels(found.train, found.val, source.levels, source.note, found.fingerprint)
+
+
+def _of_array(config: ArrayConfig) -> Pixels:
+    images = own_images.grey_levels(array.read(config).values, config.path)
+    train, val = array.split(images, config.val_fraction, config.seed)
+    digest = hashlib.sha256(train.tobytes() + val.tobytes()).hexdigest()
+    return Pixels(train, val, 256, f"{config.path}, {images.shape[2]}x{images.shape[1]} pixels", digest)
 
 
 def _random(config: ImageConfig, n: int) -> Pixels:

@@ -2,11 +2,14 @@
 
 import io
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from flowrepro.data.reading import reading
 from flowrepro.errors import DataError
 
 Chunks = Iterator[np.ndarray]
@@ -24,6 +27,7 @@ class Source:
         train, val: read the two splits, in chunks (n, H, W, C) of uint8.
         counts: how many images they have, if known.
         levels: the number of grey levels.
+        cache: the name of its cache, if that is not the name of the set.
     """
 
     files: list[Path]
@@ -33,26 +37,40 @@ class Source:
     val: Callable[[], Chunks]
     counts: tuple[int, int] | None = None
     levels: int = 256
+    cache: str = ""
 
 
 def decode(content: bytes | Path, name: str) -> np.ndarray:
-    """The RGB pixels (H, W, 3) of an image file or of its bytes. Raises DataError naming the file."""
+    """The RGB pixels (H, W, 3) of an image file or of its bytes.
+
+    Raises:
+        DataError: it is damaged, or has more than 8 bits per value, which Pillow would cut or clip; the file is named.
+    """
+    with reading(name, "an image"), opened(content, name) as image:
+        return np.asarray(image.convert("RGB"))
+
+
+@contextmanager
+def opened(content: bytes | Path, name: str) -> Iterator[Any]:
+    """The Pillow image in a file or in its bytes, not yet decoded. Raises DataError for more than 8 bits per value."""
     from PIL import Image
 
-    try:
-        with Image.open(content if isinstance(content, Path) else io.BytesIO(content)) as image:
-            return np.asarray(image.convert("RGB"))
-    # Pillow reports some damage as a SyntaxError
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        told = str(error).splitlines()[0].replace(str(content), "it") if isinstance(content, Path) else error
-        raise DataError(f"{name} cannot be read as an image ({told}); restore the file") from error
+    with Image.open(content if isinstance(content, Path) else io.BytesIO(content)) as image:
+        # Pillow opens colours of 16 bits as RGB of 8, and tells so only by the raw mode of what it will decode
+        if image.mode[0] in "IF" or any(";16" in str(tile) for tile in image.tile):
+            raise DataError(
+                f"{name} has more than 8 bits per value, which would be lost; save it with 8 bits"
+            )
+        yield image
 
 
-def sized(image: np.ndarray, shape: tuple[int, int, int], name: str) -> np.ndarray:
-    """The image itself. Raises DataError if it has another shape."""
+def sized(
+    image: np.ndarray, shape: tuple[int, int, int], name: str, way: str = "download the official file"
+) -> np.ndarray:
+    """The image itself. Raises DataError, with a way out, if it has another shape."""
     if image.shape != shape:
         raise DataError(
-            f"{name} has {image.shape[1]}x{image.shape[0]} pixels, not {shape[1]}x{shape[0]}; download the official file"
+            f"{name} has {image.shape[1]}x{image.shape[0]} pixels, not {shape[1]}x{shape[0]}; {way}"
         )
     return image
 

@@ -31,6 +31,9 @@ class Data:
     image_shape: tuple[int, ...] | None = None
     levels: int | None = None
     entropy: float | None = None
+    # the names of the D columns, if they have any, and what a user should know about the data
+    columns: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
     # n new points from a generator, if every step draws its own
     fresh: Callable[[int, torch.Generator], Tensor] | None = None
 
@@ -77,7 +80,9 @@ def load(config: Any, dtype: torch.dtype, trial: int = 0) -> Data:
     if isinstance(config, ToyConfig):
         return sampled(config, dtype)
     if isinstance(config, ArrayConfig):
-        return _data(config.name, *load_array(config), dtype, source=config.path)
+        found = load_array(config)
+        known = {"columns": found.columns, "source": found.source, "notes": found.notes}
+        return _data(config.name, found.train, found.val, dtype, **known)
     return of_pixels(config, dtype, trial)
 
 

@@ -121,12 +121,17 @@ class Flow(nn.Module):
     """A chain of layers and a base density on the latent: a density on the data.
 
     Its methods take a batch (B, D), or (B, C, H, W) of images, or a single point, for which they give its one value;
-    tensors of any dtype or NumPy arrays. They raise UsageError for any other shape. Calling the flow itself gives the
-    log_prob of a batch in the flow's own dtype, unchecked: what training, torch.func and torch.compile need.
+    tensors of any dtype, NumPy arrays, or DataFrames, whose columns are found by name. They raise UsageError for any
+    other shape. Calling the flow itself gives the log_prob of a batch in the flow's own dtype, unchecked: what training,
+    torch.func and torch.compile need.
 
     Args:
         shape: of one point; (D,) by default.
+
+    `columns` are the names of the D columns of the table that a loaded flow was trained on; none if they had none.
     """
+
+    columns: tuple[str, ...] = ()
 
     def __init__(self, chain: Chain, base: Base, shape: tuple[int, ...] | None = None) -> None:
         super().__init__()
@@ -148,7 +153,7 @@ class Flow(nn.Module):
         Raises:
             UsageError: points of another shape.
         """
-        x = _tensor(x)
+        x = _tensor(self._in_order(x))
         if self.shape not in (x.shape, x.shape[1:]):
             one, many = str(tuple(self.shape)), str(("N", *self.shape)).replace("'", "")
             raise UsageError(f"expected points of shape {one} or {many}, not {tuple(x.shape)}")
@@ -158,9 +163,21 @@ class Flow(nn.Module):
         x = x.to(torch.get_default_dtype()) if own is None else x.to(own)
         return x if x.ndim > len(self.shape) else x[None]
 
+    def _in_order(self, x: Points) -> Points:
+        """A DataFrame with its columns in the order of the flow's own. Raises UsageError if they have other names."""
+        names = [str(name) for name in getattr(x, "columns", ())]
+        if not self.columns or not names or names == [str(i) for i in range(len(self.columns))]:
+            return x
+        if sorted(names) != sorted(self.columns):
+            raise UsageError(
+                f"expected a table of the columns {', '.join(self.columns)}, not {', '.join(names)}"
+            )
+        order = [names.index(name) for name in self.columns]
+        return np.asarray(x, dtype=np.float64)[:, order]
+
     def _at(self, x: Points, f: Callable[[Tensor], PerPoint]) -> PerPoint:
         """f of a batch, at what a caller gives."""
-        x = _tensor(x)
+        x = _tensor(self._in_order(x))
         found = f(self.batch(x))
         return found[0] if x.shape == self.shape else found
 

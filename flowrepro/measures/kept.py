@@ -16,12 +16,13 @@ from typing import Any, NamedTuple
 import numpy as np
 from torch import Tensor
 
-from flowrepro.data import Data, ImageData, load_data
+from flowrepro.data import Data, ImageData
 from flowrepro.errors import UsageError, nearest
 from flowrepro.measures.code import code_hash
 from flowrepro.runs import checkpoints
+from flowrepro.runs.data import data_of
 from flowrepro.runs.folder import Run, read_json
-from flowrepro.runs.manifest import check_data, git_state, hardware, versions
+from flowrepro.runs.manifest import git_state, hardware, versions
 from flowrepro.runs.trained import load_flow
 from flowrepro.writing import save_arrays, write_json
 
@@ -88,9 +89,7 @@ def _place(run: Run, key: dict[str, Any]) -> Path:
 
 
 def _data(run: Run, device: str) -> Data | ImageData:
-    config = run.config
-    data = load_data(config.dataset, config.dtype, config.seed, config.model.takes_images)
-    check_data(run, data.fingerprint)
+    data = data_of(run)
     # images are made batch by batch, and moved then
     return data.to(device) if isinstance(data, Data) else data
 

@@ -67,8 +67,12 @@ def summary(values: Tensor) -> dict[str, Any]:
 
 @torch.no_grad()
 def layer_trace(flow: Flow, x: Tensor) -> list[dict[str, Any]]:
-    """Mean dlogp (nats) and variance of the output of every layer on a fixed batch."""
+    """Mean dlogp (nats) and variance of the output of every layer on a fixed batch; one sample has no variance."""
     return [
-        {"layer": name, "mean_dlogp": float(dlogp.mean()), "variance": float(z.var(0).mean())}
+        {
+            "layer": name,
+            "mean_dlogp": float(dlogp.mean()),
+            "variance": float(z.var(0).mean()) if len(z) > 1 else math.nan,
+        }
         for name, z, dlogp in flow.chain.trace(x)
     ]

@@ -1,5 +1,7 @@
 """Pictures of single runs, drawn only from stored tables and arrays."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
@@ -123,9 +125,13 @@ def samples_grid(samples: np.ndarray, reference: np.ndarray, label: str, side: i
     return figure
 
 
-def samples_scatter(reference: np.ndarray, samples: np.ndarray, label: str) -> Figure:
-    """Samples over held-out points, for each pair of the first three dimensions."""
+def samples_scatter(
+    reference: np.ndarray, samples: np.ndarray, label: str, columns: Sequence[str] = ()
+) -> Figure:
+    """Samples over held-out points, for each pair of the first three dimensions, which `columns` may name."""
     dim = reference.shape[1]
+    # a dollar in a name would begin a formula
+    labels = [name[:40].replace("$", r"\$") for name in columns] or [f"$x_{i + 1}$" for i in range(dim)]
     pairs = [(0, 1)] if dim == 2 else [(0, 1), (0, 2), (1, 2)] if dim > 2 else [(0, 0)]
     figure, axes = panels(1, len(pairs), 3.0, 3.0)
     for axis, (i, j) in zip(axes[0], pairs, strict=True):
@@ -133,7 +139,7 @@ def samples_scatter(reference: np.ndarray, samples: np.ndarray, label: str) -> F
         axis.scatter(
             samples[:, i], samples[:, j], color=ORANGE, marker="x", s=6, linewidths=0.6, label="samples"
         )
-        axis.set(xlabel=f"$x_{i + 1}$", ylabel=f"$x_{j + 1}$")
+        axis.set(xlabel=labels[i], ylabel=labels[j])
         axis.set(xlim=robust_limits(reference[:, i], 0.35), ylim=robust_limits(reference[:, j], 0.35))
     axes[0, 0].legend(markerscale=2, loc="upper left", fontsize=7)
     footer(figure, label)

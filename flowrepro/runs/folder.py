@@ -164,7 +164,8 @@ def _values(config: Config) -> dict[str, Any]:
     """All values that a run's results depend on, including defaults."""
     values: dict[str, Any] = {"seed": config.seed, "dtype": config.dtype}
     values |= {group: counting(getattr(config, group)) for group in (*GROUPS, "training")}
-    return flatten({**values, "content": config.identity["dataset"].get("content")})
+    # what a data file holds is part of the name
+    return flatten(values)
 
 
 def run_of(config: Config, output_dir: str | None = None) -> Run:

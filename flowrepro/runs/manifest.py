@@ -1,10 +1,11 @@
-"""What a run was made with: versions, code, data, hardware, sessions. No environment variables or user paths."""
+"""What a run was made with: versions, code, data, hardware, sessions. No environment variables."""
 
 import os
 import platform
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -81,10 +82,13 @@ def check_data(run: Run, fingerprint: str) -> None:
         )
 
 
-def begin_session(run: Run, device: str, fingerprint: str, parameters: int) -> None:
+def begin_session(
+    run: Run, device: str, fingerprint: str, parameters: int, columns: Sequence[str] = ()
+) -> None:
     """Add this session to the run's manifest."""
     manifest = read_json(run.path / "manifest.json") or {
         "data": fingerprint,
+        "columns": list(columns),
         "parameters": parameters,
         "sessions": [],
     }

@@ -10,6 +10,7 @@ from flowrepro.flows.core import Flow
 from flowrepro.flows.models import build
 from flowrepro.runs import checkpoints
 from flowrepro.runs.folder import Run, find, runs_folder
+from flowrepro.runs.manifest import manifest
 
 
 class Loaded(NamedTuple):
@@ -57,4 +58,6 @@ def load_flow(run: Run, checkpoint: str) -> Flow:
         raise CheckpointError(
             f"{path} does not fit the model of its config.yaml; retrain with overwrite=true"
         ) from error
-    return flow.slice(state.get("active_layers")).eval().requires_grad_(False)
+    active = flow.slice(state.get("active_layers")).eval().requires_grad_(False)
+    active.columns = tuple(manifest(run).get("columns", ()))
+    return active

@@ -9,10 +9,11 @@ import torch
 from torch import Tensor, nn
 
 from flowrepro.config.schema import Config
-from flowrepro.data import ImageData, load_data
+from flowrepro.data import ImageData, load_data, notes
 from flowrepro.device import choose_device
 from flowrepro.errors import Diverged, FlowreproError, Stopped
 from flowrepro.metrics.likelihood import bits_per_dim, layer_trace, log_prob_of, log_probs, summary
+from flowrepro.runs.data import remember
 from flowrepro.runs.folder import Run, claimed, mark_latest
 from flowrepro.runs.manifest import begin_session, check_data, end_session
 from flowrepro.runs.traces import first_not_finite
@@ -71,7 +72,9 @@ def _train(config: Config, run: Run, device: str, together: World) -> None:
         session.restore(run)
     run.cut_history(session.counters.step if run.checkpoint("last").exists() else -1)
     mark_latest(run)
-    begin_session(run, device, data.fingerprint, sum(p.numel() for p in session.flow.parameters()))
+    parameters = sum(p.numel() for p in session.flow.parameters())
+    begin_session(run, device, data.fingerprint, parameters, getattr(data, "columns", ()))
+    remember(run, config.dataset)
     _introduce(run, config, session)
     with stop_request(patient=together.size > 1) as request:
         _steps(run, session, request)
@@ -267,6 +270,7 @@ def _introduce(run: Run, config: Config, session: Session) -> None:
     lines = [
         f"run        {run.path}",
         f"data       {config.dataset.name}: {session.data.source}, fingerprint {session.data.fingerprint}",
+        *(f"note       {note}" for note in notes(session.data, config)),
         f"model      {config.model.name}, {parameters:,} parameters, {next(session.flow.parameters()).dtype}",
         f"training   {begin} {config.training.steps}, seed {config.seed}, scale {config.scale.name}, "
         f"{session.device}, threads {torch.get_num_threads()}",

@@ -12,6 +12,7 @@ from flowrepro.config.schema import Config, EvaluationConfig
 from flowrepro.data import check, load_data
 from flowrepro.device import choose_device
 from flowrepro.errors import DataError
+from flowrepro.runs.data import found_config
 from flowrepro.runs.folder import Run, run_of
 from flowrepro.training.loop import backward
 from flowrepro.training.session import Session
@@ -71,8 +72,8 @@ def train_figure(title: str, runs: dict[str, Config]) -> None:
     print(f"total  {known}{unknown} for {len(left)} of {len(runs)} runs, one after another")
 
 
-def evaluate(run: Run, wanted: EvaluationConfig, folder: Path) -> None:
-    """Print what `evaluate` would measure on a run, and where it would write the results."""
+def evaluate(run: Run, path: str, wanted: EvaluationConfig, folder: Path) -> None:
+    """Print what `evaluate` would measure on a run, and where it would write it; `path` is where its own data are now."""
     images = run.config.model.takes_images
     more = (
         f"{wanted.draws} draws of the dequantisation noise"
@@ -83,7 +84,7 @@ def evaluate(run: Run, wanted: EvaluationConfig, folder: Path) -> None:
         more += f", distances on {wanted.distances}"
     files = ("likelihood.csv", "samples.npz", "layers.csv" if images else "components.npz", "measures.json")
     print(f"run        {run.path} ({_progress(run)}, {wanted.checkpoint} checkpoint)")
-    print(f"data       {_data(run.config)}")
+    print(f"data       {_data(found_config(run, path))}")
     print(f"measures   likelihood, {wanted.n_samples:,} samples, {more}")
     print(
         f"writes     {', '.join(files)} in {folder}{', replacing those there' if (folder / files[-1]).exists() else ''}"
@@ -180,6 +181,9 @@ def _data(config: Config) -> str:
     try:
         return check(config.dataset)
     except DataError as error:
+        # a user's own file cannot be downloaded: nothing but another command helps
+        if hasattr(config.dataset, "path"):
+            raise
         return f"{config.dataset.name} not found: {str(error).removeprefix('missing: ')}"
 
 

@@ -13,8 +13,9 @@ from torch import Tensor
 from flowrepro.analysis.bounds import linear_baseline
 from flowrepro.analysis.components import Components, neighbour_signs
 from flowrepro.config.schema import Config, EvaluationConfig
-from flowrepro.data import Data, ImageData, load_data
+from flowrepro.data import Data, ImageData
 from flowrepro.device import choose_device
+from flowrepro.errors import FlowreproError
 from flowrepro.flows.bases import std_factor
 from flowrepro.flows.core import Flow
 from flowrepro.measures import inverse_health
@@ -23,8 +24,9 @@ from flowrepro.metrics.correlation import rank_correlations
 from flowrepro.metrics.likelihood import bits_per_dim, log_prob_of, log_probs, summary
 from flowrepro.randomness import generator
 from flowrepro.runs.checkpoints import verify
+from flowrepro.runs.data import data_of
 from flowrepro.runs.folder import Run, find, runs_folder
-from flowrepro.runs.manifest import check_data, versions
+from flowrepro.runs.manifest import versions
 from flowrepro.runs.trained import load_flow
 from flowrepro.verbs import distances, dry_run
 from flowrepro.writing import save_arrays, write_json, write_text
@@ -52,7 +54,7 @@ def run(config: Config, overrides: list[str]) -> None:
         run = find(config.run, runs_folder(config.output_dir))
         wanted = what_to_measure(run, config, overrides)
         if config.dry_run:
-            dry_run.evaluate(run, wanted, measures_folder(run, wanted.checkpoint))
+            dry_run.evaluate(run, given_path(config), wanted, measures_folder(run, wanted.checkpoint))
         else:
             evaluate_run(run, config, wanted)
 
@@ -60,8 +62,9 @@ def run(config: Config, overrides: list[str]) -> None:
 def evaluate_run(run: Run, config: Config, wanted: EvaluationConfig) -> Path:
     """Measure one run as `wanted` says, into a folder named by the checkpoint's digest.
 
-    Writes likelihood.csv (nats and bits/dim with standard errors), samples.npz, measures.json, and components.npz for
-    vectors or layers.csv for images. For image flows it also reports how exact the inverse is.
+    Writes likelihood.csv (nats and bits/dim with standard errors), samples.npz (and samples.csv, where the columns have
+    names), measures.json, and components.npz for vectors or layers.csv for images. For image flows it also reports how
+    exact the inverse is.
 
     Raises:
         CheckpointError: the checkpoint is missing or damaged.
@@ -70,8 +73,7 @@ def evaluate_run(run: Run, config: Config, wanted: EvaluationConfig) -> Path:
     device = choose_device(config.device, config.threads)
     which = wanted.checkpoint
     flow = load_flow(run, which)
-    data = load_data(run.config.dataset, run.config.dtype, run.config.seed, run.config.model.takes_images)
-    check_data(run, data.fingerprint)
+    data = data_of(run, given_path(config))
     flow = flow.to(device)
     folder = measures_folder(run, which)
     began = time.monotonic()
@@ -105,6 +107,11 @@ def evaluate_run(run: Run, config: Config, wanted: EvaluationConfig) -> Path:
     return folder
 
 
+def given_path(config: Config) -> str:
+    """Where the command says that the run's data are now; empty if it does not."""
+    return str(getattr(config.dataset, "path", ""))
+
+
 def what_to_measure(run: Run, config: Config, overrides: list[str]) -> EvaluationConfig:
     """The run's own `evaluation` keys, overridden by those given on the command line."""
     keys = (word.lstrip("+").partition("=")[0] for word in overrides)
@@ -120,6 +127,8 @@ def measure_vectors(
     write_text(folder / "likelihood.csv", table.to_csv(index=False))
     drawn = sample(flow, config, device)
     save_arrays(folder / "samples.npz", samples=drawn, reference=data.val[: len(drawn)].numpy())
+    if data.columns:
+        write_text(folder / "samples.csv", pd.DataFrame(drawn, columns=data.columns).to_csv(index=False))
     extracted = components(flow, data, config, device)
     save_arrays(folder / "components.npz", **extracted)
     measures = {
@@ -129,6 +138,7 @@ def measure_vectors(
         "deviation": config.evaluation.deviation,
         "image_shape": data.image_shape,
         "latent_names": data.latent_names,
+        "columns": data.columns,
     }
     return measures, _told(table, measures, extracted)
 
@@ -146,12 +156,23 @@ def likelihood_table(flow: Flow, data: Data, config: Config, device: str) -> pd.
         log_prob = log_prob_of(flow, config.seed, device)
         values = log_probs(log_prob, x, config.training.eval_batch_size, device)
         rows.append(_row(config.model.name, split, values, data))
-    for split, x in data.reported.items():
-        values = linear_baseline(data.train, x, alpha)
-        rows.append(_row(f"linear, closed form, alpha {alpha:g}", split, values, data))
+    rows += _baseline(data, alpha)
     if data.entropy is not None:
         rows.append({"model": "the data's own density", "split": "exact", "log_prob": -data.entropy})
     return pd.DataFrame(rows)
+
+
+def _baseline(data: Data, alpha: float) -> list[dict[str, Any]]:
+    """The rows of the closed-form linear flow; none, and a line that says why, where it cannot be computed."""
+    try:
+        found = {split: linear_baseline(data.train, x, alpha) for split, x in data.reported.items()}
+    # torch's LinAlgError is a RuntimeError, as is a lack of memory
+    except (FlowreproError, RuntimeError) as error:
+        print(f"baseline    none: {str(error).splitlines()[0]}")
+        return []
+    return [
+        _row(f"linear, closed form, alpha {alpha:g}", split, values, data) for split, values in found.items()
+    ]
 
 
 def _row(model: str, split: str, values: Tensor, data: Data) -> dict[str, Any]:

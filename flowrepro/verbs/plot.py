@@ -178,7 +178,7 @@ def _samples(folder: Path, measures: dict[str, Any], run: Run) -> Figure:
     )
     if shape := measures["image_shape"]:
         return pictures.samples_grid(drawn.reshape(-1, *shape), reference.reshape(-1, *shape), label=text)
-    return pictures.samples_scatter(reference, drawn, label=text)
+    return pictures.samples_scatter(reference, drawn, label=text, columns=measures.get("columns", ()))
 
 
 def _components(folder: Path, measures: dict[str, Any], run: Run) -> Figure:

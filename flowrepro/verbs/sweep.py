@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 import traceback
 from pathlib import Path
 from typing import Any
@@ -158,6 +159,8 @@ def _report(rows: list[dict[str, Any]], folder: Path, swept: list[str], bits: bo
     key = swept[0].partition("=")[0] if swept else "overrides"
     done = table[table.state == "completed"].copy()
     if len(done) and "val_log_prob" in done:
-        done[key] = [dict(w.split("=", 1) for w in o.split()).get(key, o) for o in done.overrides]
+        # values may hold spaces
+        words = [[w.partition("=")[::2] for w in re.split(r" (?=[\w./+]+=)", o)] for o in done.overrides]
+        done[key] = [dict(pairs).get(key, o) for pairs, o in zip(words, done.overrides, strict=True)]
         save(sweep_curve(done, key, bits, folder.name, distances), folder / "sweep.png")
     print(f"plot   {folder / 'sweep.png'}")

@@ -8,11 +8,11 @@ from torch import Tensor, nn
 
 from flowrepro.config.schema import BlocksConfig, QLFConfig, QLFVectorsConfig
 from flowrepro.flows.conv_nets import plain_net, zero_conv
-from flowrepro.flows.core import Chain, Flow, Layer
+from flowrepro.flows.core import Chain, Flow
 from flowrepro.flows.models.images import LIMIT, levels_of, normal_flow
 from flowrepro.flows.models.vectors import centred_flow, passive_dims
 from flowrepro.flows.nets import mlp
-from flowrepro.flows.preprocess import Rescale, Standardize
+from flowrepro.flows.preprocess import Rescale
 from flowrepro.flows.quasilinear import Block, NetOf, block
 from flowrepro.flows.reshape import NoPrior, Shape, SplitPrior
 from flowrepro.flows.residual_net import ResNet
@@ -61,8 +61,7 @@ def qlf_vectors(
         sizes = [width_in, *config.hidden, len(biases)]
         return starting_at(mlp(sizes, generator, zero_last=True, dtype=dtype), biases)
 
-    standardised: list[Layer] = [Standardize(dim, dtype)] if config.standardize else []
-    return centred_flow(shape, dtype, *standardised, *blocks(config, config.layers, dim, net, dtype))
+    return centred_flow(shape, dtype, config.standardize, *blocks(config, config.layers, dim, net, dtype))
 
 
 def blocks(

@@ -6,7 +6,12 @@ import torch
 from torch import nn
 
 from flowrepro.analysis.oas import plane_rotation
-from flowrepro.config.schema import CouplingConfig, DenseConfig, LinearConfig, RealNVPConfig
+from flowrepro.config.schema import (
+    CouplingConfig,
+    DenseConfig,
+    LinearConfig,
+    RealNVPConfig,
+)
 from flowrepro.errors import UsageError
 from flowrepro.flows.activations import Elementwise
 from flowrepro.flows.bases import StandardNormal
@@ -27,7 +32,7 @@ def linear(
     dtype: torch.dtype,
 ) -> Flow:
     """One dense layer (linear_systems Sec. 3.1)."""
-    return centred_flow(shape, dtype, Dense(*shape, config.init, generator, dtype=dtype))
+    return centred_flow(shape, dtype, config.standardize, Dense(*shape, config.init, generator, dtype=dtype))
 
 
 def dense(activation: type[Elementwise]) -> Callable[..., Flow]:
@@ -53,7 +58,7 @@ def dense(activation: type[Elementwise]) -> Callable[..., Flow]:
         built: list[Layer] = [affine(config.init, gain), activation()]
         for _ in range(config.layers - 1):
             built += [affine(inner), activation()]
-        return centred_flow(shape, dtype, *built, affine(inner, 1 / gain))
+        return centred_flow(shape, dtype, config.standardize, *built, affine(inner, 1 / gain))
 
     return build
 
@@ -80,7 +85,7 @@ def realnvp(
         built += [] if permuted else [rotation(config.rotation, dim, passive, i, generator, dtype)]
         built.append(AffineCoupling(passive, mlp(sizes, generator, dtype=dtype), config.scale))
         built += [new_split(dim, passive, generator)] if permuted and i + 1 < config.layers else []
-    return centred_flow(shape, dtype, *built)
+    return centred_flow(shape, dtype, config.standardize, *built)
 
 
 def coupling(
@@ -99,18 +104,19 @@ def coupling(
     (dim,) = shape
     passive = passive_dims(config.passive, dim)
     sizes = [passive, *config.hidden, 2 * (dim - passive)]
-    built: list[Layer] = [Standardize(dim, dtype)] if config.standardize else []
+    built: list[Layer] = []
     for i in range(config.layers):
         net = nn.Sequential(mlp(sizes, generator, dtype=dtype, init="fan_in"), Scaled(config.output_scale))
         built.append(rotation(config.rotation, dim, passive, i, generator, dtype, config.angle))
         built.append(AffineCoupling(passive, net, config.scale))
-    return centred_flow(shape, dtype, *built)
+    return centred_flow(shape, dtype, config.standardize, *built)
 
 
-def centred_flow(shape: tuple[int], dtype: torch.dtype, *layers: Layer) -> Flow:
-    """The flow of these layers behind a Center, on a standard normal."""
+def centred_flow(shape: tuple[int], dtype: torch.dtype, standardize: bool, *layers: Layer) -> Flow:
+    """The flow of these layers behind a Center, and a Standardize if wanted, on a standard normal."""
     kind = AnticipatingChain if any(isinstance(layer, OptimalRotation) for layer in layers) else Chain
-    return Flow(kind(Center(*shape, dtype), *layers), StandardNormal(*shape, dtype))
+    first: list[Layer] = [Center(*shape, dtype), *([Standardize(*shape, dtype)] if standardize else [])]
+    return Flow(kind(*first, *layers), StandardNormal(*shape, dtype))
 
 
 def passive_dims(wanted: int, dim: int) -> int:

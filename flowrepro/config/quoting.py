@@ -1,0 +1,48 @@
+"""Values that Hydra's grammar does not take as they are: paths with spaces, brackets, or letters beyond ASCII."""
+
+from typing import Any
+
+from flowrepro.config.keys import all_keys
+
+
+def quoted(text: str) -> str:
+    """A value as Hydra's grammar takes it, whatever its characters."""
+    return "'" + text.replace("\\", "\\\\").replace("'", "\\'").replace("${", "\\${") + "'"
+
+
+def understood(words: list[str], multirun: bool) -> list[str]:
+    """The arguments, with quotes around names and paths that the shell has handed over without theirs.
+
+    In a sweep around each of the values between commas.
+    """
+    return [_understood(word, multirun) for word in words]
+
+
+def _understood(word: str, multirun: bool) -> str:
+    key, _, value = word.partition("=")
+    field = all_keys().get(key.lstrip("+"))
+    # choices are plain words, and numbers and lists are not to become text
+    if field is None or field.type is not str or field.metadata["choices"] or not value:
+        return word
+    parts = value.split(",") if multirun else [value]
+    # a function, or a comma between quotes
+    if _read(word) and not all(_read(f"{key}={part}") for part in parts):
+        return word
+    return f"{key}=" + ",".join(part if _is_text(f"{key}={part}") else quoted(part) for part in parts)
+
+
+def _read(word: str) -> Any:
+    """An argument as Hydra reads it; None if it cannot."""
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+    from hydra.errors import HydraException
+
+    try:
+        return OverridesParser.create().parse_override(word)
+    except HydraException:
+        return None
+
+
+def _is_text(word: str) -> bool:
+    """Whether an argument can be read, and not as a number."""
+    override = _read(word)
+    return bool(override) and (override.is_sweep_override() or not isinstance(override.value(), int | float))
