@@ -24,8 +24,7 @@ from flowrepro.figures.claims import (
     within,
 )
 from flowrepro.figures.linear_systems import fig2
-from flowrepro.report import content, readme, tally
-from flowrepro.report.papers import PAPERS
+from flowrepro.report import content, papers, readme, tally
 from flowrepro.report.strip import EDGE, WIDTH, strip
 
 
@@ -64,7 +63,7 @@ def test_the_page_tells_all(flowrepro, workdir, claims):
     answer = flowrepro("plot", "figure=all")
     assert answer.code == 0, answer.err
     html = (workdir / "outputs/report/index.html").read_text()
-    for paper in PAPERS:
+    for paper in papers.known():
         assert paper.title in html and f'href="{paper.link}"' in html
     shown = html.split('data-figure="linear_systems/fig2">\n<tr class="group">')[1].split("</tbody>")[0]
     rows = re.findall(
@@ -77,8 +76,20 @@ def test_the_page_tells_all(flowrepro, workdir, claims):
     assert "`std_ratio` &lt;is&gt; small &amp; so on" in shown and "not met: it is &gt; 1000" in shown
     assert "what wrong measures" in shown and "beyond the paper:" in shown and "check:" in shown
     assert "settings differ from the paper" in html
-    without = len(PAPERS) - len({key.split("/")[0] for key in catalogue.keys()})
+    without = len(papers.known()) - len({key.split("/")[0] for key in catalogue.keys()})
     assert html.count("No figure of this paper is reproduced yet") == without
+
+
+def test_a_new_folder_of_figures_reaches_the_report_by_itself(flowrepro, workdir, monkeypatch):
+    found = [*catalogue.keys(), "fifth_paper/fig1"]
+    monkeypatch.setattr(papers, "keys", lambda: found)
+    assert papers.known()[-1] == papers.Paper("fifth_paper", "fifth paper")
+    assert flowrepro("plot", "figure=all").code == 0
+    html = (workdir / "outputs/report/index.html").read_text()
+    assert (
+        '<section class="paper" id="fifth_paper">' in html
+        and '<a href="#fifth_paper">fifth paper</a>' in html
+    )
 
 
 def test_every_link_of_the_page_leads_somewhere(flowrepro, workdir, claims):
@@ -93,7 +104,7 @@ def test_every_link_of_the_page_leads_somewhere(flowrepro, workdir, claims):
     assert len(beside) >= 5 and all(
         (workdir / "outputs/report" / link).resolve().is_file() for link in beside
     )
-    assert {link for link in found if link.startswith("http")} == {paper.link for paper in PAPERS}
+    assert {link for link in found if link.startswith("http")} == {paper.link for paper in papers.known()}
     assert not re.findall(r'(?:src|@import|url\()[="\'(]*http', html), "the page loads nothing from elsewhere"
 
 

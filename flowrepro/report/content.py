@@ -11,7 +11,7 @@ from flowrepro.config.reading import conf_dir
 from flowrepro.figures import store
 from flowrepro.figures.catalogue import FigureSpec, keys, load_spec
 from flowrepro.figures.claims import FAILS, HOLDS, MIXED, UNSETTLED, judge
-from flowrepro.report.papers import PAPERS
+from flowrepro.report.papers import known
 from flowrepro.report.strip import strip
 from flowrepro.report.tally import ORDER, own, verdicts
 
@@ -25,7 +25,7 @@ FILES = ("table.csv", "claims.csv", "provenance.json", "figure.svg", "figure.pdf
 def papers(outputs: Path) -> list[dict[str, Any]]:
     """Every paper with its figures in the paper's order, its claims, and what was found."""
     found = []
-    for paper in PAPERS:
+    for paper in known():
         figures = [figure(outputs, key) for key in in_order(paper.key)]
         claims = [c for shown in figures for c in shown["claims"]]
         found.append({"paper": paper, "figures": figures, "claims": claims, "found": findings(claims)})

@@ -33,7 +33,8 @@ def index(outputs: Path) -> str:
 def _row(entry: dict[str, Any]) -> str:
     paper, own = entry["paper"], [c for c in entry["claims"] if c["kind"] == "paper"]
     figures = " · ".join(_figure(shown) for shown in entry["figures"])
-    return f"| [{paper.title}]({paper.link})<br>`{paper.key}` | {figures} | {_told(verdicts(own), ', ')} |"
+    name = f"[{paper.title}]({paper.link})" if paper.link else paper.title
+    return f"| {name}<br>`{paper.key}` | {figures} | {_told(verdicts(own), ', ')} |"
 
 
 def _figure(shown: dict[str, Any]) -> str:
