@@ -3,14 +3,14 @@
 Neither torch nor Hydra is imported before a verb has work to do. Hydra never sees the verb.
 """
 
-import os
-import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from flowrepro.errors import FlowreproError, UsageError, nearest
+from flowrepro.errors import UsageError, nearest, translated
 from flowrepro.help import HELP, VERBS
+from flowrepro.output import forgiving
+from flowrepro.training.signals import follow_parent, interruptible
 
 OPTIONS = ("-m", "--multirun", "-h", "--help", "--config-dir")
 
@@ -18,34 +18,32 @@ OPTIONS = ("-m", "--multirun", "-h", "--help", "--config-dir")
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command line and return its exit code.
 
-    0 ok, 1 bug, 2 usage, 3 data, 4 checkpoint, 5 diverged, 6 jobs of a sweep failed, 130 Ctrl-C, 143 SIGTERM.
+    0 ok, 1 bug, 2 usage, 3 data, 4 checkpoint, 5 diverged or not finite, 6 jobs of a sweep failed, 130 Ctrl-C,
+    143 SIGTERM, 129 SIGHUP.
     """
     words = list(sys.argv[1:] if argv is None else argv)
-    debug = "debug=true" in words
-    try:
-        return _dispatch(words)
-    except FlowreproError as error:
-        if debug:
-            raise
-        return _fail(str(error), error.code)
-    except KeyboardInterrupt:
-        return _fail("stopped by Ctrl-C", 130)
-    except BrokenPipeError:
-        # the reader (head, less) is gone; Python would complain again when it flushes at exit
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 128 + signal.SIGPIPE
-    except OSError as error:
-        if debug:
-            raise
+    with forgiving():
+        try:
+            with interruptible():
+                follow_parent()
+                return _dispatch(words)
+        except KeyboardInterrupt as stop:
+            return _fail(str(stop) or "stopped by Ctrl-C", getattr(stop, "code", 130))
+        except Exception as error:
+            if "debug=true" in words:
+                raise
+            return _failed(error)
+
+
+def _failed(error: Exception) -> int:
+    """Report an error in one line; its exit code."""
+    if known := translated(error):
+        return _fail(str(known), known.code)
+    if isinstance(error, OSError):
         return _fail(
             f"{error.filename or 'a file'}: {error.strerror or error}; check disk space and permissions", 1
         )
-    except Exception as error:
-        if debug:
-            raise
-        return _fail(
-            f"a bug in flowrepro: {type(error).__name__}: {error} (debug=true shows the traceback)", 1
-        )
+    return _fail(f"a bug in flowrepro: {type(error).__name__}: {error} (debug=true shows the traceback)", 1)
 
 
 def _fail(message: str, code: int) -> int:

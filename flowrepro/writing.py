@@ -1,5 +1,6 @@
 """Writing files so that a crash, a full disk or a kill never leaves half of one."""
 
+import fcntl
 import json
 import os
 import time
@@ -24,6 +25,9 @@ def replacing(path: Path) -> Iterator[IO[bytes]]:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with open(temporary, "wb") as file:
+            # while it is held, no other process takes it for a leftover
+            with suppress(OSError):
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             yield file
             file.flush()
             os.fsync(file.fileno())
@@ -61,9 +65,19 @@ def save_arrays(path: Path, **arrays: Any) -> None:
         np.savez_compressed(file, **arrays)
 
 
-def remove_leftovers(folder: Path, idle_seconds: float = 0.0) -> None:
+def remove_leftovers(folder: Path, idle_seconds: float = 1.0) -> None:
     """Delete temporary files that a killed process left behind, unless written to within `idle_seconds`."""
     for file in folder.rglob(".*.tmp"):
-        with suppress(FileNotFoundError):
-            if time.time() - file.stat().st_mtime >= idle_seconds:
+        with suppress(OSError):
+            if time.time() - file.stat().st_mtime >= idle_seconds and not _held(file):
                 file.unlink()
+
+
+def _held(file: Path) -> bool:
+    """Whether the process that writes a temporary file is alive."""
+    with open(file, "rb") as temporary:
+        try:
+            fcntl.flock(temporary, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except OSError:
+            return True
+    return False

@@ -116,5 +116,30 @@ def test_leftovers_of_a_killed_process_are_removed(tmp_path):
     leftover = tmp_path / "checkpoints" / ".last.pt.123.tmp"
     leftover.parent.mkdir()
     leftover.write_bytes(b"half")
+    os.utime(leftover, (0, 0))
     writing.remove_leftovers(tmp_path)
     assert not leftover.exists()
+
+
+def test_what_another_process_is_writing_is_no_leftover(tmp_path):
+    with writing.replacing(tmp_path / "table.csv") as file:
+        os.utime(file.name, (0, 0))
+        writing.remove_leftovers(tmp_path)
+        file.write(b"whole")
+    assert (tmp_path / "table.csv").read_bytes() == b"whole"
+
+
+def test_a_checkpoint_that_is_replaced_while_it_is_read_is_not_called_damaged(path, monkeypatch):
+    """Between the bytes and the digest beside them two more saves take place, so that neither knows the other."""
+    saves, digest = [8, 9], checkpoints.hashlib.file_digest
+
+    def slow(*args):
+        found = digest(*args)
+        steps, saves[:] = list(saves), []
+        for step in steps:
+            checkpoints.save(path, {"flow": {"w": torch.zeros(3)}, "step": step})
+        return found
+
+    monkeypatch.setattr(checkpoints.hashlib, "file_digest", slow)
+    found = checkpoints.opened(path)
+    assert found.state["step"] == 9 and found.digest == checkpoints.sha256(path)

@@ -1,21 +1,27 @@
 """The command line: verbs end to end at smoke scale, help, completion, exit codes, nothing lost."""
 
+import json
 import os
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import lookalikes
 import numpy as np
 import pandas as pd
 import pytest
 import torch
+import yaml
 
 from flowrepro.cli import main
 from flowrepro.config.compose import compose
 from flowrepro.figures.catalogue import load_spec
+from flowrepro.runs import checkpoints
+from flowrepro.runs.folder import claimed, find
+from flowrepro.verbs import evaluate, sweep
 from flowrepro.verbs.train import kept
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -275,6 +281,82 @@ def test_a_sweep_gives_a_table_and_a_plot_and_skips_finished_runs(flowrepro, wor
     again = flowrepro(*words)
     assert again.out.count("already finished") == 3
     pd.testing.assert_frame_equal(pd.read_csv(next(workdir.glob("outputs/sweeps/*/sweep.csv"))), table)
+
+
+SMALL = [
+    "dataset=sine",
+    "model=linear",
+    "scale=smoke",
+    "training.steps=2",
+    "dataset.n_train=60",
+    "dataset.n_val=20",
+]
+
+
+def test_every_row_of_a_sweep_is_labelled_with_its_own_job(flowrepro, workdir):
+    """A shuffled sweep is in another order each time it is expanded."""
+    assert flowrepro("train", "-m", "seed=shuffle(range(6))", "threads=1", *SMALL).code == 0
+    table = pd.read_csv(next(workdir.glob("outputs/sweeps/*/sweep.csv")))
+    seeds = [
+        yaml.safe_load((workdir / "outputs/runs" / run / "config.yaml").read_text())["seed"]
+        for run in table.run
+    ]
+    assert table.overrides.tolist() == [f"seed={seed}" for seed in seeds] and sorted(seeds) == list(range(6))
+
+
+def test_a_sweep_waits_for_jobs_that_another_process_is_training(flowrepro, workdir, monkeypatch):
+    held = claimed(compose([*SMALL, "threads=1", "seed=0"]))
+    held.__enter__()
+    waits = SimpleNamespace(sleep=lambda seconds: held.__exit__(None, None, None))
+    monkeypatch.setattr(sweep, "time", waits)
+    answer = flowrepro("train", "-m", "seed=0,1", "threads=1", *SMALL)
+    assert answer.code == 0, answer.err
+    assert answer.out.index("seed 1") < answer.out.index("waiting for 1 jobs") < answer.out.index("seed 0")
+    table = pd.read_csv(next(workdir.glob("outputs/sweeps/*/sweep.csv")))
+    assert table.overrides.tolist() == ["seed=0", "seed=1"] and (table.state == "completed").all()
+
+
+@pytest.mark.parametrize(
+    ("words", "hint"),
+    [
+        (["seed=interval(0,1)"], "no grid has every value"),
+        (["seed=glob(*)"], "glob() selects options"),
+        (["hydra/sweeper=basic", "seed=0,1"], "the grid of its values"),
+        (["hydra/launcher=nowhere", "seed=0,1"], "hydra/launcher/nowhere"),
+        (["dataset=glob(nothing*)"], "has no values"),
+    ],
+)
+def test_sweeps_that_cannot_be_are_told(flowrepro, workdir, words, hint):
+    answer = flowrepro("train", "-m", *SMALL[1:], *words)
+    assert answer.code == 2 and hint in answer.err, answer.err
+    assert not list(workdir.glob("outputs/runs/*"))
+
+
+def test_a_sweep_takes_glob_and_folders_of_any_name(flowrepro, workdir):
+    words = ["regularizer=glob(t*)", "output_dir='My Runs (2)'", "threads=1", *SMALL]
+    assert flowrepro("train", "-m", *words, "dry_run=true").out.count("regularizer=t") == 2
+    answer = flowrepro("train", "-m", "regularizer=tikhonov,none", *words[1:])
+    assert answer.code == 0 and len(list(workdir.glob("My Runs (2)/sweeps/*/sweep.csv"))) == 1, answer.err
+
+
+def test_measures_are_filed_under_the_checkpoint_that_was_read(flowrepro, workdir, monkeypatch):
+    """While it is evaluated, a training puts another best checkpoint into its place."""
+    flowrepro("train", "threads=1", *SMALL)
+    run = find("latest", workdir / "outputs/runs")
+    digest, state = checkpoints.verify(run.checkpoint("best")), checkpoints.load(run.checkpoint("best"))
+    data_of = evaluate.data_of
+
+    def meanwhile(*args):
+        checkpoints.save(run.checkpoint("best"), {**state, "step": 77})
+        return data_of(*args)
+
+    monkeypatch.setattr(evaluate, "data_of", meanwhile)
+    assert flowrepro("evaluate", "run=latest").code == 0
+    assert [p.name for p in (run.path / "measures").iterdir()] == [digest[:12]]
+    assert (
+        json.loads((run.path / "measures" / digest[:12] / "measures.json").read_text())["step"]
+        == state["step"]
+    )
 
 
 def test_a_failing_job_is_told_at_once_and_the_others_go_on(flowrepro, workdir):

@@ -19,7 +19,7 @@ from flowrepro.data import load_images, vectors
 from flowrepro.errors import UsageError
 from flowrepro.runs.checkpoints import load
 from flowrepro.runs.folder import find
-from flowrepro.training.distributed import World
+from flowrepro.training.distributed import World, world
 from flowrepro.training.loop import train
 from flowrepro.training.session import Session, initial_flow
 
@@ -149,6 +149,13 @@ def test_batch_norm_is_refused_by_several_processes():
     config = compose(["dataset=sine", "model=realnvp"])
     with pytest.raises(UsageError, match="model.batch_norm=false"):
         Session(config, vectors.load(config.dataset, torch.float64), "cpu", World(0, 2))
+
+
+def test_a_world_size_set_by_hand_is_told(monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.delenv("RANK", raising=False)
+    with pytest.raises(UsageError, match="WORLD_SIZE=2 is set, but RANK"), world("cpu"):
+        pass
 
 
 def test_glow_goes_on_bit_for_bit(workdir):

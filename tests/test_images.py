@@ -4,6 +4,7 @@ import functools
 import gzip
 import hashlib
 import math
+import os
 import struct
 import threading
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -117,9 +118,13 @@ def server(lookalike, tmp_path, monkeypatch):
 
 
 def test_downloads_are_fetched_once_and_verified(server, tmp_path):
+    half = tmp_path / "empty/MNIST/raw/tmpabcd1234"
+    half.parent.mkdir(parents=True)
+    half.write_bytes(b"half")
+    os.utime(half, (0, 0))
     data = mnist("dataset.download=true")
     assert data.train.shape == (30, 784)
-    assert (tmp_path / "empty/MNIST/raw/t10k-labels-idx1-ubyte.gz").exists()
+    assert (tmp_path / "empty/MNIST/raw/t10k-labels-idx1-ubyte.gz").exists() and not half.exists()
     (server / "MNIST/raw/t10k-labels-idx1-ubyte.gz").unlink()
     assert torch.equal(mnist().train, data.train)
 
@@ -135,6 +140,17 @@ def test_a_server_that_is_not_there_is_told(server, monkeypatch):
     monkeypatch.setenv("FLOWREPRO_MIRROR", "http://127.0.0.1:9/")
     with pytest.raises(DataError, match=r"cannot download.*download it manually"):
         mnist("dataset.download=true")
+
+
+def test_no_secret_of_a_mirror_is_printed(server, monkeypatch, capfd):
+    monkeypatch.setenv("FLOWREPRO_MIRROR", "http://someone:hush@127.0.0.1:9/files")
+    with pytest.raises(DataError, match="cannot download") as refused:
+        mnist("dataset.download=true")
+    told = "".join([str(refused.value), *capfd.readouterr()])
+    assert "hush" not in told and "http://127.0.0.1:9/files/MNIST" in told
+    url = "https://someone:hush@host/a?token=abc"
+    assert files.public(url) == "https://host/a"
+    assert "abc" not in files.without_secrets(f"no answer from {url}", url)
 
 
 def test_bundled_digits():

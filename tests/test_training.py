@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -15,14 +16,14 @@ import yaml
 
 from flowrepro.config.compose import compose
 from flowrepro.data import load as load_data
-from flowrepro.errors import DataError, Diverged, Stopped, UsageError
+from flowrepro.errors import DataError, Diverged, FlowreproError, Stopped, UsageError
 from flowrepro.flows.core import Chain
 from flowrepro.flows.models import build
 from flowrepro.randomness import generator, stream
 from flowrepro.runs.checkpoints import load
 from flowrepro.runs.folder import Run, claimed, find
 from flowrepro.runs.trained import load_flow
-from flowrepro.training import compiling, loop, phases, session
+from flowrepro.training import compiling, ending, loop, phases, session, validation
 from flowrepro.training.loop import train
 from flowrepro.training.order import Batches
 from flowrepro.training.phases import stage_at
@@ -290,6 +291,27 @@ def test_every_sample_is_seen_once_an_epoch_and_orders_differ():
     assert torch.equal(Batches(45, 20, seed=0).at(4), epochs[1][20:40])
 
 
+@pytest.mark.parametrize(
+    ("n", "sizes"), [(45, [20, 25]), (50, [20, 20, 10]), (41, [20, 21]), (40, [20, 20]), (7, [7])]
+)
+def test_statistics_of_a_batch_never_come_from_a_few_rows(n, sizes):
+    """A last batch of less than half the size joins the one before, where layers take statistics of their batch."""
+    batches = Batches(n, 20, seed=0, fold=True)
+    epoch = [batches.at(len(sizes) + i) for i in range(len(sizes))]
+    assert [len(batch) for batch in epoch] == sizes and batches.epoch(2 * len(sizes)) == 2
+    assert sorted(torch.cat(epoch).tolist()) == list(range(n))
+
+
+def test_only_flows_with_batch_statistics_fold_and_they_refuse_tiny_batches(workdir):
+    words = ["dataset.n_train=401", "training.steps=1"]
+    for model, per_epoch in (("realnvp", 2), ("dense_asinh", 3)):
+        config = quick(*words, f"model={model}")
+        made = session.Session(config, load_data(config.dataset, torch.float64), "cpu")
+        assert made.batches.per_epoch == per_epoch
+    with pytest.raises(UsageError, match="at least 3 rows, not 2"):
+        train(quick(*words, "model=realnvp", "training.batch_size=2"))
+
+
 def test_streams_of_different_purposes_differ():
     assert (
         len({stream(0, "order", 1), stream(0, "probes", 1), stream(1, "order", 1), stream(0, "order", 2)})
@@ -450,11 +472,100 @@ def test_every_optimizer_improves_the_likelihood(workdir, optimizer):
 
 
 def test_a_flow_that_is_never_finite_on_validation_still_has_both_checkpoints(workdir, monkeypatch):
-    monkeypatch.setattr(loop, "log_probs", lambda f, x, *rest: torch.full((len(x),), math.nan).double())
+    for module in (loop, validation):
+        monkeypatch.setattr(module, "log_probs", lambda f, x, *rest: torch.full((len(x),), math.nan).double())
     result = train(quick())
     run = find("latest", workdir / "outputs" / "runs")
     assert load(run.checkpoint("best"))["step"] == 0 and load(run.checkpoint("last"))["step"] == 24
     assert result["best_val_log_prob"] == -math.inf
+
+
+@pytest.mark.parametrize(("rows", "best_step"), [([17], 24), (range(40), 0)])
+def test_rows_without_density_are_told_and_one_does_not_decide_what_is_best(
+    flowrepro, workdir, monkeypatch, rows, best_step
+):
+    """After step 0 some held-out rows get density zero: a single one is an outlier, forty of a hundred are the flow's."""
+    log_probs, seen = validation.log_probs, []
+
+    def losing(f, x, *rest):
+        values = log_probs(f, x, *rest)
+        if len(x) == 100 and seen:
+            values[list(rows)] = -math.inf
+        seen.append(len(x))
+        return values
+
+    for module in (loop, validation):
+        monkeypatch.setattr(module, "log_probs", losing)
+    answer = flowrepro("train", *QUICK)
+    assert answer.code == 5 and f"log-likelihoods of {len(rows)} of 100 held-out rows" in answer.err
+    assert f"(row{'s' * (len(rows) > 1)} {rows[0]}" in answer.err and "not finite  " in answer.out
+    run = find("latest", workdir / "outputs/runs")
+    assert run.state == "completed" and load(run.checkpoint("best"))["step"] == best_step
+    result = run.status["result"]
+    assert result["val_non_finite"] == len(rows) and result["val_lost"] == list(rows)[:5]
+    assert math.isfinite(result["best_val_log_prob"]) and result["val_log_prob"] == -math.inf
+    again = flowrepro("train", *QUICK)
+    assert again.code == 5 and "already finished" in again.out
+
+
+def test_a_signal_in_a_validation_stops_it_and_it_is_done_when_the_run_resumes(
+    undisturbed, workdir, monkeypatch
+):
+    log_probs, calls = validation.log_probs, []
+
+    def interrupted(f, x, *rest):
+        calls.append(len(x))
+        if len(calls) == 3:  # at step 10
+            os.kill(os.getpid(), signal.SIGTERM)
+            signal.pause() if hasattr(signal, "pause") else time.sleep(1)
+            pytest.fail("the validation went on")
+        return log_probs(f, x, *rest)
+
+    monkeypatch.setattr(validation, "log_probs", interrupted)
+    with pytest.raises(Stopped, match="step 10") as stopped:
+        train(quick())
+    assert stopped.value.code == 143
+    train(quick())
+    run = find("latest", workdir / "outputs" / "runs")
+    assert equal(weights(run), weights(undisturbed)) and equal(
+        weights(run, "best"), weights(undisturbed, "best")
+    )
+    assert timeless(run) == timeless(undisturbed)
+
+
+def test_weights_that_are_not_finite_are_never_saved(workdir, monkeypatch):
+    take_step = loop._take_step
+
+    def overflowing(run, session, *rest):
+        take_step(run, session, *rest)
+        if session.counters.step == 12:
+            next(session.flow.parameters()).data.fill_(math.inf)
+
+    monkeypatch.setattr(loop, "_take_step", overflowing)
+    with pytest.raises(Diverged, match="weights that are not finite"):
+        train(quick())
+    run = find("latest", workdir / "outputs" / "runs")
+    state = load(run.checkpoint("last"))
+    assert run.state == "diverged" and state["step"] == 11
+    assert all(value.isfinite().all() for value in state["flow"].values())
+
+
+def test_an_unreadable_line_of_the_history_costs_that_line(undisturbed, capsys):
+    lines = (undisturbed.path / "history.jsonl").read_bytes().splitlines(keepends=True)
+    broken = [*lines[:2], b"\0\xff\0\n", b"[1]\n", *lines[2:]]
+    (undisturbed.path / "history.jsonl").write_bytes(b"".join(broken))
+    assert [record["step"] for record in undisturbed.history()] == [0, 5, 10, 15, 20, 24]
+    assert "history.jsonl: line 3, 4 cannot be read" in capsys.readouterr().err
+    undisturbed.cut_history(10)
+    assert (undisturbed.path / "history.jsonl").read_bytes() == b"".join(lines[:3])
+
+
+def test_a_disk_without_room_is_told_before_anything_is_replaced(undisturbed, monkeypatch):
+    before = undisturbed.checkpoint("last").read_bytes()
+    monkeypatch.setattr(ending.shutil, "disk_usage", lambda path: SimpleNamespace(free=1e3))
+    with pytest.raises(FlowreproError, match="MB are free"):
+        train(quick("output_dir=undisturbed", "overwrite=true"))
+    assert undisturbed.checkpoint("last").read_bytes() == before and undisturbed.state == "completed"
 
 
 def test_a_run_does_not_go_on_with_other_data(workdir, monkeypatch):

@@ -1,7 +1,10 @@
 """What is wrong with the values of a config, one line per problem."""
 
 from flowrepro.config.options import faults
-from flowrepro.config.schema import Config, Phase
+from flowrepro.config.schema import ArrayConfig, Config, Phase
+
+# beyond, starting them fails in the middle of a computation
+MOST_THREADS = 1024
 
 
 def problems(config: Config) -> list[str]:
@@ -9,6 +12,10 @@ def problems(config: Config) -> list[str]:
     found = [*faults(config), *training_problems(config)]
     if config.model.takes_images and getattr(config.regularizer, "estimator", "") == "exact":
         found.append("regularizer.estimator=exact is for vectors; use hutchinson for images")
+    if isinstance(config.dataset, ArrayConfig) and config.dataset.seed < 0:
+        found.append(f"dataset.seed={config.dataset.seed} must be at least 0")
+    if config.threads > MOST_THREADS:
+        found.append(f"threads={config.threads} must be at most {MOST_THREADS}")
     return found + phase_problems(config.phases.sequence)
 
 

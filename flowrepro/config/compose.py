@@ -9,7 +9,7 @@ from flowrepro.config.keys import all_keys, nearest_key, options
 from flowrepro.config.quoting import quoted
 from flowrepro.config.reading import conf_dir, from_tree
 from flowrepro.config.schema import GROUPS, Config
-from flowrepro.errors import UsageError, nearest
+from flowrepro.errors import UsageError, nearest, ours
 
 
 @contextmanager
@@ -66,8 +66,7 @@ def check_words(words: list[str], config_dirs: Iterable[Path] = ()) -> list[str]
 
 def _check_options(group: str, override: Any, config_dirs: Iterable[Path]) -> None:
     known = options(group, config_dirs)
-    chosen = override.sweep_string_iterator() if override.is_sweep_override() else [override.value()]
-    for name in chosen:
+    for name in swept(override, config_dirs) if override.is_sweep_override() else [override.value()]:
         if str(name) not in known:
             raise UsageError(f"{group} '{name}' is unknown{nearest(name, known)}")
 
@@ -75,9 +74,7 @@ def _check_options(group: str, override: Any, config_dirs: Iterable[Path]) -> No
 def compose(words: list[str], config_dirs: Iterable[Path] = ()) -> Config:
     """The Config that these arguments select. Raises UsageError with one helpful line."""
     from hydra import compose as hydra_compose
-    from hydra.errors import HydraException
     from omegaconf import OmegaConf
-    from omegaconf.errors import OmegaConfBaseException
 
     config_dirs = list(config_dirs)
     # to Hydra conf/figure is a group of configs to merge; to us a figure is a name
@@ -85,12 +82,10 @@ def compose(words: list[str], config_dirs: Iterable[Path] = ()) -> Config:
     # a figure has no data set of its own: whether to fetch any is for its runs
     theirs = ("figure=", "dataset.download=") if figure else ("figure=",)
     checked = check_words([w for w in words if not w.lstrip("+").startswith(theirs)], config_dirs)
-    try:
+    with ours():
         with hydra_at(config_dirs):
             tree = hydra_compose("config", overrides=[*search_path(config_dirs), *checked])
-    except (HydraException, OmegaConfBaseException) as error:
-        raise UsageError(" ".join(str(error).split())[:300]) from error
-    plain = OmegaConf.to_container(tree, resolve=True)
+        plain = OmegaConf.to_container(tree, resolve=True)
     assert isinstance(plain, dict)
     return from_tree({**{str(k): v for k, v in plain.items()}, "figure": figure})
 
@@ -101,12 +96,34 @@ def expand(words: list[str], config_dirs: Iterable[Path] = ()) -> list[list[str]
 
     from hydra.core.override_parser.overrides_parser import OverridesParser
 
+    config_dirs = list(config_dirs)
     check_words(words, config_dirs)
     choices = []
     for word in words:
         override = OverridesParser.create().parse_override(word)
         if override.is_sweep_override():
-            choices.append([f"{override.get_key_element()}={v}" for v in override.sweep_string_iterator()])
+            choices.append([f"{override.get_key_element()}={v}" for v in swept(override, config_dirs)])
         else:
             choices.append([word])
     return [list(job) for job in product(*choices)]
+
+
+def swept(override: Any, config_dirs: Iterable[Path] = ()) -> list[str]:
+    """The values of a sweep, as words. Raises UsageError for those that no grid can enumerate."""
+    from hydra.core.override_parser.types import Glob, IntervalSweep
+
+    values = override.value()
+    if isinstance(values, IntervalSweep):
+        raise UsageError(
+            f"'{override.input_line}': no grid has every value of an interval; list some, or use range()"
+        )
+    if isinstance(values, Glob):
+        if override.key_or_group not in GROUPS:
+            raise UsageError(f"'{override.input_line}': glob() selects options of {', '.join(GROUPS)}")
+        found = values.filter(list(options(override.key_or_group, config_dirs)))
+    else:
+        with ours(f"'{override.input_line}'"):
+            found = list(override.sweep_string_iterator())
+    if not found:
+        raise UsageError(f"'{override.input_line}' has no values")
+    return found

@@ -10,7 +10,7 @@ from flowrepro.config.identity import flatten
 from flowrepro.config.options import default_of
 from flowrepro.config.reading import conf_dir
 from flowrepro.config.schema import GROUPS, SCHEMAS, Config, PhasesConfig, ScaleConfig
-from flowrepro.errors import nearest
+from flowrepro.errors import nearest, ours
 
 Fields = dict[str, dataclasses.Field[Any]]
 # groups with a single dataclass, whose options are only files
@@ -33,7 +33,8 @@ def options(group: str, config_dirs: Iterable[Path] = ()) -> dict[str, str]:
 
 
 def _headline(file: Path) -> str:
-    lines = file.read_text().splitlines()
+    with ours(file):
+        lines = file.read_text().splitlines()
     titles = [line.removeprefix("title:").strip(" \"'") for line in lines if line.startswith("title:")]
     comments = [line.lstrip("# ") for line in lines if line.startswith("#") and "@package" not in line]
     return next(iter([*titles, *comments]), "")
@@ -43,7 +44,8 @@ def tree(file: Path) -> dict[str, Any]:
     """What a file sets, unresolved."""
     import yaml
 
-    found = yaml.safe_load(file.read_text())
+    with ours(file):
+        found = yaml.safe_load(file.read_text())
     return found if isinstance(found, dict) else {}
 
 

@@ -12,6 +12,9 @@ BOUNDS = {
     "below": ("below", lambda value, bound: value < bound),
 }
 
+# an integer of torch and numpy is below
+LARGEST = 2**63
+
 
 def option(
     default: Any, help: str, *, identity: bool = True, choices: tuple[str, ...] = (), **bounds: float
@@ -55,7 +58,9 @@ def faults(node: Any, key: str = "") -> Iterator[str]:
         for i, part in enumerate(parts):
             if dataclasses.is_dataclass(part):
                 yield from faults(part, f"{name}[{i}]." if parts is value else f"{name}.")
-        if not all(_fits(part, field) for part in parts):
+        if any(isinstance(part, int) and abs(part) >= LARGEST for part in parts):
+            yield f"{name}={value} does not fit into 64 bits"
+        elif not all(_fits(part, field) for part in parts):
             yield f"{name}={value} must be {allowed(field)}"
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from flowrepro.config.checks import problems
 from flowrepro.config.schema import SCHEMAS, Config, ImageConfig
-from flowrepro.errors import UsageError, nearest
+from flowrepro.errors import UsageError, nearest, ours
 
 
 def conf_dir() -> Path:
@@ -21,20 +21,24 @@ def from_tree(tree: dict[str, Any]) -> Config:
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
 
-    groups = {group: dict(tree.get(group) or {}) for group in SCHEMAS}
+    for group in SCHEMAS:
+        if not isinstance(tree.get(group), dict):
+            raise UsageError(f"{group}={tree.get(group)} is not an option of {group}, nor a group of keys")
+    groups = {group: dict(tree[group]) for group in SCHEMAS}
     for group, node in groups.items():
         if node.get("name") not in SCHEMAS[group]:
             raise UsageError(
                 f"{group}.name={node.get('name')} is unknown{nearest(node.get('name'), SCHEMAS[group])}"
             )
         check_keys(group, node)
-    try:
-        schema = OmegaConf.structured(
-            Config(**{g: SCHEMAS[g][n["name"]](name=n["name"]) for g, n in groups.items()})
-        )
-        config = OmegaConf.to_object(OmegaConf.merge(schema, tree))
-    except OmegaConfBaseException as error:
-        raise UsageError(f"config key {error.full_key or '?'}: {str(error).splitlines()[0]}") from error
+    with ours():
+        try:
+            schema = OmegaConf.structured(
+                Config(**{g: SCHEMAS[g][n["name"]](name=n["name"]) for g, n in groups.items()})
+            )
+            config = OmegaConf.to_object(OmegaConf.merge(schema, tree))
+        except OmegaConfBaseException as error:
+            raise UsageError(f"config key {error.full_key or '?'}: {str(error).splitlines()[0]}") from error
     assert isinstance(config, Config)
     _settle(config)
     if found := problems(config):

@@ -3,11 +3,15 @@
 import gzip
 import hashlib
 import os
+import time
 from pathlib import Path
+from urllib.parse import urlsplit, urlunsplit
 
 from flowrepro.data.reading import reading
 from flowrepro.errors import DataError
 
+# a download that has not written for this long has ended: its connection would have timed out
+IDLE_SECONDS = 60
 # MNIST is served by several mirrors of the original site, Fashion-MNIST by its authors
 SOURCES = {
     "MNIST": (
@@ -94,14 +98,17 @@ def fetch(name: str) -> Path:
     """
     import pooch
 
+    # pooch would print the whole address
+    pooch.get_logger().setLevel("WARNING")
     target = data_folders()[0] / name
+    _remove_halves(target.parent)
     mirror = os.environ.get("FLOWREPRO_MIRROR")
     official = [base + target.name for base in SOURCES[name.split("/")[0]]]
     urls = [f"{mirror.rstrip('/')}/{name}"] if mirror else official
     failures = []
     for url in urls:
         try:
-            print(f"downloading {url}", flush=True)
+            print(f"downloading {public(url)}", flush=True)
             found = pooch.retrieve(
                 url,
                 f"sha256:{DIGESTS[name]}",
@@ -114,8 +121,30 @@ def fetch(name: str) -> Path:
             OSError,
             ValueError,
         ) as error:  # requests' errors are OSErrors; a wrong digest is a ValueError
-            failures.append(f"{url}: {' '.join(str(error).split())[:150]}")
+            failures.append(f"{public(url)}: {' '.join(without_secrets(str(error), url).split())[:150]}")
     raise DataError(f"cannot download {name}: {'; '.join(failures)}; download it manually to {target}")
+
+
+def _remove_halves(folder: Path) -> None:
+    """Delete what downloads that were killed left in a folder, under the names of temporary files."""
+    for file in folder.glob("tmp????????"):
+        if file.is_file() and time.time() - file.stat().st_mtime > IDLE_SECONDS:
+            file.unlink(missing_ok=True)
+
+
+def public(url: str) -> str:
+    """A URL without user, password, query and fragment, which may be secret."""
+    parts = urlsplit(url)
+    return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
+
+
+def without_secrets(text: str, url: str) -> str:
+    """A message of a library with what `public` leaves out of the URL replaced by asterisks."""
+    parts = urlsplit(url)
+    secrets = (parts.netloc.rpartition("@")[0], parts.password, parts.query, parts.fragment)
+    for secret in filter(None, secrets):
+        text = text.replace(secret, "***")
+    return text
 
 
 def verified(path: Path, content: bytes, algorithm: str, expected: str | None) -> bytes:

@@ -182,8 +182,13 @@ class Flow(nn.Module):
         return found[0] if x.shape == self.shape else found
 
     def log_prob(self, x: Points, generator: torch.Generator | None = None) -> Tensor:
-        """log p(x) in nats, (B, D) -> (B,); bases that give a bound take their noise from the generator."""
-        return self._at(x, lambda x: cast(Tensor, self(x, generator)))
+        """log p(x) in nats, (B, D) -> (B,), -inf where a flow overflows; bounds take their noise from the generator.
+
+        >>> from flowrepro.flows.bases import StandardNormal
+        >>> Flow(Chain(), StandardNormal(2)).log_prob(np.full(2, 1e200)).item()
+        -inf
+        """
+        return self._at(x, lambda x: _density(self(x, generator)))
 
     def latents(self, x: Points) -> Tensor:
         """f(x), (B, D) -> (B, D)."""
@@ -258,6 +263,11 @@ class Flow(nn.Module):
         """The flow of the layers before `stop` (Center is layer 0; None: of all), which it shares with this one."""
         shape = self.chain[:start](self.batch(torch.zeros(self.shape)))[0].shape[1:] if start else self.shape
         return Flow(cast(Chain, self.chain[start:stop]), self.base, shape)
+
+
+def _density(log_prob: Tensor) -> Tensor:
+    """-inf for values that are not finite: inf - inf is nan, and a density that overflows tells nothing."""
+    return torch.where(log_prob.isfinite(), log_prob, -torch.inf)
 
 
 def _tensor(x: Points) -> Tensor:

@@ -4,6 +4,7 @@ A result is stored under the measure's name and options, the checkpoint's digest
 if one of them changes, it is measured again. A record of how it was measured is stored with it.
 """
 
+import copy
 import functools
 import hashlib
 import importlib
@@ -23,7 +24,7 @@ from flowrepro.runs import checkpoints
 from flowrepro.runs.data import data_of
 from flowrepro.runs.folder import Run, read_json
 from flowrepro.runs.manifest import git_state, hardware, versions
-from flowrepro.runs.trained import load_flow
+from flowrepro.runs.trained import Trained, opened
 from flowrepro.writing import save_arrays, write_json
 
 Options = dict[str, Any]
@@ -38,8 +39,10 @@ class Kept(NamedTuple):
     record: dict[str, Any]
 
 
-def measured(run: Run, which: str, wanted: dict[str, Options], device: str = "cpu") -> dict[str, Kept]:
-    """Measures by name with their options, of the `last` or `best` checkpoint of a run.
+def measured(
+    run: Run, which: str, wanted: dict[str, Options], device: str = "cpu", trained: Trained | None = None
+) -> dict[str, Kept]:
+    """Measures by name with their options, of the `last` or `best` checkpoint of a run, or of what was read from it.
 
     What is not stored in the run's folder is measured on the device.
 
@@ -47,16 +50,26 @@ def measured(run: Run, which: str, wanted: dict[str, Options], device: str = "cp
         UsageError: no measure has this name.
         CheckpointError, DataError: flow or data are missing, damaged, or not those of the training.
     """
-    digest = checkpoints.verify(run.checkpoint(which))
-    data = functools.cache(lambda: _data(run, device))
-    found = {}
-    for name, options in wanted.items():
-        key = {"name": name, "options": options, "checkpoint": digest, "code": _code(name)}
-        path = _place(run, key)
-        if not path.with_suffix(".json").exists():
-            _measure(run, which, key, data(), device, path)
-        found[name] = _read(path)
-    return found
+    codes = {name: _code(name) for name in wanted}
+
+    def keys(digest: str) -> dict[str, Options]:
+        of = {"checkpoint": digest}
+        return {n: {"name": n, "options": o, **of, "code": codes[n]} for n, o in wanted.items()}
+
+    digest = trained.digest if trained else checkpoints.verify(run.checkpoint(which))
+    places = {name: _place(run, key) for name, key in keys(digest).items()}
+    if not all(_stored(path) for path in places.values()):
+        # read once: a training may replace the checkpoint meanwhile
+        trained, data = trained or opened(run, which), _data(run, device)
+        places = {name: _place(run, key) for name, key in keys(trained.digest).items()}
+        for name, key in keys(trained.digest).items():
+            if not _stored(places[name]):
+                _measure(trained, which, key, data, device, places[name])
+    return {name: _read(path) for name, path in places.items()}
+
+
+def _stored(path: Path) -> bool:
+    return path.with_suffix(".json").exists()
 
 
 def named(name: str) -> Callable[..., dict[str, Any]]:
@@ -95,16 +108,16 @@ def _data(run: Run, device: str) -> Data | ImageData:
 
 
 def _measure(
-    run: Run, which: str, key: dict[str, Any], data: Data | ImageData, device: str, path: Path
+    trained: Trained, which: str, key: dict[str, Any], data: Data | ImageData, device: str, path: Path
 ) -> None:
     # each measure gets its own copy of the flow, since it may change the dtype
-    flow = load_flow(run, which).to(device)
+    flow = copy.deepcopy(trained.flow).to(device)
     began = time.monotonic()
     values = named(key["name"])(flow, data, **key["options"])
     record = {
         **key,
         "which": which,
-        "step": checkpoints.load(run.checkpoint(which)).get("step"),
+        "step": trained.step,
         "seconds": round(time.monotonic() - began, 2),
         "measured": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
         "git": git_state(),

@@ -65,6 +65,18 @@ def summary(values: Tensor) -> dict[str, Any]:
     }
 
 
+def finite_mean(values: Tensor) -> float:
+    """Mean in nats of the samples whose log_prob is finite; -inf if there are none."""
+    finite = values[values.isfinite()]
+    return float(finite.mean()) if len(finite) else -math.inf
+
+
+def lost(values: Tensor, most: int = 5) -> list[int]:
+    """The first samples whose log_prob is not finite, numbered from 0."""
+    found: list[int] = (~values.isfinite()).nonzero()[:most, 0].tolist()
+    return found
+
+
 @torch.no_grad()
 def layer_trace(flow: Flow, x: Tensor) -> list[dict[str, Any]]:
     """Mean dlogp (nats) and variance of the output of every layer on a fixed batch; one sample has no variance."""

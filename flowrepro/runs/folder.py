@@ -1,13 +1,13 @@
 """The folder of a run: claimed by one process at a time, found by name, with the state of the run."""
 
-import fcntl
 import json
 import os
 import shutil
 import socket
+import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,8 @@ from typing import Any
 from flowrepro.config.identity import counting, flatten
 from flowrepro.config.reading import from_tree, saved_tree, to_tree
 from flowrepro.config.schema import GROUPS, Config
-from flowrepro.errors import FlowreproError, UsageError
+from flowrepro.errors import Held, UsageError
+from flowrepro.runs import aside, lock
 from flowrepro.writing import remove_leftovers, write_json, write_text
 
 
@@ -45,6 +46,16 @@ class Run:
     @property
     def state(self) -> str:
         return str(self.status.get("state", "new"))
+
+    @property
+    def begun(self) -> bool:
+        """Whether the folder holds a run."""
+        return os.path.isfile(self.path / "config.yaml")  # of a name that is too long: False
+
+    @property
+    def in_use(self) -> bool:
+        """Whether another process is training it."""
+        return lock.in_use(self.path)
 
     @property
     def ended(self) -> bool:
@@ -85,9 +96,13 @@ class Run:
         return from_tree(saved_tree({str(k): v for k, v in tree.items()}))
 
     def history(self) -> list[dict[str, Any]]:
-        """The validation records in order of steps; a line truncated by a crash is left out."""
+        """The validation records in order of steps, without one truncated by a crash; unreadable ones are reported."""
         file = self.path / "history.jsonl"
-        return [json.loads(line) for line in file.read_text().split("\n")[:-1]] if file.exists() else []
+        lines = file.read_text(errors="replace").split("\n")[:-1] if file.exists() else []
+        records = [_record(line) for line in lines]
+        if lost := [str(number) for number, record in enumerate(records, 1) if record is None]:
+            print(f"{file}: line {', '.join(lost)} cannot be read and is left out", file=sys.stderr)
+        return [record for record in records if record is not None]
 
     def append_history(self, record: dict[str, Any]) -> None:
         """Add one record."""
@@ -107,43 +122,50 @@ class Run:
 
 @contextmanager
 def claimed(config: Config) -> Iterator[Run]:
-    """The run of a config, held by this process alone.
+    """The run of a config, held by this process alone; with `overwrite` still the old one (see `started_over`).
+
+    A folder made here is removed again if the block ends in an error before there is anything to keep in it.
 
     Raises:
-        UsageError: another process holds it, or it was started with different values under the same name.
+        Held: another process holds it.
+        UsageError: it was started with different values under the same name.
     """
     run = run_of(config)
-    try:
-        run.path.mkdir(parents=True, exist_ok=True)
-        lock = open(run.path / ".lock", "w")
-    except OSError as error:
-        raise FlowreproError(
-            f"cannot write {run.path}: {error.strerror}; choose another output_dir=..."
-        ) from error
-    with lock:
+    made = [path for path in (run.path, *run.path.parents) if not path.exists()]
+    with lock.locked(run.path):
+        aside.settle(run.path)
+        remove_leftovers(run.path)
         try:
-            # the kernel frees this lock when the process ends, however it ends
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise UsageError(
-                f"{run.path} is being trained by another process; wait for it, or change seed="
-            ) from error
-        _prepare(run, config)
-        yield run
+            if not run.begun:
+                _begin(run, config)
+            elif not config.overwrite:
+                _check_same(run, config)
+            yield run
+        except BaseException:
+            if made and run.state in ("new", "running") and not run.checkpoint("last").exists():
+                _remove(made)
+            raise
 
 
-def _prepare(run: Run, config: Config) -> None:
-    if config.overwrite:
-        for entry in run.path.iterdir():
-            if entry.name != ".lock":
-                shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
-    remove_leftovers(run.path)
-    if (run.path / "config.yaml").exists():
-        _check_same(run, config)
-    else:
-        from omegaconf import OmegaConf
+def _begin(run: Run, config: Config) -> None:
+    from omegaconf import OmegaConf
 
-        write_text(run.path / "config.yaml", OmegaConf.to_yaml(OmegaConf.create(to_tree(config))))
+    write_text(run.path / "config.yaml", OmegaConf.to_yaml(OmegaConf.create(to_tree(config))))
+
+
+def _remove(made: list[Path]) -> None:
+    shutil.rmtree(made[0], ignore_errors=True)
+    with suppress(OSError):  # another process has put something there
+        for parent in made[1:]:
+            parent.rmdir()
+
+
+@contextmanager
+def started_over(run: Run, config: Config) -> Iterator[None]:
+    """A new run in place of an old one, which comes back if the block raises, and is deleted at its end."""
+    with aside.set_aside(run.path):
+        _begin(run, config)
+        yield
 
 
 def _check_same(run: Run, config: Config) -> None:
@@ -156,7 +178,8 @@ def _check_same(run: Run, config: Config) -> None:
     ]
     if changed:
         raise UsageError(
-            f"{run.path} was started with other defaults ({'; '.join(changed)}); retrain with overwrite=true"
+            f"{run.path} was started with other defaults ({'; '.join(changed)}); "
+            "train into another output_dir=..., or replace it with overwrite=true"
         )
 
 
@@ -193,7 +216,11 @@ def find(word: str, folder: Path) -> Run:
         UsageError: no such run; the message lists known ones.
     """
     for path in (folder / word, Path(word)):
-        if (path / "config.yaml").is_file():
+        if aside.unsettled(path):
+            # its training is under way if another process holds it
+            with suppress(Held), lock.locked(path):
+                aside.settle(path)
+        if Run(path).begun:
             return Run(path.resolve())
     known = sorted(p.parent.name for p in folder.glob("*/config.yaml") if not p.parent.is_symlink())
     there = (
@@ -202,6 +229,14 @@ def find(word: str, folder: Path) -> Run:
         else "; train one first: flowrepro train"
     )
     raise UsageError(f"no run '{word}' in {folder}{there}")
+
+
+def _record(line: str) -> dict[str, Any] | None:
+    try:
+        record = json.loads(line)
+    except ValueError:
+        return None
+    return record if isinstance(record, dict) and isinstance(record.get("step"), int) else None
 
 
 def read_json(file: Path) -> dict[str, Any]:

@@ -38,14 +38,27 @@ def load(run: str = "latest", checkpoint: str = "best", output_dir: str = "outpu
     return Loaded(load_flow(found, checkpoint), found.config)
 
 
+class Trained(NamedTuple):
+    """A flow, the step of its checkpoint, and the digest of the bytes it was read from."""
+
+    flow: Flow
+    step: int | None
+    digest: str
+
+
 def load_flow(run: Run, checkpoint: str) -> Flow:
+    """The flow of a run's checkpoint; raises what `opened` raises."""
+    return opened(run, checkpoint).flow
+
+
+def opened(run: Run, checkpoint: str) -> Trained:
     """The flow of a run's checkpoint, built from the run's config and the checkpoint alone.
 
     For a flow trained layer by layer, only the layers that were active.
     """
     config = run.config
     path = run.checkpoint(checkpoint)
-    state = checkpoints.load(path)
+    state, digest = checkpoints.opened(path)
     weights = state.get("flow")
     if not isinstance(weights, dict) or not weights:
         raise CheckpointError(f"{path} holds no flow; retrain with overwrite=true")
@@ -60,4 +73,4 @@ def load_flow(run: Run, checkpoint: str) -> Flow:
         ) from error
     active = flow.slice(state.get("active_layers")).eval().requires_grad_(False)
     active.columns = tuple(manifest(run).get("columns", ()))
-    return active
+    return Trained(active, state.get("step"), digest)

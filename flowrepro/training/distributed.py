@@ -19,7 +19,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from flowrepro.errors import Diverged, FlowreproError, Stopped
+from flowrepro.errors import Diverged, FlowreproError, Stopped, UsageError
 from flowrepro.runs.folder import Run
 
 # the first process may prepare a large data set while the others wait
@@ -96,7 +96,7 @@ class World:
 @contextmanager
 def world(device: str) -> Iterator[World]:
     """The world that this process belongs to under torchrun, or a world of one."""
-    size = int(os.environ.get("WORLD_SIZE", "1"))
+    size = _world_size()
     if size == 1:
         yield World(device=device)
         return
@@ -113,6 +113,19 @@ def world(device: str) -> Iterator[World]:
         raise
     # after any other error the others may still be waiting, and this process must not wait for them
     dist.destroy_process_group()
+
+
+def _world_size() -> int:
+    """The number of processes that torchrun started. Raises UsageError if WORLD_SIZE was set by hand."""
+    told = os.environ.get("WORLD_SIZE", "1")
+    if told == "1":
+        return 1
+    if missing := [k for k in ("RANK", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT") if k not in os.environ]:
+        raise UsageError(
+            f"WORLD_SIZE={told} is set, but {', '.join(missing)} is not: start several processes with torchrun, "
+            "or unset WORLD_SIZE"
+        )
+    return int(told)
 
 
 @contextmanager

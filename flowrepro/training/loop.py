@@ -2,31 +2,29 @@
 
 import math
 import time
-import traceback
+from contextlib import closing, nullcontext, suppress
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from flowrepro.config.schema import Config
-from flowrepro.data import ImageData, load_data, notes
+from flowrepro.data import load_data, notes
 from flowrepro.device import choose_device
-from flowrepro.errors import Diverged, FlowreproError, Stopped
-from flowrepro.metrics.likelihood import bits_per_dim, layer_trace, log_prob_of, log_probs, summary
+from flowrepro.errors import Diverged, Stopped
+from flowrepro.metrics.likelihood import bits_per_dim, log_prob_of, log_probs, lost, summary
 from flowrepro.runs.data import remember
-from flowrepro.runs.folder import Run, claimed, mark_latest
+from flowrepro.runs.folder import Run, claimed, mark_latest, started_over
 from flowrepro.runs.manifest import begin_session, check_data, end_session
-from flowrepro.runs.traces import first_not_finite
 from flowrepro.training.distributed import World, claimed_together, world
-from flowrepro.training.gradients import inexact
+from flowrepro.training.ending import check_space, diverge, record_end, save
 from flowrepro.training.phases import Stage, stage_at
 from flowrepro.training.progress import Progress
 from flowrepro.training.session import Session
-from flowrepro.training.signals import StopRequest, stop_request
+from flowrepro.training.signals import Interrupted, StopRequest, stop_request
+from flowrepro.training.validation import check_inverse, due, not_finite, validate
 
 HEARTBEAT_SECONDS = 5.0
-TRACE_SAMPLES = 256
-ROUND_TRIPS = 32
 
 
 def train(config: Config) -> dict[str, Any]:
@@ -41,82 +39,100 @@ def train(config: Config) -> dict[str, Any]:
     """
     device = choose_device(config.device, config.threads)
     with world(device) as together, claimed_together(claimed(config), together) as run:
-        if run.state == "completed":
+        if run.state == "completed" and not config.overwrite:
             mark_latest(run)
             print(f"already finished: {run.path} (overwrite=true retrains)")
             return _told(run, config)
-        if run.state == "diverged":
+        if run.state == "diverged" and not config.overwrite:
             raise Diverged(
                 f"{run.path} diverged before: {run.status.get('error')}; overwrite=true retrains from scratch"
             )
         try:
             _train(config, run, device, together)
-        except FlowreproError as error:
-            if run.state == "running":
-                run.set_status("failed", error=str(error))
-            run.log(str(error))
-            raise
-        except Exception as error:
-            run.set_status("failed", error=repr(error))
-            run.log(traceback.format_exc())
+        except BaseException as error:
+            record_end(run, error)
             raise
         return _told(run, config)
 
 
 def _train(config: Config, run: Run, device: str, together: World) -> None:
+    # everything is checked before an old run gives way
     with together.in_turn():
         data = load_data(config.dataset, config.dtype, config.seed, config.model.takes_images)
-    check_data(run, data.fingerprint)
+    replaces = config.overwrite and run.state != "new"
+    if not replaces:
+        check_data(run, data.fingerprint)
     session = Session(config, data, device, together)
-    if run.checkpoint("last").exists():
+    check_space(run, session)
+    resumes = not replaces and run.checkpoint("last").exists()
+    if resumes:
         session.restore(run)
-    run.cut_history(session.counters.step if run.checkpoint("last").exists() else -1)
-    mark_latest(run)
-    parameters = sum(p.numel() for p in session.flow.parameters())
-    begin_session(run, device, data.fingerprint, parameters, getattr(data, "columns", ()))
-    remember(run, config.dataset)
-    _introduce(run, config, session)
-    with stop_request(patient=together.size > 1) as request:
-        _steps(run, session, request)
+    training = session.training
+    with (
+        stop_request(patient=together.size > 1) as request,
+        closing(Progress(session.counters.step, training.steps, training.log_seconds)) as progress,
+    ):
+        with started_over(run, config) if replaces else nullcontext():
+            _begin(run, config, session, resumes)
+            _first(run, session, progress, request, resumes)
+        _steps(run, session, progress, request)
     _finish(run, session)
 
 
-def _steps(run: Run, session: Session, request: StopRequest) -> None:
+def _begin(run: Run, config: Config, session: Session, resumes: bool) -> None:
+    """Write what a session begins with."""
+    counters = session.counters
+    run.set_status("running", step=counters.step, steps=session.training.steps)
+    run.cut_history(counters.step if resumes else -1)
+    mark_latest(run)
+    parameters = sum(p.numel() for p in session.flow.parameters())
+    columns = getattr(session.data, "columns", ())
+    begin_session(run, session.device, session.data.fingerprint, parameters, columns)
+    remember(run, config.dataset)
+    _introduce(run, config, session)
+
+
+def _first(run: Run, session: Session, progress: Progress, request: StopRequest, resumes: bool) -> None:
+    """Before the first step: a validation and a checkpoint of a new run, or what an interrupted one has left to do."""
+    step, plan = session.counters.step, session.plan
+    session.flow.train()
+    if not resumes:
+        validate(run, session, progress, plan[0], request)
+        save(run, session, "last")
+        return
+    check_inverse(run, session, progress)
+    stage = stage_at(plan, max(0, step - 1))
+    if due(session, stage) and [record["step"] for record in run.history()][-1:] != [step]:
+        validate(run, session, progress, stage, request)
+
+
+def _steps(run: Run, session: Session, progress: Progress, request: StopRequest) -> None:
     """Run from the current step to the last, with validation, saving, heartbeat, time budget and signals."""
     training, counters, plan = session.training, session.counters, session.plan
-    progress = Progress(counters.step, training.steps, training.log_seconds)
     began = saved = beaten = time.monotonic()
-    run.set_status("running", step=counters.step, steps=training.steps)
-    session.flow.train()
-    if run.checkpoint("last").exists():
-        _check_inverse(run, session, progress)
-    else:
-        _validate(run, session, progress, plan[0])
-        session.save(run, "last")
-    try:
-        while counters.step < training.steps:
-            before = time.monotonic()
-            stage = stage_at(plan, counters.step)
-            _take_step(run, session, stage)
-            counters.seconds += time.monotonic() - before
-            if counters.step % training.validate_every == 0 or counters.step == stage.end:
-                _validate(run, session, progress, stage)
-            progress.update(counters.step)
-            now = time.monotonic()
-            if now - beaten > HEARTBEAT_SECONDS:
-                beaten = now
-                run.set_status("running", step=counters.step, steps=training.steps)
-            if now - saved > training.checkpoint_seconds:
-                session.save(run, "last")
-                saved = time.monotonic()
-            if stop := session.together.agree(request.signal):
-                _stop(run, session, "interrupted")
-                raise Stopped(f"stopped at step {counters.step}; saved in {run.path}; {_go_on()}", 128 + stop)
-            if _over(session, now - began) and counters.step < training.steps:
-                return _stop(run, session, "paused")
-    finally:
-        progress.close()
-    session.save(run, "last")
+    while counters.step < training.steps:
+        before = time.monotonic()
+        stage = stage_at(plan, counters.step)
+        _take_step(run, session, stage)
+        counters.seconds += time.monotonic() - before
+        if due(session, stage):
+            # one that a signal cuts short is done when the run resumes
+            with suppress(Interrupted):
+                validate(run, session, progress, stage, request)
+        progress.update(counters.step)
+        now = time.monotonic()
+        if now - beaten > HEARTBEAT_SECONDS:
+            beaten = now
+            run.set_status("running", step=counters.step, steps=training.steps)
+        if now - saved > training.checkpoint_seconds:
+            save(run, session, "last")
+            saved = time.monotonic()
+        if stop := session.together.agree(request.signal):
+            _stop(run, session, "interrupted")
+            raise Stopped(f"stopped at step {counters.step}; saved in {run.path}; {_go_on()}", 128 + stop)
+        if _over(session, now - began) and counters.step < training.steps:
+            return _stop(run, session, "paused")
+    save(run, session, "last")
 
 
 def _over(session: Session, seconds: float) -> bool:
@@ -135,7 +151,7 @@ def _take_step(run: Run, session: Session, stage: Stage) -> None:
     found = backward(session, stage, step)
     norm = gradient_norm(session.parameters, session.training.clip)
     if not (math.isfinite(found.loss) and norm.isfinite()):
-        _diverge(run, session, stage, f"loss {found.loss:.4g}, gradient norm {norm.item():.4g}")
+        diverge(run, session, stage, f"loss {found.loss:.4g}, gradient norm {norm.item():.4g}")
     session.optimizer.step()
     session.average()
     counters.step += 1
@@ -177,67 +193,9 @@ def gradient_norm(parameters: list[nn.Parameter], clip: float) -> Tensor:
     return norm
 
 
-def _validate(run: Run, session: Session, progress: Progress, stage: Stage) -> None:
-    """Append one record to the history; keep the best checkpoint by held-out log-likelihood."""
-    training, counters, flow = session.training, session.counters, session.settle()
-    held_out, batch_size = session.data.validation(training.validate_samples), training.eval_batch_size
-    val = summary(
-        log_probs(log_prob_of(flow, session.seed, session.device), held_out, batch_size, session.device)
-    )
-    record = {
-        "step": counters.step,
-        "train_log_prob": counters.log_prob_sum / counters.samples if counters.samples else None,
-        "term": counters.term_sum / counters.samples if counters.samples else None,
-        **{f"val_{name}": value for name, value in val.items()},
-        "lr": stage.lr_at(max(0, counters.step - 1)),
-        "alpha": stage.alpha_at(counters.step),
-        "seconds": round(counters.seconds, 2),
-        "layers": layer_trace(flow, session.data.train[: min(TRACE_SAMPLES, batch_size)].to(session.device)),
-    }
-    counters.log_prob_sum = counters.term_sum = 0.0
-    counters.samples = 0
-    session.flow.train()
-    _check_inverse(run, session, progress)
-    run.append_history(record)
-    bits = f" ({bits_per_dim(val['log_prob'], session.data.dim):.3f} bits/dim)"
-    told = f"{val['log_prob']:.4g} nats{bits if isinstance(session.data, ImageData) else ''}"
-    progress.record(f"validation {told}, best {max(counters.best, val['log_prob']):.4g}")
-    # at step 0 even a non-finite likelihood counts as the best so far: a best checkpoint always exists
-    if val["log_prob"] > counters.best or counters.step == 0:
-        counters.best, counters.best_step = _or_minus_inf(val["log_prob"]), counters.step
-        session.save(run, "best")
-
-
-def _check_inverse(run: Run, session: Session, progress: Progress) -> None:
-    """Warn where `training.backward=invert` no longer gives the gradients of the loss."""
-    if session.training.backward == "invert" and isinstance(session.data, ImageData):
-        x = session.data.val[:ROUND_TRIPS].to(session.device)
-        if warning := inexact(session.flow, x, session.data.levels, session.training.eval_batch_size):
-            progress.tell(warning)
-            run.log(warning)
-
-
-def _or_minus_inf(value: float) -> float:
-    return -math.inf if math.isnan(value) else value
-
-
-def _diverge(run: Run, session: Session, stage: Stage, what: str) -> None:
-    step = session.counters.step
-    indices = [] if session.data.fresh else session.batches.at(step).tolist()
-    layers = layer_trace(session.flow.slice(stage.active_layers), session.drawn(step).x)
-    where = f", first in layer {lost}" if (lost := first_not_finite(layers)) else ""
-    message = (
-        f"diverged at step {step} ({what}{where}); the last good checkpoint is kept; "
-        "try a smaller training.lr, training.clip=1 or stronger regularisation"
-    )
-    run.set_status("diverged", step=step, error=message, batch=indices, layers=layers)
-    end_session(run, "diverged", step)
-    raise Diverged(f"{run.path}: {message}")
-
-
 def _stop(run: Run, session: Session, state: str) -> None:
     session.settle()
-    session.save(run, "last")
+    save(run, session, "last")
     run.set_status(state, step=session.counters.step, steps=session.training.steps)
     end_session(run, state, session.counters.step)
 
@@ -256,7 +214,8 @@ def _finish(run: Run, session: Session) -> None:
         log_prob = log_prob_of(session.applied().eval(), session.seed, session.device)
         values = log_probs(log_prob, x, training.eval_batch_size, session.device)
         found = summary(values)
-        result |= {f"{split}_{name}": found[name] for name in ("n", "log_prob", "se")}
+        result |= {f"{split}_{name}": found[name] for name in ("n", "log_prob", "se", "non_finite")}
+        result[f"{split}_lost"] = lost(values)
         result[f"{split}_bits_per_dim"] = bits_per_dim(found["log_prob"], session.data.dim)
     result["minutes"] = round(counters.seconds / 60, 2)
     run.set_status("completed", step=counters.step, steps=training.steps, result=result)
@@ -300,6 +259,8 @@ def _told(run: Run, config: Config) -> dict[str, Any]:
         if config.model.takes_images:
             train, val = result["train_bits_per_dim"], result["val_bits_per_dim"]
             print(f"bits/dim        train {train:.4f}  validation {val:.4f}")
+        if count := result.get("val_non_finite"):
+            print(f"not finite      {not_finite(result['val_n'], count, result['val_lost'])}")
         print(f"checkpoint      {run.checkpoint('best')}")
         place = "" if config.output_dir == "outputs" else f" output_dir={config.output_dir}"
         print(f"next            flowrepro evaluate run={run.name}{place}")

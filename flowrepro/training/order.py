@@ -7,11 +7,17 @@ from flowrepro.randomness import generator
 
 
 class Batches:
-    """Minibatch indices: every epoch is a fresh permutation whose short last batch is kept (as in the papers' code)."""
+    """Minibatch indices: every epoch is a fresh permutation whose short last batch is kept (as in the papers' code).
 
-    def __init__(self, n: int, batch_size: int, seed: int) -> None:
+    With `fold`, a last batch of less than half the batch size joins the one before, for layers that take statistics
+    of their batch.
+    """
+
+    def __init__(self, n: int, batch_size: int, seed: int, fold: bool = False) -> None:
         self.n, self.batch_size, self.seed = n, min(batch_size, n), seed
-        self.per_epoch = -(-n // self.batch_size)
+        self.per_epoch, rest = divmod(n, self.batch_size)
+        if rest and not (fold and 2 * rest < self.batch_size):
+            self.per_epoch += 1
         self._epoch = -1
         self._permutation = torch.empty(0, dtype=torch.long)
 
@@ -25,4 +31,5 @@ class Batches:
         if epoch != self._epoch:
             self._permutation = torch.randperm(self.n, generator=generator(self.seed, "order", epoch))
             self._epoch = epoch
-        return self._permutation[place * self.batch_size : (place + 1) * self.batch_size]
+        end = self.n if place == self.per_epoch - 1 else (place + 1) * self.batch_size
+        return self._permutation[place * self.batch_size : end]

@@ -58,17 +58,29 @@ def stages(
     With alpha 0 there is nothing to anneal to: `alpha_from` is ignored and the steps stay the same.
 
     Raises:
-        UsageError: a phase is for each coupling and the chain has none, or it rotates a layer that does not exist.
+        UsageError: a phase is for each coupling and the chain has none, or it names layers that do not exist.
     """
     chain = Chain() if chain is None else chain
     phases = [p for phase in phases for p in one_for_each_layer(phase, chain)]
-    if wrong := [i for phase in phases for i in phase.rotate or () if not 0 <= i < len(chain)]:
-        raise UsageError(
-            f"phases.sequence: rotate={wrong}, but the model has only {len(chain)} layers, numbered from 0"
-        )
+    for phase in phases if chain else []:
+        _check_layers(phase, len(chain))
     ends = [round(training.steps * sum(p.share for p in phases[: i + 1])) for i in range(len(phases))]
     starts = [0, *ends[:-1]]
     return [_stage(training, p, alpha, a, b) for p, a, b in zip(phases, starts, ends, strict=True)]
+
+
+def _check_layers(phase: Phase, layers: int) -> None:
+    """Raise UsageError if a phase names layers that the model does not have."""
+    named = {"train_layers": phase.train_layers, "rotate": phase.rotate}
+    for key, indices in named.items():
+        if wrong := [i for i in indices or () if not 0 <= i < layers]:
+            raise UsageError(
+                f"phases.sequence: {key}={wrong}, but the model has only {layers} layers, numbered from 0"
+            )
+    if (phase.active_layers or 0) > layers:
+        raise UsageError(
+            f"phases.sequence: active_layers={phase.active_layers}, but the model has only {layers} layers"
+        )
 
 
 def one_for_each_layer(phase: Phase, chain: Chain) -> list[Phase]:

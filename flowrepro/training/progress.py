@@ -12,7 +12,7 @@ class Progress:
     def __init__(self, start: int, total: int, log_seconds: float) -> None:
         self.total, self.start, self.log_seconds = total, start, log_seconds
         self.began = self.logged = time.monotonic()
-        self.note = ""
+        self.note = self.told = ""
         self.bar = tqdm(
             total=total, initial=start, unit="step", disable=None, leave=False, dynamic_ncols=True
         )
@@ -32,8 +32,10 @@ class Progress:
         self.bar.set_postfix_str(note)
 
     def tell(self, line: str) -> None:
-        """A line of its own, above the bar."""
-        self.bar.write(line)
+        """A line of its own, above the bar, unless it repeats the one before."""
+        if line != self.told:
+            self.bar.write(line)
+        self.told = line
 
     def close(self) -> None:
         """Remove the bar."""

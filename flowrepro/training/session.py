@@ -34,6 +34,8 @@ OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
 }
 
 STATISTICS_SAMPLES = 10_000
+# fewer rows have no variance, or one that says nothing
+LEAST_ROWS = 3
 # steps whose samples pass the frozen layers together: small layers take hardly longer for 32 batches than for one
 BLOCK = 32
 
@@ -45,6 +47,7 @@ class Counters:
     step: int = 0
     best: float = -float("inf")
     best_step: int = 0
+    best_excess: int = 0
     seconds: float = 0.0
     log_prob_sum: float = 0.0
     term_sum: float = 0.0
@@ -67,7 +70,7 @@ class Session:
     """Everything that a step changes.
 
     Raises:
-        UsageError: several processes would train layers that need the statistics of the whole batch.
+        UsageError: several processes, or batches of one or two rows, for layers that need statistics of the batch.
     """
 
     def __init__(
@@ -77,10 +80,8 @@ class Session:
         self.data, self.device = data, device
         self.together = together or World()
         self.flow = initial_flow(config.model, data, config.dtype, config.seed).to(device)
-        if self.together.size > 1 and keeps_statistics(self.flow):
-            raise UsageError(
-                "batch norm needs the whole batch in one process: set model.batch_norm=false or run without torchrun"
-            )
+        if normalises := keeps_statistics(self.flow):
+            check_batches(self.together.size, min(self.training.batch_size, len(data.train)))
         self.together.align(self.flow)
         set_bf16(self.flow, self.training.bf16)
         set_backward(self.flow, self.training.backward)
@@ -90,7 +91,7 @@ class Session:
         self.optimizer = make_optimizer(self.flow, self.training)
         self.counters = Counters()
         self.plan = stages(config.phases.sequence, self.training, self.regularizer.alpha, self.flow.chain)
-        self.batches = Batches(len(data.train), self.training.batch_size, self.seed)
+        self.batches = Batches(len(data.train), self.training.batch_size, self.seed, fold=normalises)
         self.stage: Stage | None = None
         # of the current stage: collecting them at every step would take a quarter of a small step
         self.trained, self.parameters = self.flow, list(self.flow.parameters())
@@ -175,6 +176,12 @@ class Session:
         """The flow that is validated and reported: the averaged one if there is one."""
         return self.averaged or self.flow
 
+    @property
+    def finite(self) -> bool:
+        """Whether all weights are finite, the averaged ones too."""
+        flows = [self.flow, self.averaged] if self.averaged else [self.flow]
+        return all(bool(p.isfinite().all()) for flow in flows for p in flow.parameters())
+
     def settle(self) -> Flow:
         """The flow that is evaluated, in evaluation mode, with the statistics of the training data."""
         flow = self.applied().eval()
@@ -214,9 +221,23 @@ class Session:
             if self.averaged is not None:
                 self.averaged.load_state_dict(state["flow"])
             self.optimizer.load_state_dict(state["optimizer"])
-            self.counters = Counters(**{name: state[name] for name in asdict(self.counters)})
+            # older checkpoints do not have all of them
+            self.counters = Counters(**{name: state[name] for name in asdict(Counters()) if name in state})
         except (KeyError, RuntimeError, ValueError) as error:
             raise CheckpointError(f"{path} does not fit this model; retrain with overwrite=true") from error
+
+
+def check_batches(processes: int, rows: int) -> None:
+    """Raise UsageError where batch norm would take its statistics from a part of a batch, or from one or two rows."""
+    if processes > 1:
+        raise UsageError(
+            "batch norm needs the whole batch in one process: set model.batch_norm=false or run without torchrun"
+        )
+    if rows < LEAST_ROWS:
+        raise UsageError(
+            f"batch norm needs batches of at least {LEAST_ROWS} rows, not {rows}: "
+            "set training.batch_size, or model.batch_norm=false"
+        )
 
 
 def initial_flow(model: Any, data: Data | ImageData, dtype: str, seed: int) -> Flow:

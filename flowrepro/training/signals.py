@@ -1,10 +1,28 @@
-"""Ctrl-C and SIGTERM: the first asks the loop to stop at the end of its step, a second one stops it at once."""
+"""Ctrl-C, SIGTERM and SIGHUP: the first is answered in good order, a second one ends the process at once.
 
+Outside of training the first raises Interrupted; in training it asks the loop to stop at the end of its step.
+"""
+
+import os
 import signal
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
+from typing import Any
+
+PARENT = "FLOWREPRO_PARENT"
+POLL_SECONDS = 0.5
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+class Interrupted(KeyboardInterrupt):
+    """A signal that arrived outside of a step of training; the exit code is 128 and its number."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(f"stopped by {'Ctrl-C' if number == signal.SIGINT else signal.Signals(number).name}")
+        self.code = 128 + number
 
 
 class StopRequest:
@@ -12,32 +30,85 @@ class StopRequest:
 
     def __init__(self, patient: bool = False) -> None:
         self.signal, self.patient = 0, patient
+        self._at_once = False
 
     def receive(self, number: int, frame: FrameType | None) -> None:
         """The signal handler."""
-        if self.signal and not self.patient:
-            raise KeyboardInterrupt
-        self.signal = number
+        self.signal = self.signal or number
+        if not self.patient:
+            _end_at_the_next()
+            if self._at_once:
+                raise Interrupted(self.signal)
+
+    @contextmanager
+    def at_once(self) -> Iterator[None]:
+        """Raise Interrupted within the block, which changes nothing that a resumed run could miss."""
+        self._at_once = not self.patient
+        try:
+            if self.signal and self._at_once:
+                raise Interrupted(self.signal)
+            yield
+        finally:
+            self._at_once = False
 
     @property
     def code(self) -> int:
-        """The exit code for the signal: 130 or 143."""
+        """The exit code for the signal: 130, 143 or 129."""
         return 128 + self.signal
 
 
 @contextmanager
 def stop_request(patient: bool = False) -> Iterator[StopRequest]:
-    """Listen for both signals while the block runs (only in the main thread; other threads get none).
+    """Listen for the signals while the block runs (only in the main thread; other threads get none).
 
     Under torchrun Ctrl-C arrives twice, from the terminal and from torchrun: then be patient.
     """
     request = StopRequest(patient)
+    with _handled(request.receive):
+        yield request
+
+
+@contextmanager
+def interruptible() -> Iterator[None]:
+    """Raise Interrupted at the first signal, wherever the process is, so that files half written are removed."""
+
+    def receive(number: int, frame: FrameType | None) -> None:
+        _end_at_the_next()
+        raise Interrupted(number)
+
+    with _handled(receive):
+        yield
+
+
+@contextmanager
+def _handled(receive: Callable[[int, FrameType | None], None]) -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
-        yield request
+        yield
         return
-    before = {s: signal.signal(s, request.receive) for s in (signal.SIGINT, signal.SIGTERM)}
+    # nohup and a shell's background jobs ignore some of them, and so do we
+    heard = [s for s in SIGNALS if signal.getsignal(s) is not signal.SIG_IGN]
+    before: dict[int, Any] = {s: signal.signal(s, receive) for s in heard}
     try:
-        yield request
+        yield
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def _end_at_the_next() -> None:
+    for number in SIGNALS:
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, signal.SIG_DFL)
+
+
+def follow_parent() -> None:
+    """Send SIGTERM to this process when the one that started it as its worker is gone, however that ended."""
+    parent = os.getppid()
+    if os.environ.get(PARENT) == str(parent) and not any(t.name == PARENT for t in threading.enumerate()):
+        threading.Thread(target=_follow, args=(parent,), name=PARENT, daemon=True).start()
+
+
+def _follow(parent: int) -> None:
+    while os.getppid() == parent:
+        time.sleep(POLL_SECONDS)
+    os.kill(os.getpid(), signal.SIGTERM)

@@ -10,6 +10,7 @@ from flowrepro.data.labels import READERS
 from flowrepro.errors import UsageError
 from flowrepro.measures.kept import measured
 from flowrepro.runs.folder import Run
+from flowrepro.runs.trained import Trained
 
 # as in the figures of across_dimensions: what they have measured on a run is not measured again
 OPTIONS: dict[str, Any] = {
@@ -58,13 +59,15 @@ def options(config: Config) -> dict[str, Any]:
     return {"networks": networks(config), **(FEW if few else OPTIONS)}
 
 
-def of_run(run: Run, which: str, wanted: dict[str, Any], device: str) -> pd.DataFrame:
+def of_run(
+    run: Run, which: str, wanted: dict[str, Any], device: str, trained: Trained | None = None
+) -> pd.DataFrame:
     """One row for each network, kind of distance, split and (t, s) of a checkpoint's samples; kept with the run.
 
     Raises what `measures.kept.measured` raises, and UsageError or DataError where a feature network is missing.
     """
     print("distances       of samples from real images, kept with the run", flush=True)
-    values = measured(run, which, {"sample_distances": wanted}, device)["sample_distances"].values
+    values = measured(run, which, {"sample_distances": wanted}, device, trained)["sample_distances"].values
     frame = pd.DataFrame({name: values[f"distances_{name}"] for name in ["of", *COLUMNS.split()]})
     frame = frame[frame.of == "samples"].drop(columns="of")
     # flows without a manifold are sampled at temperatures, the others at distances from it

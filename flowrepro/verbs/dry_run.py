@@ -9,7 +9,7 @@ import torch
 
 from flowrepro.config.reading import to_tree
 from flowrepro.config.schema import Config, EvaluationConfig
-from flowrepro.data import check, load_data
+from flowrepro.data import ImageData, check, load_data
 from flowrepro.device import choose_device
 from flowrepro.errors import DataError
 from flowrepro.runs.data import found_config
@@ -18,6 +18,8 @@ from flowrepro.training.loop import backward
 from flowrepro.training.session import Session
 
 TRIAL_SAMPLES, TRIAL_STEPS = 1024, 3
+# dimensions of vectors: most models have matrices of that size in every layer
+LARGEST_TRIAL = 2_000
 NO_ESTIMATE = "no estimate until the data are available"
 
 
@@ -38,21 +40,21 @@ def train(config: Config) -> None:
     print(f"run        {run.path} ({_progress(run)})", flush=True)
     print(f"data       {_data(config)}", flush=True)
     cost = estimate(config)
-    if cost:
+    if isinstance(cost, Cost):
         print(f"parameters {cost.parameters:,}")
     print(f"steps      {training.steps:,} of {training.batch_size:,} samples")
-    if cost:
+    if isinstance(cost, Cost):
         each = f"{1000 * cost.step_seconds:.1f} ms per step, from a trial of {TRIAL_STEPS} steps"
         print(f"time       {_minutes(cost.step_seconds * training.steps)} ({each})")
         print(f"memory     about {cost.memory / 1e6:.0f} MB (weights, gradients, moments, activations)")
     else:
-        print(f"time       {NO_ESTIMATE}")
+        print(f"time       {cost}")
 
 
 def train_figure(title: str, runs: dict[str, Config]) -> None:
     """Print one line per run of a figure, with its label, and the total for those still to be trained."""
     print(f"{title}: {len(runs)} runs", flush=True)
-    costs: dict[str, Cost | None] = {}
+    costs: dict[str, Cost | str] = {}
     left: list[float | None] = []
     for label, config in runs.items():
         run = run_of(config)
@@ -62,14 +64,15 @@ def train_figure(title: str, runs: dict[str, Config]) -> None:
             if seedless not in costs:
                 costs[seedless] = estimate(config)
             cost = costs[seedless]
-            left.append(cost.step_seconds * config.training.steps if cost else None)
-            told += f", {_minutes(left[-1])}" if left[-1] is not None else f", {NO_ESTIMATE}"
+            known = cost.step_seconds * config.training.steps if isinstance(cost, Cost) else None
+            left.append(known)
+            told += f", {cost if known is None else _minutes(known)}"
         print(f"  {label:<28} {config.training.steps:>7,} steps  {run.name}  {told}", flush=True)
     for line in dict.fromkeys(map(_data, runs.values())):
         print(f"data   {line}")
     unknown = f", plus {left.count(None)} without an estimate," if None in left else ""
-    known = _minutes(sum(seconds for seconds in left if seconds is not None))
-    print(f"total  {known}{unknown} for {len(left)} of {len(runs)} runs, one after another")
+    total = _minutes(sum(seconds for seconds in left if seconds is not None))
+    print(f"total  {total}{unknown} for {len(left)} of {len(runs)} runs, one after another")
 
 
 def evaluate(run: Run, path: str, wanted: EvaluationConfig, folder: Path) -> None:
@@ -146,14 +149,16 @@ def resolved(config: Config) -> str:
     return OmegaConf.to_yaml(OmegaConf.create(to_tree(config)))
 
 
-def estimate(config: Config) -> Cost | None:
-    """The cost of a few steps on this machine; None if the data are missing and their shape is unknown."""
+def estimate(config: Config) -> Cost | str:
+    """The cost of a few steps on this machine; or why there is none: the data are missing, or a trial would take long."""
     device = choose_device(config.device, config.threads)
     trial = max(TRIAL_SAMPLES, config.training.batch_size)
     try:
         data = load_data(config.dataset, config.dtype, config.seed, config.model.takes_images, trial)
     except DataError:
-        return None
+        return NO_ESTIMATE
+    if not isinstance(data, ImageData) and data.dim > LARGEST_TRIAL:
+        return f"no estimate for vectors of {data.dim:,} dimensions, of which a few steps take minutes"
     session = Session(config, data, device)
     # where layers are added one by one, half of them are active on average
     stage = session.plan[len(session.plan) // 2]

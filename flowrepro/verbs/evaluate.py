@@ -23,13 +23,13 @@ from flowrepro.measures.image_flow import measure_images
 from flowrepro.metrics.correlation import rank_correlations
 from flowrepro.metrics.likelihood import bits_per_dim, log_prob_of, log_probs, summary
 from flowrepro.randomness import generator
-from flowrepro.runs.checkpoints import verify
+from flowrepro.runs import checkpoints
 from flowrepro.runs.data import data_of
 from flowrepro.runs.folder import Run, find, runs_folder
 from flowrepro.runs.manifest import versions
-from flowrepro.runs.trained import load_flow
+from flowrepro.runs.trained import opened
 from flowrepro.verbs import distances, dry_run
-from flowrepro.writing import save_arrays, write_json, write_text
+from flowrepro.writing import remove_leftovers, save_arrays, write_json, write_text
 
 BASELINE_ALPHA = 5e-5  # of linear_systems, for runs without an alpha of their own
 
@@ -54,7 +54,8 @@ def run(config: Config, overrides: list[str]) -> None:
         run = find(config.run, runs_folder(config.output_dir))
         wanted = what_to_measure(run, config, overrides)
         if config.dry_run:
-            dry_run.evaluate(run, given_path(config), wanted, measures_folder(run, wanted.checkpoint))
+            digest = checkpoints.verify(run.checkpoint(wanted.checkpoint))
+            dry_run.evaluate(run, given_path(config), wanted, measures_folder(run, digest))
         else:
             evaluate_run(run, config, wanted)
 
@@ -72,10 +73,11 @@ def evaluate_run(run: Run, config: Config, wanted: EvaluationConfig) -> Path:
     """
     device = choose_device(config.device, config.threads)
     which = wanted.checkpoint
-    flow = load_flow(run, which)
+    remove_leftovers(run.path)
+    trained = opened(run, which)
     data = data_of(run, given_path(config))
-    flow = flow.to(device)
-    folder = measures_folder(run, which)
+    flow = trained.flow.to(device)
+    folder = measures_folder(run, trained.digest)
     began = time.monotonic()
     settings = dataclasses.replace(run.config, evaluation=wanted, seed=config.seed)
     named = distances.options(settings) if wanted.distances not in ("auto", "none") else None
@@ -84,7 +86,7 @@ def evaluate_run(run: Run, config: Config, wanted: EvaluationConfig) -> Path:
         health = inverse_health.measure(flow, data, size=settings.training.eval_batch_size, seed=config.seed)
         found["inverse"], told = health, [*told, *inverse_health.told(health, data.levels)]
         if named:
-            frame = distances.of_run(run, which, named, device)
+            frame = distances.of_run(run, which, named, device, trained)
             found["distances"], told = frame.to_dict("records"), [*told, *distances.told(frame)]
     else:
         found, told = measure_vectors(flow, data, settings, device, folder)
@@ -92,7 +94,7 @@ def evaluate_run(run: Run, config: Config, wanted: EvaluationConfig) -> Path:
         "run": run.name,
         "checkpoint": which,
         "scale": run.config.scale.name,
-        "step": run.status.get("step"),
+        "step": trained.step,
         **found,
         "seconds": round(time.monotonic() - began, 1),
         "versions": versions(),
@@ -143,9 +145,9 @@ def measure_vectors(
     return measures, _told(table, measures, extracted)
 
 
-def measures_folder(run: Run, which: str) -> Path:
-    """Where the measures of a run's checkpoint are kept."""
-    return run.path / "measures" / verify(run.checkpoint(which))[:12]
+def measures_folder(run: Run, digest: str) -> Path:
+    """Where the measures of a run's checkpoint of this digest are kept."""
+    return run.path / "measures" / digest[:12]
 
 
 def likelihood_table(flow: Flow, data: Data, config: Config, device: str) -> pd.DataFrame:

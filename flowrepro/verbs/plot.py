@@ -12,6 +12,7 @@ from flowrepro.config.schema import Config
 from flowrepro.errors import UsageError
 from flowrepro.pictures import runs as pictures
 from flowrepro.pictures.style import save
+from flowrepro.runs.checkpoints import verify
 from flowrepro.runs.folder import Run, find, runs_folder
 from flowrepro.verbs import dry_run
 from flowrepro.verbs.evaluate import measures_folder, what_to_measure
@@ -69,7 +70,7 @@ def plot_run(run: Run, checkpoint: str, form: str = "png", dry: bool = False) ->
     Raises:
         UsageError: the run has not been evaluated; the message gives the command.
     """
-    folder = measures_folder(run, checkpoint)
+    folder = measures_folder(run, verify(run.checkpoint(checkpoint)))
     if not (folder / "measures.json").exists():
         raise UsageError(
             f"the {checkpoint} checkpoint of {run.name} has not been evaluated; first: "
@@ -165,8 +166,9 @@ def _history(run: Run) -> tuple[pd.DataFrame, int | None]:
     table = pd.DataFrame(run.history())
     # a run that diverged at once has None alone as its training score
     table = table.astype({"train_log_prob": float, "val_log_prob": float})
+    told = (run.status.get("result") or {}).get("best_step")
     best = int(table.step[table.val_log_prob.idxmax()]) if table.val_log_prob.notna().any() else None
-    return table, best
+    return table, best if told is None else told
 
 
 def _samples(folder: Path, measures: dict[str, Any], run: Run) -> Figure:

@@ -3,16 +3,21 @@
 import os
 import subprocess
 import sys
+import time
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from pathlib import Path
 
-from flowrepro.errors import Diverged, Stopped, SweepFailed
-from flowrepro.training.signals import StopRequest, stop_request
+from flowrepro.errors import Diverged, Stopped, SweepFailed, UsageError
+from flowrepro.runs.lock import in_use
+from flowrepro.training.signals import PARENT, StopRequest, stop_request
 
 POLL_SECONDS = 0.2
 
 
-def train_all(runs: list[list[str]], jobs: int) -> None:
+def train_all(runs: list[list[str]], jobs: int, folders: list[Path]) -> None:
     """Train the runs that these command-line arguments select, `jobs` at a time; print a line as each ends.
+
+    A run that another process is training is waited for.
 
     Raises:
         SweepFailed: some runs failed; the others were trained.
@@ -22,10 +27,14 @@ def train_all(runs: list[list[str]], jobs: int) -> None:
     failed = 0
     print(f"{len(runs)} runs, {jobs} at a time, {threads} thread{'s' * (threads > 1)} each", flush=True)
     with stop_request() as request, ThreadPoolExecutor(jobs) as executor:
-        pending = {executor.submit(_train, words, threads, request): words for words in runs}
+        pending = {
+            executor.submit(_train, words, folder, threads, request): words
+            for words, folder in zip(runs, folders, strict=True)
+        }
         for number, done in enumerate(as_completed(pending), 1):
             code, last_line = done.result()
-            ended = {0: "done", Diverged.code: "diverged"}.get(code, f"failed ({code})")
+            diverged = "diverged" if "diverged" in last_line else "not finite"
+            ended = {0: "done", Diverged.code: diverged}.get(code, f"failed ({code})")
             failed += ended.startswith("failed")
             if not request.signal:
                 print(f"{number}/{len(runs)} {ended}: {' '.join(pending[done])}\n    {last_line}", flush=True)
@@ -39,12 +48,22 @@ def train_all(runs: list[list[str]], jobs: int) -> None:
         )
 
 
-def _train(words: list[str], threads: int, request: StopRequest) -> tuple[int, str]:
+def _train(words: list[str], folder: Path, threads: int, request: StopRequest) -> tuple[int, str]:
     """Exit code and last informative line of one run; a signal to this process is passed on to it."""
-    if request.signal:
-        return request.code, ""
+    while not request.signal:
+        if in_use(folder):
+            time.sleep(POLL_SECONDS)
+            continue
+        code, line = _train_once(words, threads, request)
+        # else another process was quicker to begin the run
+        if code != UsageError.code or not in_use(folder):
+            return code, line
+    return request.code, ""
+
+
+def _train_once(words: list[str], threads: int, request: StopRequest) -> tuple[int, str]:
     command = [sys.executable, "-m", "flowrepro", "train", f"threads={threads}", *words]
-    environment = {**os.environ, "OMP_NUM_THREADS": str(threads)}
+    environment = {**os.environ, "OMP_NUM_THREADS": str(threads), PARENT: str(os.getpid())}
     # a session of its own: the terminal's Ctrl-C reaches it once, through this process
     process = subprocess.Popen(
         command,

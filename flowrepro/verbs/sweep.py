@@ -2,17 +2,30 @@
 
 import hashlib
 import json
+import os
 import re
+import time
 import traceback
 from pathlib import Path
 from typing import Any
 
 from flowrepro.config.compose import check_words, compose, expand, hydra_at, search_path
+from flowrepro.config.quoting import quoted
 from flowrepro.config.reading import from_tree
 from flowrepro.config.schema import Config
-from flowrepro.errors import FlowreproError, Stopped, SweepFailed
-from flowrepro.runs.folder import run_of
-from flowrepro.writing import write_text
+from flowrepro.errors import (
+    FlowreproError,
+    Held,
+    NotFinite,
+    Stopped,
+    SweepFailed,
+    UsageError,
+    ours,
+    translated,
+)
+from flowrepro.runs.folder import Run, run_of
+from flowrepro.training.signals import PARENT, follow_parent
+from flowrepro.writing import remove_leftovers, write_text
 
 COLUMNS = [
     "train_log_prob",
@@ -22,11 +35,15 @@ COLUMNS = [
     "train_bits_per_dim",
     "val_bits_per_dim",
     "best_val_log_prob",
+    "val_non_finite",
     "step",
     "minutes",
 ]
 # of the samples, by feature network
 MEASURED = ("frechet_", "tuned_", "floor_")
+# the state of a job that another process is training
+HELD = "held"
+WAIT_SECONDS = 1.0
 # not printed for images, whose bits/dim tell the same
 NATS = ("train_log_prob", "val_log_prob", "val_se", "best_val_log_prob")
 
@@ -37,6 +54,8 @@ def sweep(words: list[str], config_dirs: list[Path]) -> int:
     All jobs are composed before the first is trained, so that a typo costs nothing. A failed job is reported at
     once and the others continue; afterwards SweepFailed (exit code 6) counts the failures.
     """
+    if custom := [w for w in words if w.startswith("hydra/sweeper")]:
+        raise UsageError(f"{custom[0]}: a sweep is the grid of its values; leave it out")
     jobs = expand([w for w in words if not w.startswith("hydra")], config_dirs)
     configs = [compose(job, config_dirs) for job in jobs]
     folder = Path(configs[0].output_dir) / "sweeps" / _name(configs)
@@ -46,33 +65,69 @@ def sweep(words: list[str], config_dirs: list[Path]) -> int:
             print("  " + " ".join(job))
         return 0
     folder.mkdir(parents=True, exist_ok=True)
+    remove_leftovers(folder)
     print(f"{len(jobs)} jobs, table and plot in {folder}")
-    rows = _launch(words, config_dirs, folder)
-    rows = [{"overrides": " ".join(_swept(words, job)), **row} for job, row in zip(jobs, rows, strict=False)]
+    launching = [*(w for w in words if w.startswith("hydra")), f"hydra.sweep.dir={quoted(str(folder))}"]
+    rows = _launch_all(jobs, [run_of(config) for config in configs], launching, config_dirs)
+    rows = [{"overrides": " ".join(_swept(words, job)), **row} for job, row in zip(jobs, rows, strict=True)]
     _report(rows, folder, _swept(words, jobs[0]), bits=all(c.model.takes_images for c in configs))
-    failed = [row for row in rows if row["state"] not in ("completed", "paused")]
-    if failed or len(rows) < len(jobs):
+    if failed := [row for row in rows if row["state"] not in ("completed", "paused")]:
         raise SweepFailed(
             f"{len(failed)} of {len(jobs)} jobs failed or diverged; "
             "rerun without overwrite=true to retry those that failed"
         )
+    if lost := [row["overrides"] for row in rows if row.get("val_non_finite")]:
+        raise NotFinite(
+            f"log-likelihoods of held-out rows are not finite in {len(lost)} of {len(jobs)} jobs ({lost[0]}); "
+            "the column val_non_finite counts them"
+        )
     return 0
 
 
-def _launch(words: list[str], config_dirs: list[Path], folder: Path) -> list[dict[str, Any]]:
-    """Hydra's sweeper and launcher (basic, joblib, submitit) run `job` once per combination."""
+def _launch_all(
+    jobs: list[list[str]], runs: list[Run], launching: list[str], config_dirs: list[Path]
+) -> list[dict[str, Any]]:
+    """The row of every job; those that another process is training come last, when it has let go of them."""
+    rows: dict[int, dict[str, Any]] = {}
+    told = False
+    while left := [i for i in range(len(jobs)) if i not in rows]:
+        if ready := [i for i in left if not runs[i].in_use]:
+            found = zip(ready, _launch([jobs[i] for i in ready], launching, config_dirs), strict=True)
+            rows |= {i: row for i, row in found if row["state"] != HELD}
+        else:
+            if not told:
+                print(f"waiting for {len(left)} jobs that another process is training", flush=True)
+            told = True
+            time.sleep(WAIT_SECONDS)
+    return [rows[i] for i in range(len(jobs))]
+
+
+def _launch(jobs: list[list[str]], launching: list[str], config_dirs: list[Path]) -> list[dict[str, Any]]:
+    """Hydra's launcher (basic, joblib, submitit), with the arguments `launching`, runs `job` once for each of the jobs.
+
+    The jobs have been expanded already: a sweep that Hydra expanded again might be in another order.
+    """
+    from hydra._internal.callbacks import Callbacks
+    from hydra.core.plugins import Plugins
+    from hydra.types import HydraContext, RunMode
+
     overrides = [
         *search_path(config_dirs),
-        *check_words(words, config_dirs),
-        f"hydra.sweep.dir={folder}",
+        *check_words(launching, config_dirs),
         "hydra.sweep.subdir=.",
         "hydra.output_subdir=null",
         "hydra/job_logging=none",
         "hydra/hydra_logging=none",
     ]
-    with hydra_at() as hydra:
-        batches = hydra.multirun("config", job, overrides, with_log_configuration=False)
-    return [job_return.return_value for batch in batches for job_return in batch]
+    os.environ[PARENT] = str(os.getpid())
+    with ours(), hydra_at() as hydra:
+        config = hydra.compose_config("config", overrides, RunMode.MULTIRUN, with_log_configuration=False)
+        context = HydraContext(config_loader=hydra.config_loader, callbacks=Callbacks(config))
+        launcher = Plugins.instance().instantiate_launcher(
+            hydra_context=context, task_function=job, config=config
+        )
+        returned = launcher.launch([check_words(words, config_dirs) for words in jobs], 0)
+    return [job_return.return_value for job_return in returned]
 
 
 def job(tree: Any) -> dict[str, Any]:
@@ -84,6 +139,7 @@ def job(tree: Any) -> dict[str, Any]:
 
     from flowrepro.training.loop import train
 
+    follow_parent()
     plain = OmegaConf.to_container(tree, resolve=True)
     assert isinstance(plain, dict)
     config = from_tree({str(k): v for k, v in plain.items()})
@@ -93,12 +149,14 @@ def job(tree: Any) -> dict[str, Any]:
     except Stopped as stop:
         print(f"flowrepro: {stop}")
         raise SystemExit(stop.code) from stop
-    except FlowreproError as error:
-        print(f"FAILED: {error}", flush=True)
-        return {"state": "diverged" if error.code == 5 else "failed", "error": str(error)}
+    except Held as error:
+        return {"state": HELD, "error": str(error)}
     except Exception as error:
-        traceback.print_exc()
-        return {"state": "failed", "error": f"{type(error).__name__}: {error}"}
+        if (known := translated(error)) is None:
+            traceback.print_exc()
+            return {"state": "failed", "error": f"{type(error).__name__}: {error}"}
+        print(f"FAILED: {known}", flush=True)
+        return {"state": "diverged" if known.code == 5 else "failed", "error": str(known)}
 
 
 def _distances(config: Config) -> dict[str, Any]:
@@ -145,6 +203,8 @@ def _report(rows: list[dict[str, Any]], folder: Path, swept: list[str], bits: bo
 
     found = [row.pop("distances").assign(overrides=row["overrides"]) for row in rows if "distances" in row]
     table = pd.DataFrame(rows)
+    if not table.get("val_non_finite", pd.Series(dtype=float)).any():
+        table = table.drop(columns="val_non_finite", errors="ignore")
     measured = [c for c in table if str(c).startswith(MEASURED)]
     order = ["overrides", "state", *COLUMNS, *measured, "run", "error"]
     table = table.reindex(columns=[c for c in order if c in table])

@@ -1,10 +1,18 @@
 """`flowrepro train`: one run, a figure's runs, or a dry run."""
 
+import time
+from typing import Any
+
 from flowrepro.config.compose import compose
 from flowrepro.config.schema import Config
-from flowrepro.errors import Diverged
+from flowrepro.errors import Diverged, Held, NotFinite
+from flowrepro.runs.folder import run_of
 from flowrepro.training.loop import train
+from flowrepro.training.validation import not_finite
 from flowrepro.verbs import dry_run, pool
+
+# between looks at runs that another process is training
+WAIT_SECONDS = 1.0
 
 
 def run(config: Config, overrides: list[str]) -> None:
@@ -14,7 +22,16 @@ def run(config: Config, overrides: list[str]) -> None:
     elif config.dry_run:
         dry_run.train(config)
     else:
-        train(config)
+        check_finite(train(config))
+
+
+def check_finite(result: dict[str, Any]) -> None:
+    """Raise NotFinite if held-out rows of a trained run have no finite log-likelihood."""
+    if count := result.get("val_non_finite"):
+        raise NotFinite(
+            f"{not_finite(result['val_n'], count, result['val_lost'])}; the best checkpoint, of step "
+            f"{result['best_step']}, is chosen by the others; check these rows of the data"
+        )
 
 
 def train_figure(config: Config, overrides: list[str]) -> None:
@@ -43,14 +60,30 @@ def train_figure(config: Config, overrides: list[str]) -> None:
         left = planned if config.overwrite else missing_runs(spec, config)
         print(f"{len(planned) - len(left)} of {len(planned)} runs were already trained")
         if left:
-            pool.train_all([[*one.words, *kept(overrides, one.config)] for one in left], config.jobs)
+            commands = [[*one.words, *kept(overrides, one.config)] for one in left]
+            pool.train_all(
+                commands, config.jobs, [run_of(one.config, config.output_dir).path for one in left]
+            )
     else:
-        for number, words in enumerate(runs, 1):
-            print(f"--- {config.figure}: run {number} of {len(runs)}")
+        _train_in_turn(config.figure, [compose(words) for words in runs])
+
+
+def _train_in_turn(figure: str, configs: list[Config]) -> None:
+    """Train runs one after another; those that another process is training come last, when it has let go of them."""
+    left = dict(enumerate(configs, 1))
+    while left:
+        ready = [number for number, config in left.items() if not run_of(config).in_use]
+        for number in ready:
+            print(f"--- {figure}: run {number} of {len(configs)}")
             try:
-                train(compose(words))
+                train(left.pop(number))
             except Diverged as error:
                 print(error)
+            except Held as error:
+                left[number] = configs[number - 1]
+                print(error)
+        if not ready:
+            time.sleep(WAIT_SECONDS)
 
 
 def kept(overrides: list[str], planned: Config) -> list[str]:
