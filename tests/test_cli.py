@@ -21,7 +21,7 @@ from flowrepro.config.compose import compose
 from flowrepro.figures.catalogue import load_spec
 from flowrepro.runs import checkpoints
 from flowrepro.runs.folder import claimed, find
-from flowrepro.verbs import evaluate, sweep
+from flowrepro.verbs import dry_run, evaluate, sweep
 from flowrepro.verbs.train import kept
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -174,6 +174,14 @@ def test_a_dry_run_is_six_lines_and_leaves_nothing(flowrepro, workdir):
     whole = flowrepro("train", "dataset=sine", *TINY, "dry_run=true", "debug=true").out
     assert "n_train: 300" in whole and "dtype: float64" in whole and "n_train" not in answer.out
     assert not list(workdir.iterdir())
+
+
+def test_a_dry_run_says_where_a_trial_would_take_minutes(flowrepro, monkeypatch):
+    monkeypatch.setattr(dry_run, "LARGEST_TRIAL", 2)
+    answer = flowrepro("train", "dataset=sine", *TINY, "dry_run=true")
+    assert answer.code == 0 and answer.out.splitlines()[-1].startswith(
+        "time       no estimate for vectors of 3"
+    )
 
 
 def test_a_dry_run_of_a_figure_is_one_line_a_run_and_the_total(flowrepro, workdir):

@@ -79,6 +79,10 @@ def test_handlers_are_as_before_afterwards():
             time.sleep(0.01)
         assert signal.getsignal(signal.SIGINT) is signal.SIG_DFL, "a second one ends the process"
     assert [signal.getsignal(s) for s in signals.SIGNALS] == before and request.code == 143
+    with signals.stop_request(), pytest.raises(KeyboardInterrupt):
+        for _ in range(2):  # in a notebook, whose process goes on
+            os.kill(os.getpid(), signal.SIGINT)
+            time.sleep(0.01)
 
 
 def test_a_worker_does_not_outlive_a_parent_that_was_killed():

@@ -4,6 +4,7 @@ import hashlib
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from io import BufferedReader
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
@@ -87,7 +88,7 @@ def _verified(path: Path) -> Iterator[tuple[IO[bytes], str]]:
     raise CheckpointError(f"{path} is damaged: its SHA-256 is not the one in {sidecar.name}{_remedy(path)}")
 
 
-def _open(path: Path) -> IO[bytes]:
+def _open(path: Path) -> BufferedReader:
     try:
         return open(path, "rb")
     except (FileNotFoundError, IsADirectoryError) as error:

@@ -15,6 +15,8 @@ from typing import Any
 PARENT = "FLOWREPRO_PARENT"
 POLL_SECONDS = 0.5
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+# the command lines that this process is at: a notebook that trains must outlive an impatient Ctrl-C
+_commands: list[bool] = []
 
 
 class Interrupted(KeyboardInterrupt):
@@ -76,8 +78,12 @@ def interruptible() -> Iterator[None]:
         _end_at_the_next()
         raise Interrupted(number)
 
-    with _handled(receive):
-        yield
+    _commands.append(True)
+    try:
+        with _handled(receive):
+            yield
+    finally:
+        _commands.pop()
 
 
 @contextmanager
@@ -96,9 +102,11 @@ def _handled(receive: Callable[[int, FrameType | None], None]) -> Iterator[None]
 
 
 def _end_at_the_next() -> None:
+    """A second signal ends a command as it would any process; where Python is at work, Ctrl-C raises KeyboardInterrupt."""
     for number in SIGNALS:
         if signal.getsignal(number) is not signal.SIG_IGN:
-            signal.signal(number, signal.SIG_DFL)
+            in_python = number == signal.SIGINT and not _commands
+            signal.signal(number, signal.default_int_handler if in_python else signal.SIG_DFL)
 
 
 def follow_parent() -> None:
