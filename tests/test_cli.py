@@ -319,7 +319,7 @@ def test_a_sweep_waits_for_jobs_that_another_process_is_training(flowrepro, work
     monkeypatch.setattr(sweep, "time", waits)
     answer = flowrepro("train", "-m", "seed=0,1", "threads=1", *SMALL)
     assert answer.code == 0, answer.err
-    assert answer.out.index("seed 1") < answer.out.index("waiting for 1 jobs") < answer.out.index("seed 0")
+    assert answer.out.index("seed 1, scale") < answer.out.index("waiting") < answer.out.index("seed 0, scale")
     table = pd.read_csv(next(workdir.glob("outputs/sweeps/*/sweep.csv")))
     assert table.overrides.tolist() == ["seed=0", "seed=1"] and (table.state == "completed").all()
 

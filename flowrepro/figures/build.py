@@ -20,6 +20,7 @@ from flowrepro.pictures.style import footer, save
 from flowrepro.runs.folder import Run, run_of
 from flowrepro.runs.manifest import git_state, hardware, trained_on, versions
 from flowrepro.runs.traces import layer_traces
+from flowrepro.writing import remove_leftovers
 
 # the parts of a measure's record that a figure's provenance repeats
 RECORDED = ("name", "options", "code", "device", "gpu", "processor", "threads")
@@ -37,6 +38,7 @@ def evaluate_figure(config: Config) -> None:
     claims = judge(spec.module.CLAIMS, table, scale)
     arrays = spec.module.arrays([m for m in measures if m["seed"] == spec.seeds[scale][0]])
     folder = store.folder_of(Path(config.output_dir), spec.key, scale)
+    remove_leftovers(folder)
     provenance = _provenance(spec, scale, measures, time.monotonic() - began, device)
     store.save_evaluation(folder, table, claims, arrays, provenance)
     print(table.to_string(index=False, float_format=lambda v: f"{v:.4g}"))
@@ -130,6 +132,7 @@ def draw(outputs: Path, key: str, scale: str, form: str = "png") -> Path:
     figure = spec.module.draw(stored.table, store.load_arrays(folder, key, scale))
     footer(figure, label(spec, scale, stored.table))
     path = folder / f"figure.{form}"
+    remove_leftovers(folder)
     save(figure, path)
     return path
 

@@ -98,7 +98,7 @@ class Run:
     def history(self) -> list[dict[str, Any]]:
         """The validation records in order of steps, without one truncated by a crash; unreadable ones are reported."""
         file = self.path / "history.jsonl"
-        lines = file.read_text(errors="replace").split("\n")[:-1] if file.exists() else []
+        lines = file.read_text("utf-8", errors="replace").split("\n")[:-1] if file.exists() else []
         records = [_record(line) for line in lines]
         if lost := [str(number) for number, record in enumerate(records, 1) if record is None]:
             print(f"{file}: line {', '.join(lost)} cannot be read and is left out", file=sys.stderr)
@@ -116,7 +116,7 @@ class Run:
 
     def log(self, text: str) -> None:
         """Add to run.log."""
-        with open(self.path / "run.log", "a") as file:
+        with open(self.path / "run.log", "a", encoding="utf-8") as file:
             file.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {text}\n")
 
 
@@ -204,7 +204,10 @@ def runs_folder(output_dir: str | Path) -> Path:
 def mark_latest(run: Run) -> None:
     """Point `runs/latest` at this run, in one step."""
     temporary = run.path.parent / f".latest.{os.getpid()}.tmp"
-    temporary.unlink(missing_ok=True)
+    for link in run.path.parent.glob(".latest.*.tmp"):
+        with suppress(FileNotFoundError):  # of a process that was killed in between
+            if link == temporary or time.time() - link.lstat().st_mtime > 1:
+                link.unlink()
     temporary.symlink_to(run.name)
     os.replace(temporary, run.path.parent / "latest")
 

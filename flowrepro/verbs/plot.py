@@ -16,6 +16,7 @@ from flowrepro.runs.checkpoints import verify
 from flowrepro.runs.folder import Run, find, runs_folder
 from flowrepro.verbs import dry_run
 from flowrepro.verbs.evaluate import measures_folder, what_to_measure
+from flowrepro.writing import remove_leftovers
 
 
 def run(config: Config, overrides: list[str]) -> None:
@@ -77,6 +78,8 @@ def plot_run(run: Run, checkpoint: str, form: str = "png", dry: bool = False) ->
             f"flowrepro evaluate run={run.path} evaluation.checkpoint={checkpoint}"
         )
     measures = json.loads((folder / "measures.json").read_text())
+    if not dry:
+        remove_leftovers(run.path)
     figures = _image_figures if "padded_dim" in measures else _vector_figures
     for name, figure in figures(folder, measures, run).items():
         path = run.path / "plots" / f"{name}.{form}"
