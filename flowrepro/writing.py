@@ -3,6 +3,7 @@
 import fcntl
 import json
 import os
+import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -65,12 +66,39 @@ def save_arrays(path: Path, **arrays: Any) -> None:
         np.savez_compressed(file, **arrays)
 
 
+@contextmanager
+def staged(folder: Path) -> Iterator[Path]:
+    """A new folder whose files take their places in `folder` together at the end of the block, and not before."""
+    staging = folder / f".{os.getpid()}.new"
+    try:
+        yield staging
+        for file in staging.iterdir():
+            os.replace(file, folder / file.name)
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+
+
 def remove_leftovers(folder: Path, idle_seconds: float = 1.0) -> None:
-    """Delete temporary files that a killed process left behind, unless written to within `idle_seconds`."""
+    """Delete what a killed process left half written, unless written to within `idle_seconds`."""
     for file in folder.rglob(".*.tmp"):
         with suppress(OSError):
             if time.time() - file.stat().st_mtime >= idle_seconds and not _held(file):
                 file.unlink()
+    for staging in folder.rglob(".*.new"):
+        process = staging.name.split(".")[1]
+        if process.isdigit() and not _alive(int(process)):
+            shutil.rmtree(staging, ignore_errors=True)
+
+
+def _alive(process: int) -> bool:
+    """Whether there is a process of this number on this machine."""
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        pass
+    return True
 
 
 def _held(file: Path) -> bool:

@@ -21,7 +21,8 @@ from flowrepro.config.compose import compose
 from flowrepro.figures.catalogue import load_spec
 from flowrepro.runs import checkpoints
 from flowrepro.runs.folder import claimed, find
-from flowrepro.verbs import dry_run, evaluate, sweep
+from flowrepro.training import signals
+from flowrepro.verbs import dry_run, evaluate, pool, sweep
 from flowrepro.verbs.train import kept
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -324,6 +325,15 @@ def test_a_sweep_waits_for_jobs_that_another_process_is_training(flowrepro, work
     assert table.overrides.tolist() == ["seed=0", "seed=1"] and (table.state == "completed").all()
 
 
+def test_a_figure_waits_for_runs_that_another_process_is_training(monkeypatch):
+    """It is held at first, and then another process is quicker to begin it."""
+    held, codes = iter([True, False, True, False]), iter([2, 0])
+    monkeypatch.setattr(pool, "in_use", lambda folder: next(held))
+    monkeypatch.setattr(pool, "POLL_SECONDS", 0)
+    monkeypatch.setattr(pool, "_train_once", lambda *args: (next(codes), ""))
+    assert pool._train([], Path("run"), 1, signals.StopRequest()) == (0, "")
+
+
 @pytest.mark.parametrize(
     ("words", "hint"),
     [
@@ -332,6 +342,7 @@ def test_a_sweep_waits_for_jobs_that_another_process_is_training(flowrepro, work
         (["hydra/sweeper=basic", "seed=0,1"], "the grid of its values"),
         (["hydra/launcher=nowhere", "seed=0,1"], "hydra/launcher/nowhere"),
         (["dataset=glob(nothing*)"], "has no values"),
+        (["regularizer=glob(*)"], "regularizer=transport is for"),
     ],
 )
 def test_sweeps_that_cannot_be_are_told(flowrepro, workdir, words, hint):
@@ -341,9 +352,9 @@ def test_sweeps_that_cannot_be_are_told(flowrepro, workdir, words, hint):
 
 
 def test_a_sweep_takes_glob_and_folders_of_any_name(flowrepro, workdir):
-    words = ["regularizer=glob(t*)", "output_dir='My Runs (2)'", "threads=1", *SMALL]
-    assert flowrepro("train", "-m", *words, "dry_run=true").out.count("regularizer=t") == 2
-    answer = flowrepro("train", "-m", "regularizer=tikhonov,none", *words[1:])
+    words = ["regularizer=glob([ni]*)", "output_dir='My Runs (2)'", "threads=1", *SMALL]
+    answer = flowrepro("train", "-m", *words)
+    assert "regularizer=none" in answer.out
     assert answer.code == 0 and len(list(workdir.glob("My Runs (2)/sweeps/*/sweep.csv"))) == 1, answer.err
 
 
@@ -365,6 +376,28 @@ def test_measures_are_filed_under_the_checkpoint_that_was_read(flowrepro, workdi
         json.loads((run.path / "measures" / digest[:12] / "measures.json").read_text())["step"]
         == state["step"]
     )
+
+
+def test_an_evaluation_cut_short_leaves_the_one_before_whole(flowrepro, workdir, monkeypatch):
+    flowrepro("train", "threads=1", *SMALL)
+    flowrepro("evaluate", "run=latest", "evaluation.n_samples=10")
+    run = find("latest", workdir / "outputs/runs")
+    before = {p: p.read_bytes() for p in run.path.rglob("*") if p.is_file()}
+
+    def stopping(*args):
+        raise signals.Interrupted(signal.SIGTERM)
+
+    monkeypatch.setattr(evaluate, "components", stopping)
+    answer = flowrepro("evaluate", "run=latest", "evaluation.n_samples=20")
+    assert answer.code == 143 and "stopped by SIGTERM" in answer.err
+    assert {p: p.read_bytes() for p in run.path.rglob("*") if p.is_file()} == before
+    half = run.path / "measures" / ".99999999.new"
+    half.mkdir()
+    flowrepro("evaluate", "run=latest", "dry_run=true")
+    assert half.exists()
+    monkeypatch.undo()
+    monkeypatch.chdir(workdir)
+    assert flowrepro("evaluate", "run=latest").code == 0 and not half.exists()
 
 
 def test_a_failing_job_is_told_at_once_and_the_others_go_on(flowrepro, workdir):

@@ -12,6 +12,8 @@ def problems(config: Config) -> list[str]:
     found = [*faults(config), *training_problems(config)]
     if config.model.takes_images and getattr(config.regularizer, "estimator", "") == "exact":
         found.append("regularizer.estimator=exact is for vectors; use hutchinson for images")
+    if config.regularizer.name == "transport" and not config.model.name.startswith("qlf"):
+        found.append("regularizer=transport is for the blocks of model=qlf and model=qlf_vectors")
     if isinstance(config.dataset, ArrayConfig) and config.dataset.seed < 0:
         found.append(f"dataset.seed={config.dataset.seed} must be at least 0")
     if config.threads > MOST_THREADS:

@@ -29,7 +29,7 @@ from flowrepro.runs.folder import Run, find, runs_folder
 from flowrepro.runs.manifest import versions
 from flowrepro.runs.trained import opened
 from flowrepro.verbs import distances, dry_run
-from flowrepro.writing import remove_leftovers, save_arrays, write_json, write_text
+from flowrepro.writing import remove_leftovers, save_arrays, staged, write_json, write_text
 
 BASELINE_ALPHA = 5e-5  # of linear_systems, for runs without an alpha of their own
 
@@ -81,15 +81,18 @@ def evaluate_run(run: Run, config: Config, wanted: EvaluationConfig) -> Path:
     began = time.monotonic()
     settings = dataclasses.replace(run.config, evaluation=wanted, seed=config.seed)
     named = distances.options(settings) if wanted.distances not in ("auto", "none") else None
-    if isinstance(data, ImageData):
-        found, told = measure_images(flow, data, settings, device, folder)
-        health = inverse_health.measure(flow, data, size=settings.training.eval_batch_size, seed=config.seed)
-        found["inverse"], told = health, [*told, *inverse_health.told(health, data.levels)]
-        if named:
-            frame = distances.of_run(run, which, named, device, trained)
-            found["distances"], told = frame.to_dict("records"), [*told, *distances.told(frame)]
-    else:
-        found, told = measure_vectors(flow, data, settings, device, folder)
+    with staged(folder) as staging:
+        if isinstance(data, ImageData):
+            found, told = measure_images(flow, data, settings, device, staging)
+            health = inverse_health.measure(
+                flow, data, size=settings.training.eval_batch_size, seed=config.seed
+            )
+            found["inverse"], told = health, [*told, *inverse_health.told(health, data.levels)]
+            if named:
+                frame = distances.of_run(run, which, named, device, trained)
+                found["distances"], told = frame.to_dict("records"), [*told, *distances.told(frame)]
+        else:
+            found, told = measure_vectors(flow, data, settings, device, staging)
     measures = {
         "run": run.name,
         "checkpoint": which,
