@@ -10,7 +10,7 @@ from pathlib import Path
 from flowrepro.errors import UsageError, nearest, translated
 from flowrepro.help import HELP, VERBS
 from flowrepro.output import forgiving
-from flowrepro.training.signals import follow_parent, interruptible
+from flowrepro.training.signals import follow_pool, interruptible
 
 OPTIONS = ("-m", "--multirun", "-h", "--help", "--config-dir")
 
@@ -25,7 +25,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     with forgiving():
         try:
             with interruptible():
-                follow_parent()
+                follow_pool()
                 return _dispatch(words)
         except KeyboardInterrupt as stop:
             return _fail(str(stop) or "stopped by Ctrl-C", getattr(stop, "code", 130))

@@ -3,6 +3,7 @@
 import dataclasses
 import itertools
 import json
+import re
 
 import pytest
 import yaml
@@ -149,6 +150,21 @@ def test_a_wrong_word_gets_one_helpful_line(word, hint):
     with pytest.raises(UsageError, match="(?s)" + hint.replace("(", r"\(")) as error:
         compose(word.split())
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("word", "hint"),
+    [
+        ("model.hidden=[[8]]", "list of single values"),
+        ("threads=99999999999999999999", "64 bits"),
+        ("threads=4096", "at most 1024"),
+        ("seed=${nope}", "'nope' not found"),
+        ("seed=${seed}", "Recursive interpolation"),
+    ],
+)
+def test_values_that_cannot_be_are_told(word, hint):
+    with pytest.raises(UsageError, match=re.escape(hint)):
+        compose(["model=realnvp", word])
 
 
 def test_all_problems_are_told_at_once():

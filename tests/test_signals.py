@@ -85,13 +85,14 @@ def test_handlers_are_as_before_afterwards():
             time.sleep(0.01)
 
 
-def test_a_worker_does_not_outlive_a_parent_that_was_killed():
+@pytest.mark.parametrize("follow", ["pool", "sweep"])
+def test_a_worker_does_not_outlive_a_parent_that_was_killed(follow):
     worker = (
-        "from flowrepro.training.signals import *; import time; "
-        "follow_parent(); print(os.getpid(), flush=True); time.sleep(60)"
+        f"from flowrepro.training.signals import *; import time; follow_{follow}(); "
+        "print(os.getpid(), flush=True); time.sleep(60)"
     )
     program = (
-        f"import os, subprocess, sys; os.environ['{signals.PARENT}'] = str(os.getpid()); "
+        f"import os, subprocess, sys; os.environ['FLOWREPRO_{follow.upper()}'] = str(os.getpid()); "
         f"subprocess.run([sys.executable, '-c', {worker!r}])"
     )
     with python(program) as parent:
@@ -106,6 +107,15 @@ def test_a_worker_does_not_outlive_a_parent_that_was_killed():
             return
         time.sleep(0.1)
     pytest.fail("the worker is still there")
+
+
+def test_a_child_whose_pool_is_gone_already_ends_at_once():
+    with python("import os\nprint(os.getpid())") as gone:
+        pid = gone.stdout.readline().strip()
+    with python(
+        "from flowrepro.training.signals import *; follow_pool(); time.sleep(60)", FLOWREPRO_POOL=pid
+    ) as child:
+        assert child.wait(timeout=30) == -signal.SIGTERM
 
 
 FOREIGN = [

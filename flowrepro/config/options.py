@@ -58,7 +58,9 @@ def faults(node: Any, key: str = "") -> Iterator[str]:
         for i, part in enumerate(parts):
             if dataclasses.is_dataclass(part):
                 yield from faults(part, f"{name}[{i}]." if parts is value else f"{name}.")
-        if any(isinstance(part, int) and abs(part) >= LARGEST for part in parts):
+        if any(isinstance(part, list | dict) for part in parts):
+            yield f"{name}={value} must be a list of single values"
+        elif any(isinstance(part, int) and abs(part) >= LARGEST for part in parts):
             yield f"{name}={value} does not fit into 64 bits"
         elif not all(_fits(part, field) for part in parts):
             yield f"{name}={value} must be {allowed(field)}"

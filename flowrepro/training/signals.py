@@ -12,7 +12,8 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
-PARENT = "FLOWREPRO_PARENT"
+# the process to follow: of a pool's child, and of the workers that a sweep's launcher may start
+POOL, SWEEP = "FLOWREPRO_POOL", "FLOWREPRO_SWEEP"
 POLL_SECONDS = 0.5
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 # the command lines that this process is at: a notebook that trains must outlive an impatient Ctrl-C
@@ -109,11 +110,21 @@ def _end_at_the_next() -> None:
             signal.signal(number, signal.default_int_handler if in_python else signal.SIG_DFL)
 
 
-def follow_parent() -> None:
-    """Send SIGTERM to this process when the one that started it as its worker is gone, however that ended."""
-    parent = os.getppid()
-    if os.environ.get(PARENT) == str(parent) and not any(t.name == PARENT for t in threading.enumerate()):
-        threading.Thread(target=_follow, args=(parent,), name=PARENT, daemon=True).start()
+def follow_pool() -> None:
+    """Send SIGTERM to this process, a child of a pool, when the pool's process is gone, however that ended."""
+    if parent := os.environ.pop(POOL, ""):
+        _start_following(int(parent))
+
+
+def follow_sweep() -> None:
+    """The same where a launcher runs jobs in processes of their own on this machine."""
+    if os.environ.get(SWEEP) == str(os.getppid()):
+        _start_following(os.getppid())
+
+
+def _start_following(parent: int) -> None:
+    if not any(thread.name == SWEEP for thread in threading.enumerate()):
+        threading.Thread(target=_follow, args=(parent,), name=SWEEP, daemon=True).start()
 
 
 def _follow(parent: int) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from flowrepro.errors import Diverged, Stopped, SweepFailed, UsageError
 from flowrepro.runs.lock import in_use
-from flowrepro.training.signals import PARENT, StopRequest, stop_request
+from flowrepro.training.signals import POOL, StopRequest, stop_request
 
 POLL_SECONDS = 0.2
 
@@ -63,7 +63,7 @@ def _train(words: list[str], folder: Path, threads: int, request: StopRequest) -
 
 def _train_once(words: list[str], threads: int, request: StopRequest) -> tuple[int, str]:
     command = [sys.executable, "-m", "flowrepro", "train", f"threads={threads}", *words]
-    environment = {**os.environ, "OMP_NUM_THREADS": str(threads), PARENT: str(os.getpid())}
+    environment = {**os.environ, "OMP_NUM_THREADS": str(threads), POOL: str(os.getpid())}
     # a session of its own: the terminal's Ctrl-C reaches it once, through this process
     process = subprocess.Popen(
         command,
@@ -71,6 +71,7 @@ def _train_once(words: list[str], threads: int, request: StopRequest) -> tuple[i
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
+        errors="replace",
         start_new_session=True,
     )
     passed_on = False

@@ -23,8 +23,9 @@ from flowrepro.errors import (
     ours,
     translated,
 )
+from flowrepro.output import forgiving
 from flowrepro.runs.folder import Run, run_of
-from flowrepro.training.signals import PARENT, follow_parent
+from flowrepro.training.signals import SWEEP, follow_sweep
 from flowrepro.writing import remove_leftovers, write_text
 
 COLUMNS = [
@@ -119,7 +120,7 @@ def _launch(jobs: list[list[str]], launching: list[str], config_dirs: list[Path]
         "hydra/job_logging=none",
         "hydra/hydra_logging=none",
     ]
-    os.environ[PARENT] = str(os.getpid())
+    os.environ[SWEEP] = str(os.getpid())
     with ours(), hydra_at() as hydra:
         config = hydra.compose_config("config", overrides, RunMode.MULTIRUN, with_log_configuration=False)
         context = HydraContext(config_loader=hydra.config_loader, callbacks=Callbacks(config))
@@ -137,12 +138,17 @@ def job(tree: Any) -> dict[str, Any]:
     """
     from omegaconf import OmegaConf
 
-    from flowrepro.training.loop import train
-
-    follow_parent()
+    follow_sweep()
     plain = OmegaConf.to_container(tree, resolve=True)
     assert isinstance(plain, dict)
     config = from_tree({str(k): v for k, v in plain.items()})
+    with forgiving():
+        return _row(config)
+
+
+def _row(config: Config) -> dict[str, Any]:
+    from flowrepro.training.loop import train
+
     try:
         row = train(config)
         return row | _distances(config) if row["state"] == "completed" else row
