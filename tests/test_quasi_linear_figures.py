@@ -105,14 +105,14 @@ class TestFigure1:
             assert [k for k, verdict in found.items() if verdict == FAILS] == [key]
 
 
-def variant(name: str, end: float, variance: float, early: float = 6.0, **changes: Any) -> dict[str, Any]:
+def variant(case: str, end: float, variance: float, early: float = 6.0, **changes: Any) -> dict[str, Any]:
     """Bits/dim of 8 at first, `early` after a tenth of the steps and `end`; variances of two layers of a block."""
     dim = 3072
     bits = np.array([8.0, early, end, end])
     history = {"step": np.array([0.0, 100, 500, 1000]), "val_log_prob": -bits * dim * np.log(2)}
     blocks = {"expansion": np.full(4, 0.3), "compression": np.full(4, -0.3), "moved": np.full(4, 0.1)}
     made = told(
-        f"variant {name}",
+        case if " " in case else f"variant {case}",
         **blocks,
         dim=dim,
         history=history,
@@ -130,6 +130,8 @@ class TestFigure4:
         variant("cdf", 4.3, 0.7),
         variant("transport", 4.2, 0.8) | {"moved": np.full(4, 0.05)},
         variant("unconstrained", 3.9, 1.2, early=5.5) | {"state": "diverged", "result": {}},
+        variant("gentle baseline", 4.5, 1.0),
+        variant("gentle unconstrained", 4.4, 1.2, early=5.5),
     ]
 
     def test_all_hold_as_in_the_paper(self) -> None:
@@ -157,7 +159,8 @@ class TestFigure4:
     def test_a_flow_that_diverges_at_once_has_no_early_values(self) -> None:
         made = spoiled(
             self.MEASURES,
-            "variant unconstrained",
+            "gentle unconstrained",
+            state="diverged",
             step=3,
             history={"step": np.zeros(1), "val_log_prob": np.full(1, -1e4)},
             trace_variance=np.ones((2, 3)),
