@@ -9,8 +9,8 @@ has eigenvalues 0 (see the figure `optimum`); beside it stand the two readings t
 averaged, and the zeros left out. Both are the same for all images.
 
 Below paper scale Fashion-MNIST takes the place of ImageNet 32x32, faces64 that of CelebA-HQ 1024x1024, and the part of
-CIFAR-10 that of the whole. Seconds of a step are those of training, other jobs running beside it or not. Three hours and a
-quarter on one core at cpu scale; the run on faces is that of Figs. 5 and 8.
+CIFAR-10 that of the whole. Seconds of a step are those of training, other jobs running beside it or not. Three hours on one
+core at cpu scale; the run on faces is that of Figs. 5 and 8.
 """
 
 import math

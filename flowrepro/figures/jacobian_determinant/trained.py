@@ -14,6 +14,7 @@ SETS = {
     "celeba_hq": "CelebA-HQ",
     "fashion_mnist": "Fashion-MNIST, in the place of ImageNet 32x32",
     "faces64": "faces64, standing in for CelebA-HQ",
+    "digits": "digits",
 }
 STAND_INS = ("fashion_mnist", "faces64")
 # bits/dim that count as a difference between two flows
