@@ -181,7 +181,7 @@ def test_vectors_and_images_of_a_set_are_the_same_pixels(root, monkeypatch, name
 
 def test_a_trial_reads_and_writes_nothing_and_has_the_shapes_of_the_set(root, monkeypatch):
     config = {name: compose([f"dataset={name}"]).dataset for name in SETS}
-    trials = {name: pixels(config[name], trial=3) for name in SETS if name != "celeba_hq"}
+    trials = {name: pixels(config[name], trial=3) for name, known in SETS.items() if known.shape}
     assert not list(root.iterdir())
     lookalikes.mnist(root, monkeypatch)
     lookalikes.mnist(root, monkeypatch, "FashionMNIST")

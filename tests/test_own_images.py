@@ -9,6 +9,7 @@ from PIL import Image
 from flowrepro.config.compose import compose
 from flowrepro.data import load, load_images
 from flowrepro.data.own_images import grey_levels
+from flowrepro.data.pixels import pixels
 from flowrepro.errors import DataError
 
 
@@ -19,9 +20,9 @@ def place(tmp_path, monkeypatch):
     (tmp_path / "data").mkdir()
     folder = tmp_path / "mine"
     (folder / "more").mkdir(parents=True)
-    for i, pixels in enumerate(lookalikes.noise(12, 8, 8, 3)):
+    for i, noise in enumerate(lookalikes.noise(12, 8, 8, 3)):
         name = f"more/{i}.webp" if i % 2 else f"{i}.PNG"
-        Image.fromarray(pixels).save(folder / name, lossless=True)
+        Image.fromarray(noise).save(folder / name, lossless=True)
     (folder / "._0.PNG").write_bytes(b"what a Mac leaves")
     (folder / "readme.txt").write_text("not an image")
     return folder
@@ -31,6 +32,12 @@ def images_of(place, *words):
     return load_images(
         compose(["dataset=images", f"dataset.path='{place}'", *words]).dataset, torch.float32, 0
     )
+
+
+def test_a_trial_writes_nothing(place):
+    config = compose(["dataset=images", f"dataset.path='{place}'"]).dataset
+    assert pixels(config, trial=3).shape == (8, 8, 3)
+    assert not list((place.parent / "data").iterdir())
 
 
 def as_set(images):
@@ -88,8 +95,8 @@ def damaged(path):
 def test_what_cannot_be_used_is_named(tmp_path, monkeypatch, spoil, word):
     monkeypatch.setenv("FLOWREPRO_DATA", str(tmp_path))
     (tmp_path / "grey").mkdir()
-    for i, pixels in enumerate(lookalikes.noise(12, 8, 8)):
-        Image.fromarray(pixels).save(tmp_path / f"grey/{i:02d}.png")
+    for i, noise in enumerate(lookalikes.noise(12, 8, 8)):
+        Image.fromarray(noise).save(tmp_path / f"grey/{i:02d}.png")
     assert images_of(tmp_path / "grey").shape == (1, 8, 8)
     spoil(tmp_path / "grey/zz.png")
     with pytest.raises(DataError, match=rf"zz\.png.*{word}"):
