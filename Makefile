@@ -59,7 +59,7 @@ demo: .venv/ready ## a figure, a manifold and digits in ten minutes, without dow
 	@ls -d outputs/runs/*-*/plots outputs/runs/*-*/measures/*/
 
 test: .venv/ready-dev ## set up and run the tests
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 $(PYTEST)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal $(PYTEST)
 
 lint: .venv/ready-dev ## style and types
 	$(BIN)/ruff check .

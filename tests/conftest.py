@@ -1,6 +1,7 @@
 """Fixtures: an empty working folder, and the command line in-process."""
 
 import os
+import signal
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +11,12 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 # they are run by `make bench`, and want peers and a quiet machine
 collect_ignore = ["benchmarks"]
+
+
+# a shell's background job ignores these, and what it starts inherits that
+for ignored in (signal.SIGINT, signal.SIGQUIT, signal.SIGHUP):
+    if signal.getsignal(ignored) is signal.SIG_IGN:
+        signal.signal(ignored, signal.default_int_handler if ignored == signal.SIGINT else signal.SIG_DFL)
 
 
 @dataclass

@@ -41,6 +41,7 @@ def opened(browser, address):
 
     def opened(hash="", width=1440, scheme="light", address=address):
         contexts.append(browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme))
+        contexts[-1].set_default_timeout(120_000)
         tab = contexts[-1].new_page()
         tab.on("console", lambda message: errors.append(message.text))
         tab.on("pageerror", lambda error: errors.append(str(error)))

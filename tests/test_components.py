@@ -66,7 +66,7 @@ class TestLinearFlow:
 
     @pytest.mark.parametrize("init", ["glorot", "orthogonal", "whitening"])
     def test_components_are_projections_on_the_right_singular_vectors_for_any_weight(self, init: str) -> None:
-        flow = made(LinearConfig("linear", init), self.data)
+        flow = made(LinearConfig("linear", init=init), self.data)
         found = flow.components(self.data)
         _, s, vh = torch.linalg.svd(flow.chain[1].weight.detach())
         scores = (self.data - self.data.mean(0)) @ vh.mT.flip(1)
@@ -74,7 +74,7 @@ class TestLinearFlow:
         torch.testing.assert_close(found.std, s.reciprocal().flip(0).expand(400, 4), rtol=1e-8, atol=0)
 
     def test_components_of_the_optimal_flow_are_pca_scores(self) -> None:
-        found = made(LinearConfig("linear", "whitening"), self.data).components(self.data)
+        found = made(LinearConfig("linear", init="whitening"), self.data).components(self.data)
         pca = PCA().fit(self.data.numpy())
         same_up_to_sign(found.values, torch.as_tensor(pca.transform(self.data.numpy())), 1e-6)
         for i, direction in enumerate(torch.as_tensor(pca.components_)):
@@ -84,7 +84,7 @@ class TestLinearFlow:
         )
 
     def test_signs_do_not_jump(self) -> None:
-        found = made(LinearConfig("linear", "whitening"), self.data).components(self.data)
+        found = made(LinearConfig("linear", init="whitening"), self.data).components(self.data)
         torch.testing.assert_close(found.directions, found.directions[:1].expand_as(found.directions))
 
 

@@ -115,12 +115,15 @@ def _told(run: Run) -> dict[str, Any]:
 def _last_gains(history: dict[str, np.ndarray]) -> dict[str, float]:
     """What both log-likelihoods gained over the last fifth of the steps, in nats; negative where they fell."""
     step = history["step"]
-    gains = {
-        split: float(
-            history[f"{split}_log_prob"][-1] - np.interp(0.8 * step[-1], step, history[f"{split}_log_prob"])
-        )
-        for split in ("val", "train")
-    }
+    # a flow that broke has lost all density: -inf minus -inf is not a number
+    with np.errstate(invalid="ignore"):
+        gains = {
+            split: float(
+                history[f"{split}_log_prob"][-1]
+                - np.interp(0.8 * step[-1], step, history[f"{split}_log_prob"])
+            )
+            for split in ("val", "train")
+        }
     return {"last_fifth_gain": gains["val"], "train_last_fifth_gain": gains["train"]}
 
 
