@@ -99,9 +99,12 @@ def draw_curves(axis: Axes, rows: pd.DataFrame, label: str) -> None:
         of_model = samples[samples.model == model]
         _draw_curve(axis, of_model, colour, model)
     nf = samples[(samples.model == "NF") & (samples.split == "test")]
-    for style, at in (("-", nf[nf.temperature == 1]), ("--", nf[nf.tuned])):
+    # at a tuned t of 1 both lines are one
+    for style, at in (("-", nf[nf.temperature == 1]), ("--", nf[nf.tuned & (nf.temperature != 1)])):
         for row in at.itertuples():
             axis.axhline(row.value, color="black", lw=1, ls=style, label=f"NF, t = {row.temperature:g}")
+    axis.plot([], [], color=GREY, lw=0.8, ls="--", label="a part of the training set")
+    axis.plot([], [], ls="", marker="*", ms=7, color=GREY, label="s chosen on that part")
     _draw_floor(axis, rows[rows.split == "test"].floor.iloc[0])
     axis.set(xlabel="s", ylabel=label)
     # in every panel, since the chosen t and the floor are its own
