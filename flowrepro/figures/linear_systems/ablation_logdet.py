@@ -89,7 +89,8 @@ def draw(table: pd.DataFrame, arrays: Arrays) -> Figure:
         row[0].set(ylim=(-0.05, 1.05))
         row[0].axhline(COHERENT, color="#999999", ls=":")
         row[1].set_yscale("log")
-        row[2].set_ylim(*np.nanpercentile(part.val_log_prob, [4, 100]) + np.array([-0.3, 0.3]))
+        finite = part.val_log_prob[np.isfinite(part.val_log_prob)]
+        row[2].set_ylim(*np.percentile(finite, [4, 100]) + np.array([-0.3, 0.3]))
         for axis in row:
             axis.set_title(title)
     axes[0, 0].legend(fontsize=7, loc="lower left")

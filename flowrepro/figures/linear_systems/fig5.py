@@ -104,8 +104,9 @@ def _draw_curves(axis: Axes, arrays: Arrays, run: str, row: pd.Series) -> None:
     for score, colour in zip(PAPER.get(row.model, ()), (BLUE, ORANGE), strict=False):
         axis.axhline(score, color=colour, ls=(0, (1, 4)), lw=1, label=f"paper: {score:,.0f}")
     scores = np.concatenate([arrays[f"{run}/history_{k}"][1:] for k in ("train_log_prob", "val_log_prob")])
-    # the first steps and single images fall far below
-    low, high = np.nanpercentile(scores, 4), np.nanmax(scores)
+    # the first steps and single images fall far below, and a flow that broke has -inf
+    finite = scores[np.isfinite(scores)]
+    low, high = np.percentile(finite, 4), finite.max()
     margin = 0.06 * (high - min(low, row.linear_val))
     axis.set(xlabel="step", ylabel="log-likelihood (nats per image)")
     axis.set_ylim(min(low, row.linear_val) - margin, high + margin)
