@@ -49,10 +49,10 @@ def _values(planned: PlannedRun) -> dict[str, Any]:
 
 def _options(spec: FigureSpec, scale: str) -> list[str]:
     ours, theirs = (
-        flatten({"": {**spec.options.get(s, {}), **spec.measures.get(s, {})}}) for s in (scale, "paper")
+        flatten({**spec.options.get(s, {}), **spec.measures.get(s, {})}) for s in (scale, "paper")
     )
     keys = sorted(k for k in ours | theirs if ours.get(k) != theirs.get(k))
-    return [_line(k.lstrip("."), [ours.get(k)], [theirs.get(k)]) for k in keys]
+    return [_line(k, [ours.get(k)], [theirs.get(k)]) for k in keys]
 
 
 def _line(key: str, ours: list[Any], theirs: list[Any]) -> str:

@@ -31,10 +31,10 @@ def index(outputs: Path) -> str:
 
 
 def _row(entry: dict[str, Any]) -> str:
-    paper, own = entry["paper"], [c for c in entry["claims"] if c["kind"] == "paper"]
+    paper = entry["paper"]
     figures = " · ".join(_figure(shown) for shown in entry["figures"])
     name = f"[{paper.title}]({paper.link})" if paper.link else paper.title
-    return f"| {name}<br>`{paper.key}` | {figures} | {_told(verdicts(own), ', ')} |"
+    return f"| {name}<br>`{paper.key}` | {figures} | {_told(entry)} |"
 
 
 def _figure(shown: dict[str, Any]) -> str:
@@ -49,8 +49,10 @@ def _marks(counted: dict[str, int]) -> str:
     return " ".join(f"{n}{SYMBOLS[verdict]}" for verdict, n in counted.items())
 
 
-def _told(counted: dict[str, int], between: str) -> str:
-    return between.join(f"{n} {verdict}" for verdict, n in counted.items()) or "none measured"
+def _told(entry: dict[str, Any]) -> str:
+    """How many of a paper's own claims have each verdict."""
+    counted = verdicts([c for c in entry["claims"] if c["kind"] == "paper"])
+    return ", ".join(f"{n} {verdict}" for verdict, n in counted.items()) or "none measured"
 
 
 def findings(shown: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -95,10 +97,7 @@ def matrix(outputs: Path) -> str:
     """The same for a terminal: one line per figure, its verdicts, and how many claims of each paper have which."""
     lines = []
     for entry in papers(outputs):
-        lines += [
-            "",
-            f"{entry['paper'].key}: {_told(verdicts([c for c in entry['claims'] if c['kind'] == 'paper']), ', ')}",
-        ]
+        lines += ["", f"{entry['paper'].key}: {_told(entry)}"]
         lines += [
             f"    {f['spec'].key.split('/')[1]:16} {f['scale'] or '-':6} {_marks(f['verdicts']) or _nothing(f)}"
             for f in entry["figures"]
