@@ -46,6 +46,12 @@ def choose_device(device: str = "auto", threads: int = 0) -> str:
     return device
 
 
+def wait_for(device: str) -> None:
+    """Return when the device has done all its work so far: a GPU is only told what to do, and goes on by itself."""
+    if device == "cuda":
+        torch.cuda.synchronize()
+
+
 def device_of(module: nn.Module) -> str:
     """The device that a module's parameters and buffers are on."""
     return str(next(chain(module.parameters(), module.buffers())).device)

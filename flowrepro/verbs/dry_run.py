@@ -10,7 +10,7 @@ import torch
 from flowrepro.config.reading import to_tree
 from flowrepro.config.schema import Config, EvaluationConfig
 from flowrepro.data import ImageData, check, load_data
-from flowrepro.device import choose_device
+from flowrepro.device import choose_device, wait_for
 from flowrepro.errors import DataError
 from flowrepro.runs.data import found_config
 from flowrepro.runs.folder import Run, run_of
@@ -167,6 +167,7 @@ def estimate(config: Config) -> Cost | str:
     for step in range(TRIAL_STEPS + 1):
         began = time.monotonic()
         backward(session, stage, stage.start + step)
+        wait_for(device)
         seconds.append(time.monotonic() - began)
     weights = list(session.flow.parameters())
     return Cost(sum(p.numel() for p in weights), min(seconds[1:]), _memory(device, weights))
@@ -174,12 +175,14 @@ def estimate(config: Config) -> Cost | str:
 
 def _memory(device: str, weights: list[torch.nn.Parameter]) -> float:
     """Peak memory in bytes, on the GPU or of this process; at least weights, gradients and two moments."""
+    held = sum(p.numel() * p.element_size() for p in weights)
     if device == "cuda":
-        return float(torch.cuda.max_memory_allocated())
+        # the trial makes no step of the optimizer, and so no moments
+        return float(torch.cuda.max_memory_allocated() + 2 * held)
     import resource
 
     peak: Any = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return float(max(4 * sum(p.numel() * p.element_size() for p in weights), 1024 * peak))
+    return float(max(4 * held, 1024 * peak))
 
 
 def _data(config: Config) -> str:

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
-from timing import Row, compare, pin, training_step
+from timing import DEVICE, Row, compare, megabytes_of, pin, training_step
 from torch import Tensor, nn
 from torch.nn.functional import conv2d
 
@@ -22,6 +22,7 @@ from flowrepro.flows.core import Flow
 from flowrepro.flows.models import build
 from flowrepro.training.gradients import set_backward
 
+DEVICES = ("cpu", "cuda")
 BATCH, STEPS, LEVELS, SHAPE = 16, 8, 3, (3, 32, 32)
 DIM = 3 * 32 * 32
 
@@ -32,21 +33,23 @@ def rows() -> list[Row]:
     found = []
     for hidden in (128, 256):
         found += side_by_side(hidden)
-    return [*found, *backward_passes(), *memory()]
+    found += backward_passes()
+    # on a GPU bench_memory counts it
+    return found if DEVICE == "cuda" else [*found, *memory()]
 
 
 def images() -> Tensor:
     """A batch of grey levels, with channels last in memory as training has it."""
     x = 256 * torch.rand(BATCH, *SHAPE, generator=torch.Generator().manual_seed(0))
-    return x.contiguous(memory_format=torch.channels_last)
+    return x.to(DEVICE).contiguous(memory_format=torch.channels_last)
 
 
 def glow(hidden: int, steps: int = STEPS, backward: str = "plain") -> Flow:
     """Ours, as training sets it up."""
     config = GlowConfig("glow", LEVELS, steps, hidden)
     flow = build(config, SHAPE, 256, torch.Generator().manual_seed(0), torch.float32)
-    flow.init_from(images())
-    to_channels_last(flow)
+    flow.init_from(images().cpu())
+    to_channels_last(flow.to(DEVICE))
     set_backward(flow, backward)
     return flow
 
@@ -59,7 +62,7 @@ def step_of(flow: Flow) -> Callable[[], None]:
 def side_by_side(hidden: int) -> list[Row]:
     """Step, sampling, and the step against its convolutions."""
     flow, x = glow(hidden), images()
-    peers = {"normflows": normflows_glow(hidden), "FrEIA": FreiaGlow(hidden)}
+    peers = {"normflows": normflows_glow(hidden), "FrEIA": FreiaGlow(hidden).to(DEVICE)}
     data = (x / 256 - 0.5).contiguous()
     steps = {name: training_step(peer, lambda peer=peer: peer.loss(data)) for name, peer in peers.items()}
     draws = {name: no_grad(lambda peer=peer: peer.draw(BATCH)) for name, peer in peers.items()}
@@ -82,7 +85,9 @@ def no_grad(run: Callable[[], object]) -> Callable[[], object]:
 
 
 def bf16_is_fast() -> bool:
-    """Whether the processor multiplies in bfloat16."""
+    """Whether the device multiplies in bfloat16."""
+    if DEVICE == "cuda":
+        return True
     info = Path("/proc/cpuinfo")
     return info.exists() and "avx512_bf16" in info.read_text()
 
@@ -112,17 +117,17 @@ def convolutions_of(flow: Flow) -> Callable[[], None]:
     return run
 
 
-def normflows_glow(hidden: int) -> nn.Module:
+def normflows_glow(hidden: int, steps: int = STEPS, side: int = 32) -> nn.Module:
     """The same architecture by normflows' own blocks, as its documentation builds it."""
     import normflows as nf
 
     bases, flows, merges = [], [], []
     for i in range(LEVELS):
         channels = 3 * 2 ** (LEVELS + 1 - i)
-        flows.append([nf.flows.GlowBlock(channels, hidden) for _ in range(STEPS)] + [nf.flows.Squeeze()])
-        side = 32 // 2 ** (LEVELS - i)
+        flows.append([nf.flows.GlowBlock(channels, hidden) for _ in range(steps)] + [nf.flows.Squeeze()])
+        low = side // 2 ** (LEVELS - i)
         merges += [nf.flows.Merge()] if i else []
-        bases.append(nf.distributions.DiagGaussian((channels // (2 if i else 1), side, side)))
+        bases.append(nf.distributions.DiagGaussian((channels // (2 if i else 1), low, low)))
 
     class Model(nf.MultiscaleFlow):
         def loss(self, x: Tensor) -> Tensor:
@@ -131,8 +136,8 @@ def normflows_glow(hidden: int) -> nn.Module:
         def draw(self, n: int) -> Tensor:
             return self.sample(n)[0]
 
-    model = Model(bases, flows, merges, class_cond=False)
-    model.loss(images() / 256 - 0.5)  # its ActNorms initialise themselves
+    model = Model(bases, flows, merges, class_cond=False).to(DEVICE)
+    model.loss(torch.rand(2, 3, side, side, device=DEVICE) - 0.5)  # its ActNorms initialise themselves
     return model
 
 
@@ -174,9 +179,9 @@ class FreiaGlow(nn.Module):
         return -total.mean()
 
     def draw(self, n: int) -> Tensor:
-        x = torch.empty(n, 0, *self.shapes[-1][1:])
+        x = torch.empty(n, 0, *self.shapes[-1][1:], device=DEVICE)
         for level, shape in zip(reversed(self.levels), reversed(self.shapes), strict=True):
-            x = level(torch.cat([x, torch.randn(n, *shape)], 1), rev=True)[0]
+            x = level(torch.cat([x, torch.randn(n, *shape, device=DEVICE)], 1), rev=True)[0]
         return x
 
 
@@ -219,17 +224,9 @@ def grown(how: str, steps: int) -> float:
     return float(answer.stdout)
 
 
-def megabytes(field: str) -> float:
-    """VmRSS (now) or VmHWM (at most) of this process; a child's ru_maxrss would be that of its parent."""
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith(field)) / 1e3
-
-
 if __name__ == "__main__":
     pin()
     model, batch = glow(128, int(sys.argv[2]), sys.argv[1]), images()
     # what the libraries need once is there before counting begins
     glow(128, 1, sys.argv[1]).log_prob(batch).mean().backward()
-    before = megabytes("VmRSS")
-    model.log_prob(batch).mean().backward()
-    print(megabytes("VmHWM") - before)
+    print(megabytes_of(lambda: model.log_prob(batch).mean().backward()))

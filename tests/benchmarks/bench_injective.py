@@ -6,12 +6,13 @@ Times at log-variance -4; errors, in nats against float64, on points that the de
 from collections.abc import Callable
 
 import torch
-from timing import Row, compare, pin
+from timing import DEVICE, Row, compare, pin
 from torch import Tensor
 from torch.distributions import LowRankMultivariateNormal
 
 from flowrepro.flows.injective_bases import GaussianNIF
 
+DEVICES = ("cpu", "cuda")
 DIM, BATCH = 3072, 64
 LATENT_DIMS = (64, 128, 512)
 TIMED, LOW = -4.0, -12.0
@@ -33,7 +34,7 @@ def rows() -> list[Row]:
 def times(latent_dim: int) -> list[Row]:
     """The rows of one M."""
     nif = made(latent_dim, TIMED)
-    x = nif.sample(BATCH, generator=torch.Generator().manual_seed(1)).detach()
+    x = drawn(nif)
     ready, kept = nif.prepared(), peer(nif)
     torch.testing.assert_close(ready.log_prob(x), kept.log_prob(x).detach(), rtol=0, atol=0.05)
     size = f"N={DIM} M={latent_dim} batch={BATCH}"
@@ -70,7 +71,12 @@ def made(latent_dim: int, log_var: float) -> GaussianNIF:
     nif = GaussianNIF(DIM, latent_dim, torch.Generator().manual_seed(0), gain=2**0.5)
     with torch.no_grad():
         nif.injection.noise.log_var.fill_(log_var)
-    return nif
+    return nif.to(DEVICE)
+
+
+def drawn(nif: GaussianNIF) -> Tensor:
+    """A batch of points of the density."""
+    return nif.sample(BATCH, generator=torch.Generator(DEVICE).manual_seed(1)).detach()
 
 
 def peer(nif: GaussianNIF, dtype: torch.dtype = torch.float32) -> LowRankMultivariateNormal:
@@ -96,7 +102,7 @@ def step(nif: GaussianNIF, log_prob: Callable[[], Tensor]) -> Callable[[], None]
 def errors(latent_dim: int, log_var: float) -> None:
     """Print the largest error of both, in nats."""
     nif = made(latent_dim, log_var)
-    x = nif.sample(BATCH, generator=torch.Generator().manual_seed(1))
+    x = drawn(nif)
     exact = peer(nif, torch.float64).log_prob(x.double())
     found = {"ours": nif.log_prob(x), "prepared": nif.prepared().log_prob(x), "torch": peer(nif).log_prob(x)}
     worst = {name: float((value - exact).abs().max()) for name, value in found.items()}

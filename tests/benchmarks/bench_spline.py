@@ -7,14 +7,14 @@ and normflows take those of every element. Times hardly depend on where the knot
 import subprocess
 import sys
 from collections.abc import Callable
-from pathlib import Path
 
 import torch
-from timing import Row, compare, pin
+from timing import DEVICE, Row, compare, megabytes_of, pin
 from torch import Tensor, nn
 
 from flowrepro.flows.spline import Spline
 
+DEVICES = ("cpu", "cuda")
 BINS, CHANNELS = 16, 48
 # batch and side
 SHAPES = [(32, 8), (32, 16), (128, 16)]
@@ -30,13 +30,14 @@ def rows() -> list[Row]:
 
 def data(batch: int, side: int) -> Tensor:
     """A batch of which one element in 20 lies outside the box."""
-    return 0.5 * torch.randn(batch, CHANNELS, side, side, generator=torch.Generator().manual_seed(0))
+    x = 0.5 * torch.randn(batch, CHANNELS, side, side, generator=torch.Generator().manual_seed(0))
+    return x.to(DEVICE)
 
 
 def side_by_side(batch: int, side: int) -> list[Row]:
     """Forward and backward, and the inverse."""
     x, size = data(batch, side), f"spline {batch}x{CHANNELS}x{side}x{side}"
-    made = {name: make() for name, make in CONTENDERS.items()}
+    made = {name: make().to(DEVICE) for name, make in CONTENDERS.items()}
     steps = {name: both_ways(one, x) for name, one in made.items()}
     inverses = {name: torch.no_grad()(lambda one=one: one.inverse(x)) for name, one in made.items()}
     repeats = REPEATS[batch, side]
@@ -141,22 +142,21 @@ def memory() -> list[Row]:
 
 
 def grown(name: str) -> float:
-    """By how many MB a fresh process grows at most."""
+    """By how many MB a fresh process grows at most, or the memory that it takes of a GPU."""
+    if DEVICE == "cuda":
+        return added_by(name)
     answer = subprocess.run([sys.executable, __file__, name], capture_output=True, text=True, check=True)
     return float(answer.stdout)
 
 
-def megabytes(field: str) -> float:
-    """VmRSS (now) or VmHWM (at most) of this process."""
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith(field)) / 1e3
+def added_by(name: str) -> float:
+    """MB that forward and backward add in this process."""
+    model, batch = CONTENDERS[name]().to(DEVICE), data(*SHAPES[-1])
+    # what the libraries need once is there before counting begins
+    both_ways(model, batch[:1])()
+    return megabytes_of(both_ways(model, batch))
 
 
 if __name__ == "__main__":
     pin()
-    model, batch = CONTENDERS[sys.argv[1]](), data(*SHAPES[-1])
-    # what the libraries need once is there before counting begins
-    both_ways(model, batch[:1])()
-    before = megabytes("VmRSS")
-    both_ways(model, batch)()
-    print(megabytes("VmHWM") - before)
+    print(added_by(sys.argv[1]))

@@ -1,14 +1,18 @@
-"""Timing side by side: every contender in turn, again and again, on one thread of one core."""
+"""Timing side by side: every contender in turn, again and again, on one thread of one core, or on a GPU."""
 
+import ctypes
 import os
 import statistics
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import torch
 
-REPEATS = 9
+# "cuda" times the same work on a GPU
+DEVICE = os.environ.get("BENCH_DEVICE", "cpu")
+REPEATS = 9 if DEVICE == "cpu" else 15
 Row = dict[str, Any]
 
 
@@ -17,8 +21,9 @@ def pin() -> None:
     from flowrepro.device import keep_freed_memory
 
     keep_freed_memory()
+    torch.backends.cudnn.allow_tf32 = False
     torch.set_num_threads(1)
-    if hasattr(os, "sched_setaffinity"):
+    if DEVICE == "cpu" and hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
 
 
@@ -29,7 +34,7 @@ def compare(
     repeats: int = REPEATS,
     parts: tuple[int, int] = (1, 1),
 ) -> list[Row]:
-    """One row for each peer: medians in ms of processor time, and by how much ours is faster.
+    """One row for each peer: medians in ms of processor time (on a GPU of time), and by how much ours is faster.
 
     The ratio is the median over the rounds of peer / ours, so that what slows down a round slows down both; the spread
     is half the range of its middle half. Times are of one part of the work, where a call of ours does `parts[0]` of
@@ -41,13 +46,21 @@ def compare(
     times: dict[str, list[float]] = {name: [] for name in contenders}
     for _ in range(repeats):
         for name, run in contenders.items():
-            began = time.process_time()
+            began = now()
             run()
-            times[name].append(1000 * (time.process_time() - began) / parts[name != "ours"])
+            times[name].append(1000 * (now() - began) / parts[name != "ours"])
     found = [_row(workload, times["ours"], peer, times[peer]) for peer in peers]
     for row in found:
         print("  ".join(f"{v:.3g}" if isinstance(v, float) else str(v) for v in row.values()), flush=True)
     return found
+
+
+def now() -> float:
+    """Seconds of processor time; on a GPU the time when all its work so far is done."""
+    if DEVICE == "cpu":
+        return time.process_time()
+    torch.cuda.synchronize()
+    return time.perf_counter()
 
 
 def _row(workload: str, ours: list[float], peer: str, theirs: list[float]) -> Row:
@@ -73,3 +86,24 @@ def training_step(model: torch.nn.Module, loss: Callable[[], torch.Tensor]) -> C
         optimizer.step()
 
     return step
+
+
+def megabytes_of(run: Callable[[], object]) -> float:
+    """By how many MB this process grows at most, from what it has now; on a GPU, what is allocated there at most."""
+    if DEVICE == "cpu":
+        # memory that was freed before goes back to the kernel, and the peak is counted from here on
+        ctypes.CDLL(None).malloc_trim(0)
+        Path("/proc/self/clear_refs").write_text("5")
+        before = megabytes("VmRSS")
+        run()
+        return megabytes("VmHWM") - before
+    before = torch.cuda.memory_allocated()
+    torch.cuda.reset_peak_memory_stats()
+    run()
+    return (torch.cuda.max_memory_allocated() - before) / 1e6
+
+
+def megabytes(field: str) -> float:
+    """VmRSS (now) or VmHWM (at most) of this process; a child's ru_maxrss would be that of its parent."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith(field)) / 1e3
