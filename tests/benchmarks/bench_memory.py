@@ -105,8 +105,8 @@ def draw(found: dict[tuple[str, int, int, int], float]) -> None:
     colours = {"QLF": "#0072B2", "Glow": "#D55E00", "normflows' Glow": "#555555"}
     lines = {"plain": "-o", "checkpoint": "--s", "invert": ":^"}
     for ax, work, column, label in (
-        (axes[0], BY_DEPTH, 0, "blocks at each of 3 levels (64x64, batch 4)"),
-        (axes[1], BY_SIZE, 1, "side of an image in pixels (8 blocks a level, batch 1)"),
+        (axes[0], BY_DEPTH, 0, "blocks a level (64x64, batch 4)"),
+        (axes[1], BY_SIZE, 1, "pixels a side (8 blocks a level, batch 1)"),
     ):
         for name in CONTENDERS:
             kind, _, how = name.partition(", ")
