@@ -172,3 +172,21 @@ def test_vector_models_train_and_are_measured(flowrepro, model: str) -> None:
     answer = flowrepro("evaluate", "run=latest", f"device={DEVICE}")
     assert answer.code == 0, answer.err
     assert flowrepro("plot", "run=latest").code == 0
+
+
+@pytest.mark.parametrize("model", [*IMAGES, "realnvp", "qlf_vectors", "dense_asinh"])
+def test_recorded_steps_are_those_of_python(flowrepro, model: str) -> None:
+    """Not on a CPU, where the option has no effect."""
+    data = (
+        WORDS
+        if model in IMAGES
+        else ["dataset=sine", "scale=smoke", "training.steps=12", "training.validate_every=4"]
+    )
+    found = []
+    for recorded in ("false", "true"):
+        words = [f"model={model}", *data, f"device={DEVICE}", f"output_dir=outputs/{recorded}"]
+        answer = flowrepro("train", *words, f"training.cuda_graph={recorded}")
+        assert answer.code == 0, answer.err
+        run = find("latest", Path(f"outputs/{recorded}/runs"))
+        found.append([record["val_log_prob"] for record in run.history()])
+    np.testing.assert_allclose(found[1], found[0], rtol=1e-4)

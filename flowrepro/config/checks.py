@@ -31,6 +31,10 @@ def training_problems(config: Config) -> list[str]:
         )
     if training.compile and training.backward != "plain":
         found.append(f"training.compile=true requires training.backward=plain, not {training.backward}")
+    if training.cuda_graph and (training.backward != "plain" or config.model.name == "nif_deep"):
+        found.append(
+            "training.cuda_graph=true requires training.backward=plain, and a likelihood in closed form (not nif_deep)"
+        )
     if training.backward != "plain" and getattr(config.regularizer, "alpha", None):
         found.append(
             f"training.backward={training.backward} does not support regularizer={config.regularizer.name}"

@@ -411,6 +411,11 @@ class TrainingConfig:
         "compile the likelihood in phases of at least 2,000 steps (no regularizer; needs a C++ compiler)",
         identity=False,
     )
+    cuda_graph: bool = option(
+        False,
+        "on a GPU: record a step once and replay it, which is faster for many small layers (no penalty, no bound)",
+        identity=False,
+    )
     validate_every: int = option(500, "steps between validations on the held-out set", low=1)
     validate_samples: int | None = option(
         None, "validate on the first n held-out samples (at the end: on all)", low=1

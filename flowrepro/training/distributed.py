@@ -60,12 +60,12 @@ class World:
 
     def sums(self, *numbers: Tensor) -> list[float]:
         """The sum over the processes of each of these numbers."""
-        if self.size == 1:
-            return [float(n) for n in numbers]
         values = torch.stack([n.double() for n in numbers])
-        with exchange():
-            dist.all_reduce(values)
-        return [float(v) for v in values]
+        if self.size > 1:
+            with exchange():
+                dist.all_reduce(values)
+        found: list[float] = values.tolist()  # a GPU is waited for once
+        return found
 
     def agree(self, number: int) -> int:
         """The largest number over the processes: if one is asked to stop, all stop at the same step."""

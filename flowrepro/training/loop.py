@@ -172,14 +172,18 @@ class Sums(NamedTuple):
 def backward(session: Session, stage: Stage, step: int) -> Sums:
     """Set the gradients of the mean loss over the batch of a step; all processes get the same ones."""
     together, batch, alpha = session.together, session.batch(step), stage.alpha_at(step)
-    regularizer = session.regularizer if alpha > 0 else session.plain
-    log_prob, term = regularizer(session.trained, batch.x, session.probes(step))
-    log_prob = log_prob + batch.dlogp
-    # summed over the processes, this is the mean over the batch
-    loss = (alpha * term - log_prob).mean() * batch.weight
-    session.optimizer.zero_grad(set_to_none=True)
-    loss.backward()
-    together.sum_gradients(session.parameters)
+    if recorded := None if alpha > 0 else session.recorded_for(batch.x):
+        log_prob = recorded(batch.x) + batch.dlogp
+        term, loss = torch.zeros_like(log_prob), -log_prob.mean()
+    else:
+        regularizer = session.regularizer if alpha > 0 else session.plain
+        log_prob, term = regularizer(session.trained, batch.x, session.probes(step))
+        log_prob = log_prob + batch.dlogp
+        # summed over the processes, this is the mean over the batch
+        loss = (alpha * term - log_prob).mean() * batch.weight
+        session.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        together.sum_gradients(session.parameters)
     counted = [bool(batch.weight) * values.detach().sum() for values in (log_prob, term)]
     total, log_prob_sum, term_sum = together.sums(loss.detach(), *counted)
     return Sums(total, log_prob_sum, term_sum, batch.size)

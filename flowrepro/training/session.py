@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from flowrepro.config.schema import Config, TrainingConfig
 from flowrepro.data import Data, ImageData
@@ -25,6 +26,7 @@ from flowrepro.training.distributed import World
 from flowrepro.training.gradients import set_backward
 from flowrepro.training.order import Batches
 from flowrepro.training.phases import Stage, stage_at, stages
+from flowrepro.training.recording import Recorded
 
 # fused: one pass over the weights instead of a dozen
 OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
@@ -79,7 +81,7 @@ class Session:
         self.training, self.seed = config.training, config.seed
         self.data, self.device = data, device
         self.together = together or World()
-        self.flow = initial_flow(config.model, data, config.dtype, config.seed).to(device)
+        self.flow = initial_flow(config.model, data, config.dtype, config.seed, device)
         if normalises := keeps_statistics(self.flow):
             check_batches(self.together.size, min(self.training.batch_size, len(data.train)))
         self.together.align(self.flow)
@@ -96,6 +98,7 @@ class Session:
         # of the current stage: collecting them at every step would take a quarter of a small step
         self.trained, self.parameters = self.flow, list(self.flow.parameters())
         self.frozen, self.block = Chain(), dict[int, Batch]()
+        self.recorded: Recorded | None = None
 
     def enter(self, stage: Stage) -> None:
         """Begin a stage, or resume in the middle of one: freeze the layers that it does not train."""
@@ -108,12 +111,23 @@ class Session:
         if self.training.compile:
             self.trained = compiled(self.trained, stage.end - stage.start)
         self.parameters = [p for p in self.flow.parameters() if p.requires_grad]
+        self.recorded = None
         if self.counters.step != stage.start:
             return
         if stage.reset_optimizer:
             self.optimizer = make_optimizer(self.flow, self.training)
         for i in stage.rotate:
             self.rotate(i)
+
+    def recorded_for(self, x: Tensor) -> Recorded | None:
+        """The recorded passes for a batch, with `training.cuda_graph` on a GPU; None for a batch of another size."""
+        if not (self.training.cuda_graph and x.is_cuda and self.together.size == 1):
+            return None
+        if len(x) != min(self.training.batch_size, len(self.data.train)):
+            return None
+        if self.recorded is None:
+            self.recorded = Recorded(self.trained, self.parameters, x)
+        return self.recorded
 
     @torch.no_grad()
     def rotate(self, index: int) -> None:
@@ -195,8 +209,9 @@ class Session:
             step = self.counters.step
             # early averages forget faster, otherwise the start would dominate for long
             weight = 1 - min(self.training.ema, (1 + step) / (10 + step))
-            for mean, now in zip(self.averaged.parameters(), self.flow.parameters(), strict=True):
-                mean.data.lerp_(now.data, weight)
+            with torch.no_grad():
+                move = get_ema_multi_avg_fn(1 - weight)
+                move(list(self.averaged.parameters()), list(self.flow.parameters()), None)
 
     def save(self, run: Run, which: str) -> None:
         """Write a checkpoint; `last` has everything needed to resume, `best` only the flow."""
@@ -240,10 +255,10 @@ def check_batches(processes: int, rows: int) -> None:
         )
 
 
-def initial_flow(model: Any, data: Data | ImageData, dtype: str, seed: int) -> Flow:
+def initial_flow(model: Any, data: Data | ImageData, dtype: str, seed: int, device: str = "cpu") -> Flow:
     """The untrained flow of a model config, initialised from the seed and, where layers need it, from the training data."""
-    flow = build(model, data.shape, data.levels, generator(seed, "init"), getattr(torch, dtype))
-    flow.init_from(data.initial)
+    flow = build(model, data.shape, data.levels, generator(seed, "init"), getattr(torch, dtype)).to(device)
+    flow.init_from(data.initial.to(device))
     to_channels_last(flow)
     return flow
 
