@@ -27,10 +27,14 @@ from flowrepro.training.validation import check_inverse, due, not_finite, valida
 HEARTBEAT_SECONDS = 5.0
 
 
-def train(config: Config) -> dict[str, Any]:
+def train(config: Config, bar: bool | None = None) -> dict[str, Any]:
     """Train the run of a config, or resume it, or leave it alone if it is finished.
 
     Returns the run's result: state, step, log-likelihoods in nats per sample with standard errors, and bits/dim.
+
+    Args:
+        config: the run's.
+        bar: whether to show a bar of progress (None: on a terminal).
 
     Raises:
         Diverged: a loss or gradient is not finite; the last good checkpoint is kept.
@@ -48,14 +52,14 @@ def train(config: Config) -> dict[str, Any]:
                 f"{run.path} diverged before: {run.status.get('error')}; overwrite=true retrains from scratch"
             )
         try:
-            _train(config, run, device, together)
+            _train(config, run, device, together, bar)
         except BaseException as error:
             record_end(run, error)
             raise
         return _told(run, config)
 
 
-def _train(config: Config, run: Run, device: str, together: World) -> None:
+def _train(config: Config, run: Run, device: str, together: World, bar: bool | None) -> None:
     # everything is checked before an old run gives way
     with together.in_turn():
         data = load_data(config.dataset, config.dtype, config.seed, config.model.takes_images)
@@ -70,7 +74,7 @@ def _train(config: Config, run: Run, device: str, together: World) -> None:
     training = session.training
     with (
         stop_request(patient=together.size > 1) as request,
-        closing(Progress(session.counters.step, training.steps, training.log_seconds)) as progress,
+        closing(Progress(session.counters.step, training.steps, training.log_seconds, bar)) as progress,
     ):
         with started_over(run, config) if replaces else nullcontext():
             _begin(run, config, session, resumes)

@@ -7,14 +7,15 @@ from tqdm import tqdm
 
 
 class Progress:
-    """Call `update` after every step and `record` for new numbers."""
+    """Call `update` after every step and `record` for new numbers; `bar` says whether to show one (None: on a terminal)."""
 
-    def __init__(self, start: int, total: int, log_seconds: float) -> None:
+    def __init__(self, start: int, total: int, log_seconds: float, bar: bool | None = None) -> None:
         self.total, self.start, self.log_seconds = total, start, log_seconds
         self.began = self.logged = time.monotonic()
         self.note = self.told = ""
+        hidden = None if bar is None else not bar
         self.bar = tqdm(
-            total=total, initial=start, unit="step", disable=None, leave=False, dynamic_ncols=True
+            total=total, initial=start, unit="step", disable=hidden, leave=False, dynamic_ncols=True
         )
 
     def update(self, step: int) -> None:
