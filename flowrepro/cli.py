@@ -98,7 +98,7 @@ def _split(words: list[str]) -> tuple[list[str], list[Path], bool, bool]:
 
 
 def _run_verb(verb: str, overrides: list[str], config_dirs: list[Path], multirun: bool) -> int:
-    from flowrepro.config.commands import check_effect, with_data_set
+    from flowrepro.config.commands import check_effect, command, with_data_set
     from flowrepro.config.compose import compose
     from flowrepro.config.quoting import understood
 
@@ -108,6 +108,11 @@ def _run_verb(verb: str, overrides: list[str], config_dirs: list[Path], multirun
         from flowrepro.verbs.sweep import sweep
 
         return sweep(overrides, config_dirs)
+    if command(verb, overrides) == "evaluate":
+        from flowrepro.verbs import listing
+
+        listing.run(overrides, config_dirs)
+        return 0
     config = compose(with_data_set(overrides) if verb == "evaluate" else overrides, config_dirs)
     if verb == "train":
         from flowrepro.verbs import train

@@ -66,7 +66,7 @@ def _commands(verb: str, given: list[str]) -> list[str]:
         named = command(verb, given, multirun="-m" in given)
     except UsageError:
         return [c for c in COMMANDS if c.startswith(verb)]
-    return ["train", "train figure=KEY"] if named == "train" and not given else [named]
+    return [c for c in COMMANDS if c.startswith(verb) and c != "train -m"] if not given else [named]
 
 
 def _values(verb: str, name: str, start: str, fields: Fields, given: list[str]) -> Iterable[str]:

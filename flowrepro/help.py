@@ -1,13 +1,11 @@
 """The help of the command line and of its verbs, from the conf folders and the typed config, nothing heavy."""
 
-import json
 import textwrap
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from flowrepro.config.commands import COMMANDS, counts
-from flowrepro.config.identity import differences
 from flowrepro.config.keys import (
     Fields,
     all_keys,
@@ -23,12 +21,13 @@ from flowrepro.config.keys import (
     values,
 )
 from flowrepro.config.options import allowed, default_of
+from flowrepro.config.quoting import as_word
 from flowrepro.config.schema import GROUPS, Phase, PhasesConfig
 from flowrepro.errors import UsageError, nearest
 
 VERBS = {
     "train": "train a flow, or resume one; -m runs a sweep; figure=KEY trains a figure's runs",
-    "evaluate": "likelihood table, samples and components of a run; table and claims of a figure",
+    "evaluate": "likelihood table, samples and components of a run; table and claims of a figure; alone: the runs there are",
     "plot": "pictures of what evaluate stored; figure=all draws every figure and writes the report",
 }
 
@@ -56,7 +55,11 @@ EXAMPLES = {
         "train dataset=array dataset.path=points.npy training.max_minutes=10",
         "train model=nf dataset=celeba --help",
     ],
-    "evaluate": ["evaluate run=latest", "evaluate figure=linear_systems/fig2 scale=cpu"],
+    "evaluate": [
+        "evaluate run=latest",
+        "evaluate dataset=sine sort=val",
+        "evaluate figure=linear_systems/fig2 scale=cpu",
+    ],
     "plot": ["plot run=latest", "plot figure=linear_systems/fig2", "plot figure=all"],
 }
 
@@ -105,7 +108,7 @@ def _option_help(group: str, option: str, dirs: list[Path]) -> list[str]:
     schema, own = schema_of(group, option, dirs), values(group, known[option])
     fields = keys_of(schema, group) if schema else {}
     lines += _lines(fields, own)
-    lines += [f"  sets {key}={_text(value)}" for key, value in own.items() if key not in fields]
+    lines += [f"  sets {key}={as_word(value)}" for key, value in own.items() if key not in fields]
     if schema is PhasesConfig:
         lines += ["each phase of phases.sequence", *_lines(keys_of(Phase), {})]
     return [*lines, ""]
@@ -163,18 +166,5 @@ def _lines(fields: Fields, own: dict[str, Any]) -> list[str]:
     for key, field in fields.items():
         value = own.get(key, default_of(field))
         bounds = f" [{allowed(field)}]" if allowed(field) else ""
-        lines.append(f"  {f'{key}={_text(value)}':<34} {field.metadata['help']}{bounds}")
+        lines.append(f"  {f'{key}={as_word(value)}':<34} {field.metadata['help']}{bounds}")
     return lines
-
-
-def _text(value: Any) -> str:
-    """A value as the command line takes it."""
-    if isinstance(value, list):
-        return f"[{','.join(map(_text, value))}]"
-    if isinstance(value, Phase):
-        value = differences(value)
-    if isinstance(value, dict):
-        return "{" + ",".join(f"{k}:{_text(v)}" for k, v in value.items()) + "}"
-    return (
-        value if isinstance(value, str) else f"{value:g}" if isinstance(value, float) else json.dumps(value)
-    )

@@ -24,6 +24,10 @@ COMMANDS: dict[str, tuple[tuple[str, ...], str]] = {
         ("figure", "scale", "jobs", "overwrite", "dataset.download", *DEVICE, *ALL),
         "conf/figure/KEY.yaml lists the runs of the figure",
     ),
+    "evaluate": (
+        ("dataset", "model", "regularizer", "phases", "scale", "seed", "sort", *ALL),
+        "it lists the runs that have these values; with run=R it evaluates one",
+    ),
     "evaluate run=R": (
         ("run", "evaluation", "dataset.path", "seed", *DEVICE, *ALL),
         "the run keeps the data, model and training settings it was started with (dataset.path= says where they are now)",
@@ -65,9 +69,9 @@ def command(verb: str, words: Iterable[str], multirun: bool = False) -> str:
         return f"{verb} figure={'all' if figure == 'all' and verb != 'train' else 'KEY'}"
     if run:
         return f"{verb} run=R"
-    if verb != "train":
-        raise UsageError(f"{verb} needs run=latest, run=NAME or figure=KEY")
-    return "train -m" if multirun else "train"
+    if verb == "plot":
+        raise UsageError("plot needs run=latest, run=NAME or figure=KEY")
+    return "train -m" if multirun else verb
 
 
 def with_data_set(words: list[str]) -> list[str]:

@@ -1,13 +1,29 @@
 """Values that Hydra's grammar does not take as they are: paths with spaces, brackets, or letters beyond ASCII."""
 
+import json
 from typing import Any
 
+from flowrepro.config.identity import differences
 from flowrepro.config.keys import all_keys
+from flowrepro.config.schema import Phase
 
 
 def quoted(text: str) -> str:
     """A value as Hydra's grammar takes it, whatever its characters."""
     return "'" + text.replace("\\", "\\\\").replace("'", "\\'").replace("${", "\\${") + "'"
+
+
+def as_word(value: Any) -> str:
+    """A value as the command line takes it, numbers with six digits."""
+    if isinstance(value, list):
+        return f"[{','.join(map(as_word, value))}]"
+    if isinstance(value, Phase):
+        value = differences(value)
+    if isinstance(value, dict):
+        return "{" + ",".join(f"{k}:{as_word(v)}" for k, v in value.items()) + "}"
+    return (
+        value if isinstance(value, str) else f"{value:g}" if isinstance(value, float) else json.dumps(value)
+    )
 
 
 def understood(words: list[str], multirun: bool) -> list[str]:

@@ -430,6 +430,12 @@ class TrainingConfig:
     log_seconds: float = option(
         20.0, "seconds between log lines when not on a terminal", identity=False, low=0
     )
+    log: str = option(
+        "none",
+        "tensorboard: write the history for TensorBoard too, into the run's folder",
+        identity=False,
+        choices=("none", "tensorboard"),
+    )
 
 
 @dataclass
@@ -512,7 +518,15 @@ class Config:
         1, "runs of a figure trained in parallel, each with its share of the cores", identity=False, low=1
     )
     output_dir: str = option("outputs", "where runs, sweeps and figures go", identity=False)
-    run: str = option("", "a run: its folder, its name, or latest", identity=False)
+    run: str = option(
+        "", "a run: its folder, its name or how that begins, or latest; several: a,b", identity=False
+    )
+    sort: str = option(
+        "age",
+        "the order of the list of runs: the newest, the best (val), the largest first",
+        identity=False,
+        choices=("age", "val", "step", "size", "run", "state"),
+    )
     figure: str = option("", "a figure's key, e.g. linear_systems/fig2", identity=False)
     claims: str = option(
         "measure",

@@ -213,25 +213,42 @@ def mark_latest(run: Run) -> None:
 
 
 def find(word: str, folder: Path) -> Run:
-    """The run that a word names: `latest`, a folder, or a name below `folder`.
+    """The run that a word names: `latest`, a folder, a name below `folder`, or what only one name or hash begins with.
+
+    `latest` is the newest run that is left, if the one that was trained last has been removed.
 
     Raises:
-        UsageError: no such run; the message lists known ones.
+        UsageError: no such run, or several; the message lists known ones.
     """
     for path in (folder / word, Path(word)):
-        if aside.unsettled(path):
-            # its training is under way if another process holds it
-            with suppress(Held), lock.locked(path):
-                aside.settle(path)
-        if Run(path).begun:
+        if Run(settled(path)).begun:
             return Run(path.resolve())
-    known = sorted(p.parent.name for p in folder.glob("*/config.yaml") if not p.parent.is_symlink())
-    there = (
-        f"; it has {', '.join(known[:8])}{', ...' * (len(known) > 8)}"
-        if known
-        else "; train one first: flowrepro train"
-    )
-    raise UsageError(f"no run '{word}' in {folder}{there}")
+    known = [path.parent for path in folder.glob("*/config.yaml") if not path.parent.is_symlink()]
+    if word == "latest" and known:
+        newest = Run(max(known, key=lambda path: path.joinpath("config.yaml").stat().st_mtime).resolve())
+        with suppress(OSError):  # a folder to read only
+            mark_latest(newest)
+        return newest
+    meant = [p for p in known if word and (p.name.startswith(word) or p.name.split("-")[-1].startswith(word))]
+    if len(meant) == 1:
+        return Run(meant[0].resolve())
+    names = sorted(path.name for path in meant or known)
+    listed = f"{', '.join(names[:8])}{', ...' * (len(names) > 8)}"
+    if meant:
+        raise UsageError(
+            f"'{word}' begins the names of {len(meant)} runs in {folder}: {listed}; add a letter"
+        )
+    there = f"it has {listed}" if known else "train one first: flowrepro train"
+    raise UsageError(f"no run '{word}' in {folder}; {there}")
+
+
+def settled(path: Path) -> Path:
+    """The folder of a run after what a killed process began there has been finished."""
+    if aside.unsettled(path):
+        # its training is under way if another process holds it
+        with suppress(Held), lock.locked(path):
+            aside.settle(path)
+    return path
 
 
 def _record(line: str) -> dict[str, Any] | None:

@@ -16,6 +16,7 @@ from flowrepro.metrics.likelihood import bits_per_dim, log_prob_of, log_probs, l
 from flowrepro.runs.data import remember
 from flowrepro.runs.folder import Run, claimed, mark_latest, started_over
 from flowrepro.runs.manifest import begin_session, check_data, end_session
+from flowrepro.training import tensorboard
 from flowrepro.training.distributed import World, claimed_together, world
 from flowrepro.training.ending import check_space, diverge, record_end, save
 from flowrepro.training.phases import Stage, stage_at
@@ -42,6 +43,7 @@ def train(config: Config, bar: bool | None = None) -> dict[str, Any]:
         UsageError, DataError, CheckpointError: see flowrepro/errors.py.
     """
     device = choose_device(config.device, config.threads)
+    tensorboard.check(config.training.log)
     with world(device) as together, claimed_together(claimed(config), together) as run:
         if run.state == "completed" and not config.overwrite:
             mark_latest(run)
@@ -72,9 +74,13 @@ def _train(config: Config, run: Run, device: str, together: World, bar: bool | N
     if resumes:
         session.restore(run)
     training = session.training
+    wanted = training.log == tensorboard.NAME and together.first
+    board = tensorboard.Board(run.path) if wanted else None
     with (
         stop_request(patient=together.size > 1) as request,
-        closing(Progress(session.counters.step, training.steps, training.log_seconds, bar)) as progress,
+        closing(
+            Progress(session.counters.step, training.steps, training.log_seconds, bar, board)
+        ) as progress,
     ):
         with started_over(run, config) if replaces else nullcontext():
             _begin(run, config, session, resumes)

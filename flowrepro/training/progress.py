@@ -2,17 +2,23 @@
 
 import sys
 import time
+from typing import Any
 
 from tqdm import tqdm
+
+from flowrepro.training.tensorboard import Board
 
 
 class Progress:
     """Call `update` after every step and `record` for new numbers; `bar` says whether to show one (None: on a terminal)."""
 
-    def __init__(self, start: int, total: int, log_seconds: float, bar: bool | None = None) -> None:
+    def __init__(
+        self, start: int, total: int, log_seconds: float, bar: bool | None = None, board: Board | None = None
+    ) -> None:
         self.total, self.start, self.log_seconds = total, start, log_seconds
         self.began = self.logged = time.monotonic()
         self.note = self.told = ""
+        self.board = board
         hidden = None if bar is None else not bar
         self.bar = tqdm(
             total=total, initial=start, unit="step", disable=hidden, leave=False, dynamic_ncols=True
@@ -27,9 +33,11 @@ class Progress:
             rest = "under a minute" if left < 60 else f"about {left / 60:.0f} min"
             print(f"step {step}/{self.total}  {self.note}  {rest} left", flush=True)
 
-    def record(self, note: str) -> None:
-        """The newest numbers, shown next to the bar or in the next line."""
+    def record(self, note: str, numbers: dict[str, Any]) -> None:
+        """The newest numbers: in words, shown next to the bar or in the next line, and as a record for the board."""
         self.note = note
+        if self.board:
+            self.board.add(numbers)
         self.bar.set_postfix_str(note)
 
     def tell(self, line: str) -> None:
@@ -41,4 +49,6 @@ class Progress:
     def close(self) -> None:
         """Remove the bar."""
         self.bar.close()
+        if self.board:
+            self.board.close()
         sys.stdout.flush()

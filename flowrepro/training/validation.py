@@ -55,7 +55,7 @@ def validate(run: Run, session: Session, progress: Progress, stage: Stage, reque
     better = _improves(counters, values)
     bits = f" ({bits_per_dim(val['log_prob'], session.data.dim):.3f} bits/dim)"
     told = f"{val['log_prob']:.4g} nats{bits if isinstance(session.data, ImageData) else ''}"
-    progress.record(f"validation {told}, best {counters.best:.4g}")
+    progress.record(f"validation {told}, best {counters.best:.4g}", record)
     if better:
         save(run, session, "best")
 
