@@ -114,7 +114,11 @@ def _run_verb(verb: str, overrides: list[str], config_dirs: list[Path], multirun
         listing.run(overrides, config_dirs)
         return 0
     config = compose(with_data_set(overrides) if verb == "evaluate" else overrides, config_dirs)
-    if verb == "train":
+    if "," in config.run:
+        from flowrepro.verbs import compare
+
+        compare.run(verb, config, overrides)
+    elif verb == "train":
         from flowrepro.verbs import train
 
         train.run(config, overrides)

@@ -1,6 +1,7 @@
 """What there is to find among runs: the list of them, names cut short, several at once, and folders removed by hand."""
 
 import json
+import math
 import shutil
 import time
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 import flowrepro as package
 from flowrepro.config.compose import compose
 from flowrepro.errors import UsageError
+from flowrepro.pictures.runs import compared_curves
 from flowrepro.runs.folder import claimed, find, mark_latest, run_of
 
 FOLDER_PATH = Path("outputs/runs")
@@ -101,3 +103,44 @@ def test_a_run_removed_by_hand_leaves_the_newest_of_the_others_as_latest(four, f
         shutil.rmtree(run.path)
     assert "train one first" in flowrepro("plot", "run=latest").err
     assert run_of(compose(["dataset=banana", "training.steps=7"])).state == "new"
+
+
+def test_several_runs_are_compared(flowrepro, workdir):
+    words = [
+        "dataset=sine",
+        "model=linear",
+        "scale=smoke",
+        "dataset.n_train=300",
+        "dataset.n_val=50",
+        "threads=1",
+    ]
+    for steps in (2, 3):
+        assert flowrepro("train", *words, f"training.steps={steps}", "evaluation.n_samples=9").code == 0
+    first, second = sorted(package.runs().run, key=lambda name: find(name, FOLDER_PATH).config.training.steps)
+    both = f"run={first},{second.rpartition('-')[2]}"
+    assert flowrepro("evaluate", f"run={first}").code == 0
+    answer = flowrepro("evaluate", both)
+    assert answer.code == 0 and answer.out.count("measures ") == 1, "only the other one is evaluated"
+    table = pd.read_csv(next(workdir.glob("outputs/comparisons/*/comparison.csv"))).set_index("run")
+    assert table.differs.to_dict() == {first: "training.steps=2", second: "training.steps=3"}
+    for name in (first, second):
+        measures = pd.read_csv(next(find(name, FOLDER_PATH).path.glob("measures/*/likelihood.csv")))
+        own = measures[(measures.split == "val") & (measures.model == "linear")].log_prob
+        assert table.log_prob[name] == pytest.approx(own.item())
+    assert "would draw" in flowrepro("plot", both, "dry_run=true").out
+    assert flowrepro("plot", both, "format=svg").code == 0
+    svg = next(workdir.glob("outputs/comparisons/*/training.svg")).read_text()
+    assert "training.steps=2" in svg and "training.steps=3" in svg
+    assert flowrepro("evaluate", f"run={first},nope").code == 2
+    assert flowrepro("evaluate", "run=,").code == 2
+
+
+def test_curves_are_told_apart_beside_the_panel():
+    steps = pd.DataFrame({"step": [0, 1, 2], "val_log_prob": [-3.0, -2.0, float("nan")]})
+    figure = compared_curves({f"run {i} $": steps for i in range(9)}, None, "nine")
+    axis, legend = figure.axes[0], figure.legends[0]
+    assert len({(line.get_color(), line.get_linestyle()) for line in axis.lines}) == 9
+    figure.draw_without_rendering()
+    assert not legend.get_window_extent().overlaps(axis.get_window_extent())
+    bits = compared_curves({"a": steps}, 2, "").axes[0]
+    assert bits.lines[0].get_ydata()[0] == pytest.approx(3 / (2 * math.log(2)))

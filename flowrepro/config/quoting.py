@@ -40,6 +40,8 @@ def _understood(word: str, multirun: bool) -> str:
     # choices are plain words, and numbers and lists are not to become text
     if field is None or field.type is not str or field.metadata["choices"] or not value:
         return word
+    if key == "run" and "," in value and not value.startswith(("'", '"')):
+        return f"{key}={quoted(value)}"  # several runs, and no sweep
     parts = value.split(",") if multirun else [value]
     # a function, or a comma between quotes
     if _read(word) and not all(_read(f"{key}={part}") for part in parts):

@@ -1,5 +1,6 @@
 """Pictures of single runs, drawn only from stored tables and arrays."""
 
+import textwrap
 from collections.abc import Sequence
 
 import numpy as np
@@ -13,6 +14,7 @@ from flowrepro.pictures.style import (
     GREEN,
     GREY,
     LATENT_MAP,
+    LINES,
     ORANGE,
     footer,
     footer_lines,
@@ -20,6 +22,10 @@ from flowrepro.pictures.style import (
     robust_limits,
     show_images,
 )
+
+# where runs are compared: lines with fewer points have them marked; longer names are cut
+FEW, LABEL_LENGTH = 20, 100
+STYLES = ("-", "--", ":", "-.")
 
 
 def training_curves(history: pd.DataFrame, best_step: int | None, label: str) -> Figure:
@@ -36,6 +42,30 @@ def training_curves(history: pd.DataFrame, best_step: int | None, label: str) ->
         axis.set_ylim(*robust_limits(values, margin=0.15))
     axis.set(xlabel="step", ylabel="log-likelihood (nats per sample)")
     axis.legend()
+    footer(figure, label)
+    return figure
+
+
+def compared_curves(histories: dict[str, pd.DataFrame], dim: int | None, label: str) -> Figure:
+    """Held-out log-likelihoods of several runs over the steps, or bits per dimension of images of `dim` pixel values.
+
+    Colour and line style tell runs apart, by the names above the panel.
+    """
+    figure, axes = panels(1, 1, 6.4, 3.2 + 0.17 * len(histories))
+    axis, later = axes[0, 0], []
+    for i, (name, history) in enumerate(histories.items()):
+        values = history.val_log_prob if dim is None else -history.val_log_prob / (dim * np.log(2))
+        text = textwrap.shorten(name, LABEL_LENGTH, placeholder=" ...").replace("$", r"\$")
+        marker = "." if len(values) <= FEW else ""
+        style = STYLES[i // len(LINES) % len(STYLES)]
+        axis.plot(history.step, values, color=LINES[i % len(LINES)], ls=style, marker=marker, label=text)
+        later.append(values[history.step >= history.step.max() * 0.02])
+    shown = np.concatenate(later)
+    if np.isfinite(shown).any():
+        axis.set_ylim(*robust_limits(shown, margin=0.15))
+    what = "log-likelihood (nats per sample)" if dim is None else "bits per dimension"
+    axis.set(xlabel="step", ylabel=f"held-out {what}")
+    figure.legend(loc="outside upper left", fontsize=7.5)
     footer(figure, label)
     return figure
 

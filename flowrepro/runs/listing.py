@@ -2,7 +2,7 @@
 
 import dataclasses
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -73,6 +73,15 @@ def takes_images(tree: Mapping[str, Any]) -> bool:
 def shown(values: Mapping[str, Any]) -> str:
     """Values as the command line has them."""
     return " ".join(f"{key}={as_word(value)}" for key, value in values.items())
+
+
+def distinguished(runs: Sequence[Run]) -> list[str]:
+    """For each of several runs its values of the keys and groups in which they differ from each other."""
+    trees = [_tree(run.path) or {} for run in runs]
+    flat = [{**flatten(tree), **{g: tree[g]["name"] for g in (*SCHEMAS, *UNNAMED) if tree}} for tree in trees]
+    keys = dict.fromkeys([*SCHEMAS, *(key for tree in trees if tree for key in differing(tree))])
+    varying = [key for key in keys if len({as_word(values.get(key)) for values in flat}) > 1]
+    return [shown({key: values[key] for key in varying if key in values}) for values in flat]
 
 
 def _is(values: Mapping[str, Any], key: str, text: str) -> bool:

@@ -102,17 +102,17 @@ def label(run: Run) -> str:
 
 
 def _vector_figures(folder: Path, measures: dict[str, Any], run: Run) -> dict[str, Figure]:
-    history, best = _history(run)
+    records, best = history(run)
     figures = {
-        "training": pictures.training_curves(history, best_step=best, label=label(run)),
-        "layers": pictures.layers_trace(pd.DataFrame(history.layers.iloc[-1]), label=label(run)),
+        "training": pictures.training_curves(records, best_step=best, label=label(run)),
+        "layers": pictures.layers_trace(pd.DataFrame(records.layers.iloc[-1]), label=label(run)),
         "samples": _samples(folder, measures, run),
     }
     return figures | ({"components": _components(folder, measures, run)} if measures["latent_names"] else {})
 
 
 def _image_figures(folder: Path, measures: dict[str, Any], run: Run) -> dict[str, Figure]:
-    history, best = _history(run)
+    records, best = history(run)
     arrays = np.load(folder / "samples.npz")
     table = pd.read_csv(folder / "likelihood.csv").set_index("split")
     bits = f"{table.bits_per_dim['val']:.3f} ± {table.bits_se['val']:.3f} bits/dim"
@@ -130,7 +130,7 @@ def _image_figures(folder: Path, measures: dict[str, Any], run: Run) -> dict[str
     manifold = measures.get("latent_dim", measures["padded_dim"]) < measures["padded_dim"]
     back = "onto the manifold and back" if manifold else "to latent and back"
     figures = {
-        "training": pictures.bits_curves(history, measures["dim"], best, label=text),
+        "training": pictures.bits_curves(records, measures["dim"], best, label=text),
         "layers": pictures.steps_trace(pd.read_csv(folder / "layers.csv"), label=label(run)),
         "samples": pictures.sheets(
             held_out | _sheets("temperature", arrays, measures), label=f"{text} · {finite}"
@@ -164,7 +164,7 @@ def _sheets(key: str, arrays: Any, measures: dict[str, Any]) -> dict[str, np.nda
     return found
 
 
-def _history(run: Run) -> tuple[pd.DataFrame, int | None]:
+def history(run: Run) -> tuple[pd.DataFrame, int | None]:
     """The validation records, and the step of the best one."""
     table = pd.DataFrame(run.history())
     # a run that diverged at once has None alone as its training score
