@@ -14,6 +14,8 @@ import numpy as np
 
 from flowrepro.errors import FlowreproError
 
+IDLE_SECONDS = 1.0
+
 
 @contextmanager
 def replacing(path: Path) -> Iterator[IO[bytes]]:
@@ -78,11 +80,11 @@ def staged(folder: Path) -> Iterator[Path]:
         shutil.rmtree(staging, ignore_errors=True)
 
 
-def remove_leftovers(folder: Path, idle_seconds: float = 1.0) -> None:
-    """Delete what a killed process left half written, unless written to within `idle_seconds`."""
+def remove_leftovers(folder: Path) -> None:
+    """Delete what a killed process left half written; a file of the last second may not be locked yet."""
     for file in folder.rglob(".*.tmp"):
         with suppress(OSError):
-            if time.time() - file.stat().st_mtime >= idle_seconds and not _held(file):
+            if time.time() - file.stat().st_mtime >= IDLE_SECONDS and not _held(file):
                 file.unlink()
     for staging in folder.rglob(".*.new"):
         process = staging.name.split(".")[1]

@@ -1,5 +1,6 @@
 """Image data sets for image flows: every official layout, the cache, dequantisation, damage of every kind."""
 
+import fcntl
 import functools
 import os
 import pickle
@@ -221,9 +222,11 @@ def test_what_a_killed_preparation_left_is_removed(root):
     old.parent.mkdir(parents=True)
     for path in (old, new):
         path.write_bytes(b"half")
-    os.utime(old, (0, 0))
-    images_of("dataset=celeba_hq")
-    assert not old.exists() and new.exists(), "another process may still write to the new one"
+        os.utime(path, (0, 0))
+    with open(new, "rb") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        images_of("dataset=celeba_hq")
+    assert not old.exists() and new.exists(), "another process still writes to the new one"
 
 
 @pytest.mark.parametrize("damage", ["flip", "cut", "remove"])

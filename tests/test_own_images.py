@@ -1,5 +1,9 @@
 """A user's own images: a folder, or an array of 4 dimensions, for every model that takes images."""
 
+import json
+import shutil
+from pathlib import Path
+
 import lookalikes
 import numpy as np
 import pytest
@@ -150,15 +154,22 @@ def test_other_arrays_are_no_images(array, word):
 TINY = ["scale=smoke", "training.steps=3", "model.levels=1", "model.steps=1", "model.hidden=4", "threads=1"]
 
 
-def test_a_folder_leads_to_samples(flowrepro, place):
+def test_a_folder_leads_to_samples(flowrepro, place, tmp_path_factory):
     words = ["model=glow", "dataset=images", f"dataset.path={place}", *TINY]
     trained = flowrepro("train", *words)
     assert trained.code == 0 and "8x8 pixels, colour" in trained.out
     assert flowrepro("evaluate", "run=latest", "evaluation.n_samples=4").code == 0
-    place.rename(place.parent / "moved")
+    decoy = place.parent / "decoy"
+    shutil.copytree(place, decoy)
+    (decoy / "0.PNG").write_bytes((decoy / "2.PNG").read_bytes())
+    renamed = place.rename(place.parent / "renamed")
+    told = flowrepro("evaluate", "run=latest", "evaluation.n_samples=4")
+    assert told.code == 0, "found by its content beside where it was"
+    assert json.loads(Path("outputs/runs/latest/manifest.json").read_text())["file"]["path"] == str(renamed)
+    moved = renamed.rename(tmp_path_factory.mktemp("elsewhere") / "moved")
     lost = flowrepro("evaluate", "run=latest")
     assert lost.code == 3 and "dataset.path=" in lost.err
-    told = ["dataset=images", f"dataset.path={place.parent / 'moved'}"]
+    told = ["dataset=images", f"dataset.path={moved}"]
     assert flowrepro("evaluate", "run=latest", *told, "evaluation.n_samples=4").code == 0
 
 

@@ -137,9 +137,9 @@ def test_several_runs_are_compared(flowrepro, workdir):
 
 def test_curves_are_told_apart_beside_the_panel():
     steps = pd.DataFrame({"step": [0, 1, 2], "val_log_prob": [-3.0, -2.0, float("nan")]})
-    figure = compared_curves({f"run {i} $": steps for i in range(9)}, None, "nine")
+    figure = compared_curves({f"run {i} $": steps for i in range(24)}, None, "many")
     axis, legend = figure.axes[0], figure.legends[0]
-    assert len({(line.get_color(), line.get_linestyle()) for line in axis.lines}) == 9
+    assert len({(line.get_color(), line.get_linestyle()) for line in axis.lines}) == 24
     figure.draw_without_rendering()
     assert not legend.get_window_extent().overlaps(axis.get_window_extent())
     bits = compared_curves({"a": steps}, 2, "").axes[0]

@@ -18,8 +18,6 @@ from flowrepro.writing import remove_leftovers, replacing, write_json
 RECORD = "cache.json"
 # rereading more than this to check the digest would take too long
 VERIFIED_BYTES = 2**32
-# another process may be preparing the same set: files not written to for this long belong to a killed one
-IDLE_SECONDS = 3600
 
 
 @dataclass(frozen=True)
@@ -51,7 +49,7 @@ def prepared(name: str, source: Source) -> Prepared:
 
 def prepare(folder: Path, source: Source) -> dict[str, Any]:
     """Write the cache of a source; returns its record, which is written last."""
-    remove_leftovers(folder, IDLE_SECONDS)
+    remove_leftovers(folder)
     known = source.counts or (None, None)
     counts = {
         split: _write(folder, split, source, n) for split, n in zip(("train", "val"), known, strict=True)

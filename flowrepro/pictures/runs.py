@@ -1,5 +1,6 @@
 """Pictures of single runs, drawn only from stored tables and arrays."""
 
+import math
 import textwrap
 from collections.abc import Sequence
 
@@ -57,7 +58,8 @@ def compared_curves(histories: dict[str, pd.DataFrame], dim: int | None, label: 
         values = history.val_log_prob if dim is None else -history.val_log_prob / (dim * np.log(2))
         text = textwrap.shorten(name, LABEL_LENGTH, placeholder=" ...").replace("$", r"\$")
         marker = "." if len(values) <= FEW else ""
-        style = STYLES[i // len(LINES) % len(STYLES)]
+        # dashes show one line through another; shifted where the pairs would begin again
+        style = STYLES[(i + i // math.lcm(len(LINES), len(STYLES))) % len(STYLES)]
         axis.plot(history.step, values, color=LINES[i % len(LINES)], ls=style, marker=marker, label=text)
         later.append(values[history.step >= history.step.max() * 0.02])
     shown = np.concatenate(later)

@@ -4,8 +4,8 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
-from flowrepro.config.identity import content
-from flowrepro.config.schema import Config
+from flowrepro.config.identity import content, image_files
+from flowrepro.config.schema import Config, ImagesConfig
 from flowrepro.data import Data, ImageData, load_data
 from flowrepro.errors import DataError
 from flowrepro.runs.folder import Run, read_json
@@ -32,8 +32,8 @@ def data_of(run: Run, path: str = "") -> Data | ImageData:
 def dataset_of(run: Run, path: str = "") -> Any:
     """The dataset config of a run, with the path at which its data are found now.
 
-    A file of the recorded content is taken at the path given or typed, at the absolute path recorded, or, renamed, in the
-    same folder as before.
+    A file, or a folder of images, of the recorded content is taken at the path given or typed, at the absolute path
+    recorded, or, renamed, in the same folder as before.
 
     Raises:
         DataError: it is at none of these places.
@@ -46,7 +46,9 @@ def dataset_of(run: Run, path: str = "") -> Any:
     held = {place: content(place) for place in places}
     there = [place for place in places if held[place] != "missing"]
     same = [place for place in there if held[place] == record.get("content")]
-    if found := next(iter([*same, *there]), None) if path or same or not record else _renamed(record):
+    known = path or same or not record
+    images = isinstance(dataset, ImagesConfig)
+    if found := next(iter([*same, *there]), None) if known else _renamed(record, images):
         return dataclasses.replace(dataset, path=found)
     looked = ", ".join(dict.fromkeys(str(Path(place).expanduser().absolute()) for place in places))
     raise DataError(
@@ -56,12 +58,17 @@ def dataset_of(run: Run, path: str = "") -> Any:
     )
 
 
-def _renamed(record: dict[str, Any]) -> str | None:
-    """A file of the same kind, size and content in the folder where the data were."""
+def _renamed(record: dict[str, Any], images: bool) -> str | None:
+    """A file of the same kind, or a folder of images, of the same size and content in the folder where the data were."""
     before = Path(record["path"])
-    beside = sorted(before.parent.glob(f"*{before.suffix}")) if before.suffix else []
-    files = (p for p in beside if p.is_file() and p.stat().st_size == record.get("size"))
-    return next((str(p) for p in files if content(str(p)) == record["content"]), None)
+    beside = sorted(before.parent.glob("[!.]*" if images else f"*{before.suffix}"))
+    alike = (p for p in beside if (p.is_dir() if images else p.is_file()) and _size(p) == record.get("size"))
+    return next((str(p) for p in alike if content(str(p)) == record["content"]), None)
+
+
+def _size(place: Path) -> int:
+    """Bytes of a file, or images of a folder."""
+    return len(image_files(place)) if place.is_dir() else place.stat().st_size
 
 
 def remember(run: Run, dataset: Any) -> None:
@@ -69,7 +76,7 @@ def remember(run: Run, dataset: Any) -> None:
     if not getattr(dataset, "path", ""):
         return
     place = Path(dataset.path).expanduser().absolute()
-    kept = {"path": str(place), "content": content(dataset.path), "size": place.stat().st_size}
+    kept = {"path": str(place), "content": content(dataset.path), "size": _size(place)}
     tree = read_json(run.path / "manifest.json")
     if tree and tree.get("file") != kept:
         write_json(run.path / "manifest.json", {**tree, "file": kept})
