@@ -240,7 +240,8 @@ def test_identity_of_an_array_is_its_content(tmp_path):
     (tmp_path / "b.npy").write_bytes(b"1")
     names = [compose(["dataset=array", f"dataset.path={tmp_path}/{f}.npy"]).run_name for f in "ab"]
     (tmp_path / "b.npy").write_bytes(b"2")
-    assert names[0] == names[1] != compose(["dataset=array", f"dataset.path={tmp_path}/b.npy"]).run_name
+    assert names == ["array_a" + names[0][7:], "array_b" + names[0][7:]]
+    assert names[1] != compose(["dataset=array", f"dataset.path={tmp_path}/b.npy"]).run_name
 
 
 def test_tree_round_trip():

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 import flowrepro as package
-from flowrepro.errors import DataError, Diverged, UsageError
+from flowrepro.errors import DataError, Diverged, Stopped, UsageError
 from flowrepro.training.fitted import _finite
 
 X = np.random.default_rng(0).normal(size=(60, 2)) @ np.array([[1.0, 0.5], [0.0, 0.3]])
@@ -133,6 +133,17 @@ def test_what_a_caller_should_know_is_warned_of():
     with pytest.raises(Diverged, match="^diverged at step") as error:
         fit(X, model="linear", steps=9, options={"training.lr": 1e300})
     assert "checkpoint" not in str(error.value)
+
+
+def test_ctrl_c_is_one_in_python_too(monkeypatch, workdir):
+    def stopped(config, bar):
+        raise Stopped("stopped at step 1; saved in a folder that is not kept", 130)
+
+    monkeypatch.setattr("flowrepro.training.fit.train", stopped)
+    with pytest.raises(KeyboardInterrupt, match="nothing is kept"):
+        fit(X)
+    with pytest.raises(Stopped, match="saved"):
+        fit(X, output_dir="outputs")
 
 
 def test_samples_that_are_not_finite_are_drawn_again_and_counted():

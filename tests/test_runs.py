@@ -6,6 +6,7 @@ import shutil
 import time
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -144,3 +145,19 @@ def test_curves_are_told_apart_beside_the_panel():
     assert not legend.get_window_extent().overlaps(axis.get_window_extent())
     bits = compared_curves({"a": steps}, 2, "").axes[0]
     assert bits.lines[0].get_ydata()[0] == pytest.approx(3 / (2 * math.log(2)))
+
+
+def test_a_run_on_a_file_has_its_name_and_is_found_under_any_other(flowrepro, workdir):
+    np.save(workdir / "my points (1).npy", np.random.default_rng(0).normal(size=(40, 2)))
+    words = ["dataset=array", "model=linear", "scale=smoke", "training.steps=2", "threads=1"]
+    assert flowrepro("train", *words, "dataset.path=my points (1).npy").code == 0
+    (name,) = package.runs().run
+    assert name.startswith("array_my_points_1-linear-tikhonov-")
+    # as runs were named before
+    run = find(name, FOLDER_PATH)
+    old = run.path.rename(run.path.with_name(name.replace("_my_points_1", "")))
+    (workdir / "my points (1).npy").rename(workdir / "größe.npy")
+    again = flowrepro("train", *words, "dataset.path=größe.npy")
+    assert again.out.startswith("already finished") and old.name in again.out
+    assert flowrepro("train", *words, "dataset.path=größe.npy", "training.steps=3").code == 0
+    assert {n.partition("-")[0] for n in package.runs().run} == {"array", "array_größe"}

@@ -6,12 +6,17 @@ models and regularizers and to the training loop. This module imports neither to
 
 import hashlib
 import json
+import re
 from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import PurePath
 from typing import Any, ClassVar
 
 from flowrepro.config.identity import content, differences
 from flowrepro.config.options import option
+
+# of the name of a user's file in that of a run
+STEM_LENGTH = 24
 
 
 @dataclass
@@ -553,9 +558,16 @@ class Config:
 
     @cached_property
     def run_name(self) -> str:
-        """`<dataset>-<model>-<regularizer>-<hash>`: the same config always gives the same name."""
+        """`<dataset>-<model>-<regularizer>-<hash>`: the same config always gives the same name.
+
+        That of the user's own file is in it, as `array_points`.
+        """
         digest = hashlib.sha256(json.dumps(self.identity, sort_keys=True).encode()).hexdigest()[:8]
-        return f"{self.dataset.name}-{self.model.name}-{self.regularizer.name}-{digest}"
+        data = self.dataset.name
+        if isinstance(self.dataset, ArrayConfig):
+            stem = re.sub(r"\W+", "_", PurePath(self.dataset.path).stem)
+            data = f"{data}_{stem[:STEM_LENGTH]}".rstrip("_")
+        return f"{data}-{self.model.name}-{self.regularizer.name}-{digest}"
 
 
 TOYS = (

@@ -14,7 +14,7 @@ from typing import Any
 
 from flowrepro.config.identity import counting, flatten
 from flowrepro.config.reading import from_tree, saved_tree, to_tree
-from flowrepro.config.schema import GROUPS, Config
+from flowrepro.config.schema import GROUPS, ArrayConfig, Config
 from flowrepro.errors import Held, UsageError
 from flowrepro.runs import aside, lock
 from flowrepro.writing import remove_leftovers, write_json, write_text
@@ -192,8 +192,16 @@ def _values(config: Config) -> dict[str, Any]:
 
 
 def run_of(config: Config, output_dir: str | None = None) -> Run:
-    """The run of a config below its own `output_dir` or another one, whether or not it exists."""
-    return Run(runs_folder(config.output_dir if output_dir is None else output_dir) / config.run_name)
+    """The run of a config below its own `output_dir` or another one, whether or not it exists.
+
+    One on a user's file may exist under the name that the file had before, or without any.
+    """
+    folder = runs_folder(config.output_dir if output_dir is None else output_dir)
+    run = Run(folder / config.run_name)
+    if not isinstance(config.dataset, ArrayConfig) or run.begun:
+        return run
+    same = sorted(folder.glob(f"array*-{config.run_name.split('-', 1)[1]}"))
+    return next((Run(path) for path in same if Run(path).begun or aside.unsettled(path)), run)
 
 
 def runs_folder(output_dir: str | Path) -> Path:

@@ -26,7 +26,7 @@ def load(run: str = "latest", checkpoint: str = "best", output_dir: str = "outpu
     See `Flow` for log_prob, sample, latents, embed, reconstruct and components.
 
     Args:
-        run: `latest`, a run's name, or its folder.
+        run: `latest`, a run's name or how it begins, or its folder.
         checkpoint: `best` (by held-out log-likelihood) or `last`.
         output_dir: where `runs/` is.
 

@@ -3,6 +3,7 @@
 import dataclasses
 import hashlib
 import math
+import os
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ SHOWN = ("n", "log_prob", "se", "bits_per_dim", "bits_se", "non_finite")
 
 def several(word: str, folder: Path) -> list[Run]:
     """The runs that `run=` names, between commas; one if a folder's own name holds them. Raises what `find` raises."""
-    if (folder / word).exists() or Path(word).exists():
+    if os.path.exists(folder / word) or os.path.exists(word):  # of a name that is too long: False
         return [find(word, folder)]
     found = {
         run.path: run for run in (find(part.strip(), folder) for part in word.split(",") if part.strip())
@@ -51,9 +52,10 @@ def run(verb: str, config: Config, overrides: list[str]) -> None:
 def evaluate_all(runs: list[Run], config: Config, overrides: list[str]) -> None:
     """Print and write the table of the runs' held-out likelihoods; those without measures are evaluated first.
 
-    With `evaluation.` keys on the command line all of them are.
+    With `evaluation.` keys on the command line, other than the checkpoint, all of them are.
     """
-    again = any(word.lstrip("+").startswith("evaluation.") for word in overrides)
+    keys = {word.lstrip("+").partition("=")[0] for word in overrides} - {"evaluation.checkpoint"}
+    again = any(key.startswith("evaluation.") for key in keys)
     folders = {}
     for run in runs:
         own = dataclasses.replace(config, run=str(run.path))
