@@ -7,8 +7,8 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
-from flowrepro.figures.across_dimensions.distances import DATASETS, MODELS
-from flowrepro.pictures.style import BLUE, GREEN, GREY, LINES, ORANGE
+from flowrepro.figures.across_dimensions.distances import DATASETS, MODELS, PAPER_FID
+from flowrepro.pictures.style import AS_PRINTED, BLUE, GREEN, GREY, LINES, ORANGE
 
 
 @dataclass(frozen=True)
@@ -103,12 +103,24 @@ def draw_curves(axis: Axes, rows: pd.DataFrame, label: str) -> None:
     for style, at in (("-", nf[nf.temperature == 1]), ("--", nf[nf.tuned & (nf.temperature != 1)])):
         for row in at.itertuples():
             axis.axhline(row.value, color="black", lw=1, ls=style, label=f"NF, t = {row.temperature:g}")
+    _draw_printed(axis, samples)
     axis.plot([], [], color=GREY, lw=0.8, ls="--", label="a part of the training set")
     axis.plot([], [], ls="", marker="*", ms=7, color=GREY, label="s chosen on that part")
     _draw_floor(axis, rows[rows.split == "test"].floor.iloc[0])
     axis.set(xlabel="s", ylabel=label)
     # in every panel, since the chosen t and the floor are its own
     axis.legend(fontsize=6, frameon=True, edgecolor="none", framealpha=0.8)
+
+
+def _draw_printed(axis: Axes, samples: pd.DataFrame) -> None:
+    """The paper's FID of the NF, and of the NIFs at a tuned s: only where the network and the images are the paper's."""
+    first = samples.iloc[0]
+    if first.network != "inception" or "stand-in" in first.source:
+        return
+    for colour, model in zip(("black", *LINES), ("NF", *MODELS[2:]), strict=False):
+        if (samples.model == model).any():
+            at = PAPER_FID[first.dataset][model]
+            axis.axhline(at, color=colour, lw=1, ls=AS_PRINTED, label=f"paper: {model}, {at:g}")
 
 
 def _draw_floor(axis: Axes, floor: float) -> None:

@@ -20,7 +20,15 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from flowrepro.figures.across_dimensions.compared import KINDS, NETWORKS, SCALES, SEEN, Where
-from flowrepro.figures.across_dimensions.distances import COLD, DATASETS, MODELS, NIFS, rows, summary
+from flowrepro.figures.across_dimensions.distances import (
+    COLD,
+    DATASETS,
+    MODELS,
+    NIFS,
+    PAPER_FID,
+    rows,
+    summary,
+)
 from flowrepro.figures.across_dimensions.dots import (
     MARKS,
     draw_models,
@@ -33,20 +41,13 @@ from flowrepro.figures.claims import Claim, at_least, at_most, gathered
 from flowrepro.figures.drawn import Arrays, Measures
 from flowrepro.pictures.style import GREY
 
-# the table as printed; the paper has no diagonal
-PAPER = {
-    "fashion_mnist": {"NF": 42.77, "NIF-64": 23.97, "NIF-128": 23.23, "NIF-256": 24.84, "NIF-512": 25.34},
-    "cifar10": {"NF": 78.58, "NIF-64": 80.15, "NIF-128": 79.38, "NIF-256": 78.44, "NIF-512": 77.47},
-    "faces": {"NF": 63.07, "NIF-64": 30.96, "NIF-128": 34.46, "NIF-256": 33.95, "NIF-512": 35.96},
-}
-
 PAPER_SETS = {"fashion_mnist": "Fashion-MNIST", "cifar10": "CIFAR-10", "faces": "CelebA"}
 
 
 def table(measures: Measures) -> pd.DataFrame:
     """One row per run, network and kind of distance; `paper_fid` is the paper's, at its scale."""
     found = summary(rows(measures))
-    printed = [PAPER[d].get(m, np.nan) for d, m in zip(found.dataset, found.model, strict=True)]
+    printed = [PAPER_FID[d].get(m, np.nan) for d, m in zip(found.dataset, found.model, strict=True)]
     found.insert(found.columns.get_loc("tuned"), "paper_fid", printed)
     return found
 
@@ -108,7 +109,7 @@ AT_ONE, CHOSEN = ("NF", "untuned"), ("NF", "tuned")
 
 
 def _paper_ratio(dataset: str) -> str:
-    printed = PAPER[dataset]
+    printed = PAPER_FID[dataset]
     return f"{max(v for m, v in printed.items() if m in NIFS) / printed['NF']:.2f}"
 
 

@@ -45,7 +45,7 @@ from flowrepro.figures.claims import (
     per_seed,
 )
 from flowrepro.figures.drawn import Arrays, Measures, taken
-from flowrepro.pictures.style import BLUE, GREEN, GREY, ORANGE, RED, panels
+from flowrepro.pictures.style import AS_PRINTED, BLUE, GREEN, GREY, ORANGE, RED, panels
 
 # Table 1
 PRINTED = {"cifar10": 2.01, "imagenet32": 1.75}
@@ -241,7 +241,9 @@ def _draw_readings(axis: Axes, table: pd.DataFrame) -> None:
     axis.plot(noise.reindex(shown.reading), places, "o", mfc="none", color=GREY, ms=9, label="random pixels")
     for printed, colour, text in ((PRINTED, RED, "QLF*"), (GLOW, GREEN, "Glow")):
         if first in printed:
-            axis.axvline(printed[first], color=colour, lw=1, ls="--", label=f"{text} as printed")
+            axis.axvline(
+                printed[first], color=colour, lw=1, ls=AS_PRINTED, label=f"paper: {text}, {printed[first]:g}"
+            )
     axis.set(
         yticks=places,
         xlabel="Eq. 6 (bits/dim)",

@@ -36,7 +36,7 @@ from flowrepro.figures.claims import (
 )
 from flowrepro.figures.drawn import Arrays, Measures
 from flowrepro.figures.jacobian_determinant.trained import BITS, about, bits_of, is_settled, own_images
-from flowrepro.pictures.style import BLUE
+from flowrepro.pictures.style import BLUE, GREY
 
 MODELS = {"realnvp": "RealNVP", "glow": "Glow", "qlf": "QLF"}
 ROWS = ("RealNVP", "Glow", "RQ-NSF", "QLF*", "QLF")
@@ -110,6 +110,18 @@ def _draw_set(axis: Axes, rows: pd.DataFrame, dataset: str) -> None:
         axis.errorbar(
             own.bits_per_dim, heights, xerr=2 * own.bits_se, fmt="o", color=BLUE, ms=4.5, lw=1, capsize=2
         )
+    if not rows.stands_in.any():
+        printed = [PAPER[dataset].get(name, math.nan) for name in names]
+        axis.plot(
+            printed,
+            range(len(names)),
+            "D",
+            mfc="none",
+            color=GREY,
+            ms=6,
+            label="the paper’s table, at its scale",
+        )
+        axis.legend(fontsize=7)
     axis.set(yticks=range(len(names)), yticklabels=names, ylim=(len(names) - 0.4, -0.6))
     axis.set_xlabel("held-out bits/dim, each seed, ± 2 standard errors over images")
     axis.set_title(rows.images.iloc[0], loc="left")

@@ -34,7 +34,7 @@ from flowrepro.figures.claims import (
 )
 from flowrepro.figures.drawn import Arrays, Measures
 from flowrepro.figures.linear_systems.coherence import FACTORS, control_numbers, weaker
-from flowrepro.pictures.style import BLUE, GREY, ORANGE, RED, panels
+from flowrepro.pictures.style import AS_PRINTED, BLUE, GREY, ORANGE, RED, panels
 
 OPTIMUM_ALPHA = 5e-5  # for the table's column `optimum`
 
@@ -75,7 +75,7 @@ def draw(table: pd.DataFrame, arrays: Arrays) -> Figure:
     likelihood.plot(alphas, closed, color=GREY, ls=":", label="closed form for small α")
     likelihood.set(ylabel="log-likelihood (nats)", title="likelihood")
     _curve(across, table, "null_std", BLUE, "median std across the surface", "o")
-    across.plot(alphas, np.sqrt(alphas), color=GREY, ls=":", label="$\\sqrt{\\alpha}$")
+    across.plot(alphas, np.sqrt(alphas), color=GREY, ls=AS_PRINTED, label="paper: $\\sqrt{\\alpha}$")
     across.set(yscale="log", ylabel="std", title="the null direction")
     _curve(factors, table, "correlation_1", BLUE, "component 1 with $\\epsilon_1$", "o")
     _curve(factors, table, "correlation_2", ORANGE, "component 2 with $\\epsilon_2$", "s")

@@ -37,7 +37,7 @@ from flowrepro.figures.claims import (
     settled,
 )
 from flowrepro.figures.drawn import Arrays, Measures, taken
-from flowrepro.pictures.style import BLUE, GREEN, GREY, ORANGE, show_images
+from flowrepro.pictures.style import AS_PRINTED, BLUE, GREEN, GREY, ORANGE, show_images
 
 TITLES = {
     "unregularised": "(a) unregularised, α = 0",
@@ -102,7 +102,7 @@ def _draw_curves(axis: Axes, arrays: Arrays, run: str, row: pd.Series) -> None:
         axis.plot(steps, arrays[f"{run}/history_{name}"], color=colour, ls=style, lw=width, label=label)
     axis.axhline(row.linear_val, color=GREEN, ls=":", label=f"linear flow, validation, {row.linear_val:,.0f}")
     for score, colour in zip(PAPER.get(row.model, ()), (BLUE, ORANGE), strict=False):
-        axis.axhline(score, color=colour, ls=(0, (1, 4)), lw=1, label=f"paper: {score:,.0f}")
+        axis.axhline(score, color=colour, ls=AS_PRINTED, lw=1, label=f"paper: {score:,.0f}")
     scores = np.concatenate([arrays[f"{run}/history_{k}"][1:] for k in ("train_log_prob", "val_log_prob")])
     # the first steps and single images fall far below, and a flow that broke has -inf
     finite = scores[np.isfinite(scores)]

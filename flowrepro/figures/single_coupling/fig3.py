@@ -26,7 +26,7 @@ from flowrepro.figures.single_coupling.one_layer import (
     W_DENSITIES,
     is_settled,
 )
-from flowrepro.pictures.style import BLUE, GREY, ORANGE, panels
+from flowrepro.pictures.style import AS_PRINTED, BLUE, GREY, ORANGE, panels
 
 CURVES = ("p", "before", "after", "bound", "centres", "sampled_before", "sampled_after")
 
@@ -54,6 +54,9 @@ def draw(table: pd.DataFrame, arrays: Arrays) -> Figure:
         _draw(axis, {name: arrays[f"{case}/{name}"] for name in CURVES})
         axis.set(title=f"{density.title} density", xlabel="passive $p$", ylim=(-0.06, 1.5))
     axes[0, 0].set_ylabel("conditional KL divergence (nats)")
+    # Example 3 of the paper
+    axes[0, 1].axhline(UNIFORM, color="black", lw=1, ls=AS_PRINTED, label=f"paper: {UNIFORM:.4f} nats remain")
+    axes[0, 1].legend(handles=[axes[0, 1].lines[-1]], fontsize=7, loc="upper center")
     axes[0, 0].legend(fontsize=7, ncols=2, loc="upper center")
     return figure
 

@@ -35,7 +35,7 @@ from flowrepro.figures.claims import (
 )
 from flowrepro.figures.drawn import Arrays, Measures, taken
 from flowrepro.figures.single_coupling.one_layer import BEST_ANGLE, BEST_DELTA, distance
-from flowrepro.pictures.style import BLUE, GREEN, GREY, ORANGE, RED, panels
+from flowrepro.pictures.style import AS_PRINTED, BLUE, GREEN, GREY, ORANGE, RED, panels
 
 # for the closed form, and for the candidates of Algorithm 1
 ANGLES = np.arange(0, 181, 1.0)
@@ -139,8 +139,13 @@ def _draw_bias(axis: Axes, table: pd.DataFrame, arrays: Arrays) -> None:
         axis.plot(grouped.mean(), color=colour, marker=marker, ms=4, label=text)
     there = arrays["sizes"] / BINS >= 2
     axis.plot(arrays["sizes"][there], arrays["predicted_bias"][there], color=GREY, ls="--", label="theory")
+    _draw_sufficient(axis)
     axis.set(xscale="log", xlabel="samples N", ylabel="bias of Δ at 46° (nats)", title="value")
     axis.legend(fontsize=7)
+
+
+def _draw_sufficient(axis: Axes) -> None:
+    axis.axvline(256, color="black", lw=1, ls=AS_PRINTED, label="paper: N ≈ 256 is enough")
 
 
 def _draw_regret(axis: Axes, table: pd.DataFrame) -> None:
@@ -149,6 +154,7 @@ def _draw_regret(axis: Axes, table: pd.DataFrame) -> None:
         label = "equal widths" if name == "plain" else "equal counts, corrected"
         axis.plot(rows.regret.mean(), color=colour, marker=marker, ms=4, label=f"{label}, mean")
         axis.plot(rows.worst_regret.max(), color=colour, ls=":", label=f"{label}, worst")
+    _draw_sufficient(axis)
     axis.set(
         xscale="log", yscale="log", xlabel="samples N", ylabel="Δ lost by the angle (nats)", title="angle"
     )
