@@ -18,7 +18,7 @@ from flowrepro.config.compose import compose
 from flowrepro.config.reading import conf_dir
 from flowrepro.data import check
 from flowrepro.errors import DataError, UsageError
-from flowrepro.figures import build, catalogue, store
+from flowrepro.figures import build, catalogue, curves, store
 from flowrepro.figures.catalogue import FigureSpec, RunWords, keys, load_spec, paper_runs
 from flowrepro.figures.claims import VERDICTS, Claim, at_least, column
 from flowrepro.figures.drawn import compact, taken
@@ -28,6 +28,7 @@ from flowrepro.figures.verify import MAX_ARRAYS
 from flowrepro.measures import gmm_coupling, kept, manifold
 from flowrepro.pictures import style
 from flowrepro.runs import traces
+from flowrepro.runs.folder import Run
 from flowrepro.runs.manifest import hardware
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -173,7 +174,39 @@ def test_a_figure_knows_its_runs_and_keeps_its_measures(flowrepro, workdir, toy_
     recorded = json.loads((folder / "provenance.json").read_text())["measures"]
     assert [(r["name"], r["options"], r["device"]) for r in recorded] == [("score", {"n": 7}, "cpu")]
     assert build.missing_runs(toy_figure.spec, compose(["scale=smoke"])) == []
+    kept_curves = pd.read_csv(folder / "curves.csv")
+    assert set(kept_curves.run) == set(table.run) and set(kept_curves.case) == {"linear"}
+    for name, curve in kept_curves.groupby("run"):
+        records = Run(workdir / "outputs/runs" / name).history()
+        assert list(curve.step) == [r["step"] for r in records], "so few validations are all kept"
+        assert curve.val_log_prob.to_numpy() == pytest.approx([r["val_log_prob"] for r in records], rel=1e-5)
     assert "already finished" in flowrepro("train", "figure=linear_systems/test", "scale=smoke").out
+
+
+def test_curves_are_filled_in_where_the_runs_are_still_there(flowrepro, workdir, toy_figure):
+    flowrepro("train", "figure=linear_systems/test", "scale=smoke")
+    flowrepro("evaluate", "figure=linear_systems/test", "scale=smoke")
+    folder, names = workdir / "outputs/figures/linear_systems/test/smoke", Path("curves.csv")
+    before = (folder / names).read_bytes()
+    runs = json.loads((folder / "provenance.json").read_text())["runs"]
+
+    def complete():
+        curves.complete(workdir / "outputs", toy_figure.spec, "smoke", folder, runs)
+        return (folder / names).read_bytes() if (folder / names).exists() else b""
+
+    (folder / names).unlink()
+    assert complete() == before and complete() == before
+    (folder / names).unlink()
+    shutil.move(workdir / "outputs/runs" / runs[0], workdir / "elsewhere")
+    assert complete() == b"", "a part of the runs would mislead"
+
+
+def test_long_histories_are_thinned(tmp_path):
+    run = Run(tmp_path)
+    for step in range(0, 3000, 3):
+        run.append_history({"step": step, "train_log_prob": None, "val_log_prob": -1 / (step + 1)})
+    thin = curves._thinned(run, 40)
+    assert len(thin) == 40 and list(thin.step.iloc[[0, -1]]) == [0, 2997] and thin.step.diff().max() < 100
 
 
 def test_another_figure_with_the_same_measure_of_the_same_runs_measures_nothing(

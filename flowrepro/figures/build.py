@@ -11,7 +11,7 @@ from flowrepro.config.identity import flatten
 from flowrepro.config.reading import to_tree
 from flowrepro.config.schema import Config
 from flowrepro.errors import UsageError
-from flowrepro.figures import store
+from flowrepro.figures import curves, store
 from flowrepro.figures.catalogue import FigureSpec, PlannedRun, load_spec
 from flowrepro.figures.claims import judge
 from flowrepro.figures.drawn import Measures
@@ -24,6 +24,9 @@ from flowrepro.writing import remove_leftovers
 
 # the parts of a measure's record that a figure's provenance repeats
 RECORDED = ("name", "options", "code", "device", "gpu", "processor", "threads")
+
+# bytes of a pdf; larger ones consist of images, which a pdf does not make sharper
+MAX_VECTORS = 120_000
 
 
 def evaluate_figure(config: Config) -> None:
@@ -41,6 +44,7 @@ def evaluate_figure(config: Config) -> None:
     remove_leftovers(folder)
     provenance = _provenance(spec, scale, measures, time.monotonic() - began, device)
     store.save_evaluation(folder, table, claims, arrays, provenance)
+    curves.keep(folder, curves.collected(spec.planned(scale), Path(config.output_dir)))
     print(table.to_string(index=False, float_format=lambda v: f"{v:.4g}"))
     _print_claims(claims)
     next_step = f"flowrepro plot figure={spec.key} scale={scale}{_place(config)}"
@@ -127,17 +131,27 @@ def _last_gains(history: dict[str, np.ndarray]) -> dict[str, float]:
     return {"last_fifth_gain": gains["val"], "train_last_fifth_gain": gains["train"]}
 
 
-def draw(outputs: Path, key: str, scale: str, form: str = "png") -> Path:
-    """Draw one figure at one scale as png, svg or pdf; the picture's path. Raises UsageError if not evaluated."""
+def draw(outputs: Path, key: str, scale: str, *forms: str) -> list[Path]:
+    """Draw one figure at one scale as png, svg or pdf; the pictures' paths. Raises UsageError if not evaluated."""
     spec = load_spec(key)
     folder = store.folder_of(outputs, key, scale)
     stored = store.load_evaluation(folder, key, scale)
     figure = spec.module.draw(stored.table, store.load_arrays(folder, key, scale))
     footer(figure, label(spec, scale, stored.table))
-    path = folder / f"figure.{form}"
     remove_leftovers(folder)
-    save(figure, path)
-    return path
+    curves.complete(outputs, spec, scale, folder, stored.provenance["runs"])
+    paths = [folder / f"figure.{form}" for form in forms]
+    for path in paths:
+        save(figure, path)
+    return paths
+
+
+def draw_for_report(outputs: Path, key: str, scale: str) -> Path:
+    """Draw one figure as png, with a pdf beside it unless that is large; the path of the png."""
+    picture, vectors = draw(outputs, key, scale, "png", "pdf")
+    if vectors.stat().st_size > MAX_VECTORS:
+        vectors.unlink()
+    return picture
 
 
 def label(spec: FigureSpec, scale: str, table: pd.DataFrame) -> str:

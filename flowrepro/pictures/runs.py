@@ -2,7 +2,7 @@
 
 import math
 import textwrap
-from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -11,10 +11,7 @@ from matplotlib.figure import Figure
 
 from flowrepro.pictures.style import (
     BLUE,
-    DOTS,
-    GREEN,
     GREY,
-    LATENT_MAP,
     LINES,
     ORANGE,
     footer,
@@ -24,7 +21,7 @@ from flowrepro.pictures.style import (
     show_images,
 )
 
-# where runs are compared: lines with fewer points have them marked; longer names are cut
+# lines with fewer points have them marked; where runs are compared, longer names are cut
 FEW, LABEL_LENGTH = 20, 100
 STYLES = ("-", "--", ":", "-.")
 
@@ -33,16 +30,18 @@ def training_curves(history: pd.DataFrame, best_step: int | None, label: str) ->
     """Log-likelihood of training (running mean) and held-out data over the steps."""
     figure, axes = panels(1, 1, 5.2, 3.2)
     axis = axes[0, 0]
-    axis.plot(history.step, history.train_log_prob, color=BLUE, label="training, running mean")
-    axis.plot(history.step, history.val_log_prob, color=ORANGE, ls="--", label="validation, whole set")
-    if best_step is not None:
-        axis.axvline(best_step, color=GREY, lw=0.8, ls=":", label=f"best checkpoint, step {best_step}")
+    marked = markers(history)
+    axis.plot(history.step, history.train_log_prob, color=BLUE, label="training, running mean", **marked)
+    axis.plot(
+        history.step, history.val_log_prob, color=ORANGE, ls="--", label="validation, whole set", **marked
+    )
+    _mark_best(axis, best_step)
     later = history[history.step >= history.step.max() * 0.02]
     values = np.concatenate([later.train_log_prob.dropna(), later.val_log_prob.dropna()])
     if np.isfinite(values).any():
         axis.set_ylim(*robust_limits(values, margin=0.15))
     axis.set(xlabel="step", ylabel="log-likelihood (nats per sample)")
-    axis.legend()
+    legend_above(figure, axis)
     footer(figure, label)
     return figure
 
@@ -72,14 +71,30 @@ def compared_curves(histories: dict[str, pd.DataFrame], dim: int | None, label: 
     return figure
 
 
+def markers(history: pd.DataFrame) -> dict[str, Any]:
+    """Markers for a curve of few points; lines alone would hide one that is not connected."""
+    return {"marker": "o", "ms": 3.5} if len(history) <= FEW else {}
+
+
+def legend_above(figure: Figure, axis: Axes) -> None:
+    """The legend of an axis above it, off its curves."""
+    handles, labels = axis.get_legend_handles_labels()
+    columns = max(1, int(figure.get_figwidth() / 1.7))
+    figure.legend(handles, labels, loc="outside upper center", ncols=min(len(labels), columns), fontsize=7)
+
+
+def _mark_best(axis: Axes, step: int | None) -> None:
+    if step is not None:
+        axis.axvline(step, color=GREY, lw=0.8, ls=":", label=f"best checkpoint, step {step:,}")
+
+
 def bits_curves(history: pd.DataFrame, dim: int, best_step: int | None, label: str) -> Figure:
     """Bits per dimension of an image flow, training (running mean) and held-out images, over the steps."""
     figure, axes = panels(1, 1, 5.2, 3.2)
     axis = axes[0, 0]
     draw_bits(axis, history, dim, "held-out images")
-    if best_step is not None:
-        axis.axvline(best_step, color=GREY, lw=0.8, ls=":", label=f"best checkpoint, step {best_step}")
-    axis.legend()
+    _mark_best(axis, best_step)
+    legend_above(figure, axis)
     footer(figure, label)
     return figure
 
@@ -87,8 +102,8 @@ def bits_curves(history: pd.DataFrame, dim: int, best_step: int | None, label: s
 def draw_bits(axis: Axes, history: pd.DataFrame, dim: int, held_out: str) -> None:
     """The curves of an image flow's history in bits per dimension; `held_out` is the label of the held-out images."""
     train, val = (-history[c].astype(float) / (dim * np.log(2)) for c in ("train_log_prob", "val_log_prob"))
-    axis.plot(history.step, train, color=BLUE, label="training, running mean")
-    axis.plot(history.step, val, color=ORANGE, ls="--", label=held_out)
+    axis.plot(history.step, train, color=BLUE, label="training, running mean", **markers(history))
+    axis.plot(history.step, val, color=ORANGE, ls="--", label=held_out, **markers(history))
     later = np.concatenate(
         [values[history.step >= history.step.max() * 0.02].dropna() for values in (train, val)]
     )
@@ -105,7 +120,7 @@ def sheets(images: dict[str, np.ndarray], label: str, columns: int = 8) -> Figur
     figure, axes = panels(1, len(images), 2.7, 0.6 + below + 2.4 * rows / columns)
     for axis, (title, shown) in zip(axes[0], images.items(), strict=True):
         show_images(axis, shown / 255, columns)
-        axis.set_title(title)
+        axis.set_title(textwrap.fill(title, 36))
     figure.get_layout_engine().set(wspace=0.04)  # type: ignore[union-attr,call-arg]
     footer(figure, label)
     return figure
@@ -119,14 +134,14 @@ def steps_trace(layers: pd.DataFrame, label: str) -> Figure:
     for axis, column, name in zip(
         axes[0], ("mean_dlogp", "variance"), ("mean dlogp (nats)", "variance of the output"), strict=True
     ):
-        for kind, colour, marker in zip(common, (BLUE, ORANGE, GREEN, GREY), "osD^", strict=False):
+        for kind, colour, marker in zip(common, LINES, "osD^vP", strict=False):
             these = layers[kinds == kind]
             axis.plot(these.index, these[column], color=colour, marker=marker, ms=3, lw=0.8, label=kind)
         for end in layers.index[kinds == "leaves"]:
             axis.axvline(end, color=GREY, lw=0.8, ls=":")
         axis.set(xlabel="layer, from data to latent (dotted: ends of levels)", ylabel=name)
     axes[0, 1].set_yscale("log")
-    axes[0, 0].legend(fontsize=7)
+    legend_above(figure, axes[0, 0])
     footer(figure, label)
     return figure
 
@@ -154,45 +169,4 @@ def samples_grid(samples: np.ndarray, reference: np.ndarray, label: str, side: i
         show_images(axis, images[: side * side], side)
         axis.set_title(title)
     footer(figure, label)
-    return figure
-
-
-def samples_scatter(
-    reference: np.ndarray, samples: np.ndarray, label: str, columns: Sequence[str] = ()
-) -> Figure:
-    """Samples over held-out points, for each pair of the first three dimensions, which `columns` may name."""
-    dim = reference.shape[1]
-    # a dollar in a name would begin a formula
-    labels = [name[:40].replace("$", r"\$") for name in columns] or [f"$x_{i + 1}$" for i in range(dim)]
-    pairs = [(0, 1)] if dim == 2 else [(0, 1), (0, 2), (1, 2)] if dim > 2 else [(0, 0)]
-    figure, axes = panels(1, len(pairs), 3.0, 3.0)
-    for axis, (i, j) in zip(axes[0], pairs, strict=True):
-        axis.scatter(reference[:, i], reference[:, j], color=BLUE, label="held-out data", **DOTS)
-        axis.scatter(
-            samples[:, i], samples[:, j], color=ORANGE, marker="x", s=6, linewidths=0.6, label="samples"
-        )
-        axis.set(xlabel=labels[i], ylabel=labels[j])
-        axis.set(xlim=robust_limits(reference[:, i], 0.35), ylim=robust_limits(reference[:, j], 0.35))
-    axes[0, 0].legend(markerscale=2, loc="upper left", fontsize=7)
-    footer(figure, label)
-    return figure
-
-
-def components_scatter(
-    values: np.ndarray, latents: np.ndarray, names: list[str], correlations: np.ndarray, label: str
-) -> Figure:
-    """Top: the two leading components coloured by each true latent; below: the best component against it."""
-    figure, axes = panels(2, len(names), 3.4, 2.9)
-    for column, name in enumerate(names):
-        best = int(np.abs(correlations[:, column]).argmax())
-        top, below = axes[0, column], axes[1, column]
-        second = values[:, 1] if values.shape[1] > 1 else np.zeros(len(values))
-        dots = top.scatter(values[:, 0], second, c=latents[:, column], cmap=LATENT_MAP, **DOTS)
-        top.set(xlabel="component 1", ylabel="component 2", title=f"coloured by {name}")
-        top.set(xlim=robust_limits(values[:, 0]), ylim=robust_limits(second))
-        figure.colorbar(dots, ax=top, label=f"true {name}")
-        below.scatter(latents[:, column], values[:, best], color=GREEN, **DOTS)
-        below.set(xlabel=f"true {name}", ylabel=f"component {best + 1}", ylim=robust_limits(values[:, best]))
-        below.set_title(f"rank correlation {correlations[best, column]:+.3f}")
-    footer(figure, label + " · axes from the 1st to the 99th percentile · signs by neighbours")
     return figure

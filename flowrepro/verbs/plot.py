@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from flowrepro.config.schema import Config
 from flowrepro.errors import UsageError
 from flowrepro.pictures import runs as pictures
+from flowrepro.pictures import vectors
 from flowrepro.pictures.style import save
 from flowrepro.runs.checkpoints import verify
 from flowrepro.runs.folder import Run, find, runs_folder
@@ -38,16 +39,16 @@ def plot_figure(config: Config) -> None:
     if config.figure == "all":
         plot_all(outputs, config.format, config.single)
     else:
-        print(f"picture  {draw(outputs, config.figure, config.scale.name, config.format)}")
+        print(f"picture  {draw(outputs, config.figure, config.scale.name, config.format)[0]}")
 
 
 def plot_all(outputs: Path, form: str, single: bool = False) -> None:
     """Draw every figure at every scale it was evaluated at; write the report and the README's results.
 
-    With `single`, the report as one file and nothing else.
+    As png each has vector graphics (pdf) beside it. With `single`, the report as one file and nothing else.
     """
     from flowrepro.figures import store
-    from flowrepro.figures.build import draw
+    from flowrepro.figures.build import draw, draw_for_report
     from flowrepro.figures.catalogue import keys
     from flowrepro.report import page, readme
 
@@ -57,7 +58,12 @@ def plot_all(outputs: Path, form: str, single: bool = False) -> None:
     for key in keys():
         for scale in store.scales_there(outputs, key):
             if (store.folder_of(outputs, key, scale) / "arrays.npz").exists():
-                print(f"picture  {draw(outputs, key, scale, form)}")
+                drawn = (
+                    draw_for_report(outputs, key, scale)
+                    if form == "png"
+                    else draw(outputs, key, scale, form)[0]
+                )
+                print(f"picture  {drawn}")
     print(f"report   {page.build(outputs)}")
     if (written := readme.write(outputs)) is not None:
         print(f"index    {written}")
@@ -108,7 +114,8 @@ def _vector_figures(folder: Path, measures: dict[str, Any], run: Run) -> dict[st
         "layers": pictures.layers_trace(pd.DataFrame(records.layers.iloc[-1]), label=label(run)),
         "samples": _samples(folder, measures, run),
     }
-    return figures | ({"components": _components(folder, measures, run)} if measures["latent_names"] else {})
+    components = _components(folder, measures, run)
+    return figures | ({"components": components} if components else {})
 
 
 def _image_figures(folder: Path, measures: dict[str, Any], run: Run) -> dict[str, Figure]:
@@ -183,15 +190,15 @@ def _samples(folder: Path, measures: dict[str, Any], run: Run) -> Figure:
     )
     if shape := measures["image_shape"]:
         return pictures.samples_grid(drawn.reshape(-1, *shape), reference.reshape(-1, *shape), label=text)
-    return pictures.samples_scatter(reference, drawn, label=text, columns=measures.get("columns", ()))
+    return vectors.samples_beside(reference, drawn, label=text, columns=measures.get("columns", ()))
 
 
-def _components(folder: Path, measures: dict[str, Any], run: Run) -> Figure:
+def _components(folder: Path, measures: dict[str, Any], run: Run) -> Figure | None:
+    """Components against the true factors, or in pairs; None where there is but one and nothing to compare it with."""
     arrays = np.load(folder / "components.npz")
-    return pictures.components_scatter(
-        arrays["neighbours"],
-        arrays["latents"],
-        measures["latent_names"],
-        arrays["correlations"],
-        label=label(run),
-    )
+    values, factors = arrays["neighbours"], measures["latent_names"]
+    names = vectors.shares(arrays["std"], arrays["x"].shape[1])
+    if factors:
+        found = arrays["latents"], factors, arrays["correlations"], names
+        return vectors.components_by_factor(values, *found, label=label(run))
+    return vectors.component_pairs(values, names, label(run)) if values.shape[1] > 1 else None
