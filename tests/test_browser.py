@@ -96,6 +96,15 @@ def test_a_permalink_shows_what_it_names(opened, aim):
         assert target.locator("details").evaluate("found => found.open")
 
 
+def test_a_link_to_the_runs_of_a_figure_opens_them(opened):
+    tab = opened()
+    runs = tab.locator("[id='single_coupling/fig2/runs']")
+    assert not runs.evaluate("found => found.open")
+    tab.locator("[id='single_coupling/fig2'] ul.inline a", has_text="training runs").click()
+    tab.wait_for_function("found => found.open", arg=runs.element_handle())
+    assert "w-coupling-none-" in runs.inner_text() and "flowrepro train" in runs.inner_text()
+
+
 @pytest.mark.parametrize("width", [390, 1440, 2560])
 def test_it_fits_the_window(opened, width):
     tab = opened(width=width)

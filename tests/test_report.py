@@ -1,11 +1,15 @@
 """The report: every paper and claim is there, what fails comes first, scales are named, links lead somewhere."""
 
+import base64
+import io
 import math
 import re
 from urllib.parse import unquote
 
+import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 
 from flowrepro.figures import build, catalogue, store
 from flowrepro.figures.claims import (
@@ -24,7 +28,7 @@ from flowrepro.figures.claims import (
     within,
 )
 from flowrepro.figures.linear_systems import fig2
-from flowrepro.report import content, papers, readme, tally
+from flowrepro.report import content, curves, papers, readme, single, tally
 from flowrepro.report.strip import EDGE, WIDTH, strip
 
 
@@ -116,7 +120,7 @@ def test_a_single_file_holds_its_pictures_and_tables(flowrepro, workdir):
     html = (workdir / "outputs/report/flowrepro.html").read_text()
     found = re.findall(r' (?:href|src)="([^"]+)"', html)
     assert {link.split(":")[0] for link in found if not link.startswith("#")} == {"data", "https"}
-    assert 'src="data:image/webp;base64,' in html and 'href="data:text/csv;base64,' in html
+    assert 'src="data:image/webp;base64,' in html and re.search('href="data:text/csv[;,]', html)
 
 
 def test_only_the_papers_claims_enter_the_tally(flowrepro, workdir, claims):
@@ -147,6 +151,58 @@ def test_the_verdicts_that_a_shift_turns_are_counted():
         claim(UNSETTLED, math.nan), claim(HOLDS, 0.01, "check"),
     ]  # fmt: skip
     assert tally.shifts(found) == {"judged": 4, "zero": 1, "turned": {"10%": 1, "25%": 2, "50%": 2}}
+
+
+def test_why_claims_are_not_settled_is_counted():
+    def claim(told, verdict=UNSETTLED, kind="paper"):
+        return {"verdict": verdict, "told": told, "kind": kind}
+
+    found = tally.reasons([
+        claim("refuting it takes 3 seeds; not met: a: ≥ 1 (is 0)"), claim("not met: a: ≥ 1 (is 0)"),
+        claim("not met: b: ≥ 1 (is 0)"), claim("the table has no column 'c'; train and evaluate again"),
+        claim("not met: a", HOLDS), claim("not met: a", kind="beyond"),
+    ])  # fmt: skip
+    assert list(found.values()) == [2, 1, 1] and next(iter(found)) == tally.OTHER
+
+
+def test_curves_stand_where_their_scores_are():
+    steps, scores = [0, 50, 100], [-9.0, math.nan, 1.0]
+    run = {"run": "a", "case": "x", "seed": 0, "state": "completed", "step": steps}
+    frame = pd.DataFrame(run | {"train_log_prob": [math.nan, 0.0, 0.5], "val_log_prob": scores})
+    other = frame.assign(run="b", seed=1, state="diverged", step=[0, 20, 40])
+    (panel,) = curves.panels(pd.concat([frame, other]))
+    assert panel["case"] == "x"
+    assert panel["told"] == "1 after 100 steps (seed 0); 1 after 40 steps (seed 1, diverged)"
+    drawn = re.findall(r'class="(train|val)" d="([^"]*)"', panel["svg"])
+    assert [kind for kind, _ in drawn] == ["train", "train", "val", "val"]
+    left, right, lower = curves.LEFT, curves.WIDTH - 4, curves.HEIGHT - curves.BOTTOM
+    points = [re.findall(r"([ML])(\d+) ([\d.]+)", path) for _, path in drawn]
+    assert [(move, int(x)) for move, x, _ in points[2]] == [("M", left), ("M", right)], (
+        "a gap where not finite"
+    )
+    assert float(points[2][0][2]) == lower and curves.TOP < float(points[2][1][2]) < 20, (
+        "clipped, and near the top"
+    )
+    assert [int(x) for _, x, _ in points[1]] == [round(left + s / 100 * (right - left)) for s in (20, 40)]
+    assert curves.panels(pd.DataFrame(columns=["run"])) == []
+
+
+def test_pictures_shrink_until_all_fit_into_one_file(tmp_path, monkeypatch):
+    noise = np.random.default_rng(0).integers(0, 256, (600, 1500, 3), dtype=np.uint8)
+    Image.fromarray(noise).save(tmp_path / "a.png")
+    widths = []
+    for room in (10**7, 300_000, 0):
+        monkeypatch.setattr(single, "ROOM", room)
+        content = base64.b64decode(single.inside([tmp_path / "a.png"])(tmp_path / "a.png").split(",")[1])
+        widths.append(Image.open(io.BytesIO(content)).width)
+    assert widths[0] == single.SIZES[0][0] > widths[1] > widths[2] == single.SIZES[-1][0]
+
+
+def test_a_table_inside_an_address_comes_back(tmp_path):
+    (tmp_path / "a.csv").write_text("a b,c%\n1,“2 # & 3”\n")
+    head, content = single.inside([])(tmp_path / "a.csv").split(",", 1)
+    found = base64.b64decode(content).decode() if head.endswith("base64") else unquote(content)
+    assert found == (tmp_path / "a.csv").read_text()
 
 
 def test_marks_stand_where_their_values_are():

@@ -8,9 +8,10 @@ from typing import Any
 import pandas as pd
 
 from flowrepro.config.reading import conf_dir
-from flowrepro.figures import store
+from flowrepro.figures import curves, store
 from flowrepro.figures.catalogue import FigureSpec, keys, load_spec
 from flowrepro.figures.claims import FAILS, HOLDS, MIXED, UNSETTLED, judge
+from flowrepro.report.curves import panels
 from flowrepro.report.papers import known
 from flowrepro.report.strip import strip
 from flowrepro.report.tally import ORDER, own, verdicts
@@ -19,7 +20,7 @@ KINDS = ("paper", "beyond", "check")
 # what a paper numbers; other figures are ours, and come after these
 NUMBERED = re.compile(r"(fig|table|lemma)(\d+)")
 NAMES = {"fig": "Figure", "table": "Table", "lemma": "Lemma"}
-FILES = ("table.csv", "claims.csv", "provenance.json", "figure.svg", "figure.pdf")
+FILES = ("figure.svg", "figure.pdf", "table.csv", "claims.csv", "curves.csv", "provenance.json")
 
 
 def papers(outputs: Path) -> list[dict[str, Any]]:
@@ -29,6 +30,7 @@ def papers(outputs: Path) -> list[dict[str, Any]]:
         figures = [figure(outputs, key) for key in in_order(paper.key)]
         claims = [c for shown in figures for c in shown["claims"]]
         found.append({"paper": paper, "figures": figures, "claims": claims, "found": findings(claims)})
+        found[-1]["verdicts"] = verdicts([c for c in claims if c["kind"] == "paper"])
     return found
 
 
@@ -44,7 +46,7 @@ def _place(key: str) -> tuple[int, int, str]:
 
 
 def title(key: str) -> str:
-    """`linear_systems/fig3` -> `Figure 3`."""
+    """`linear_systems/fig3` -> `Figure 3`; what a paper does not number has its name."""
     name = key.split("/")[1]
     numbered = NUMBERED.fullmatch(name)
     return f"{NAMES[numbered[1]]} {numbered[2]}" if numbered else name.replace("_", " ")
@@ -78,9 +80,21 @@ def figure(outputs: Path, key: str) -> dict[str, Any]:
         "picture": picture if picture.exists() else None,
         "files": [folder / name for name in FILES if (folder / name).exists()],
         "provenance": stored.provenance,
+        "curves": panels(curves.stored(folder)),
+        "trainings": trainings(spec, scales[0]),
         "code": source(f"flowrepro/figures/{key}.py", Path(spec.module.__file__)),
         "config": source(f"conf/figure/{key}.yaml", conf_dir() / "figure" / f"{key}.yaml"),
     }
+
+
+def trainings(spec: FigureSpec, scale: str) -> list[str]:
+    """The command that trains each case of a figure, with its first seed."""
+    planned = spec.planned(scale) if spec.runs else []
+    first = {p.case: p for p in reversed(planned)}
+    return [
+        f"flowrepro train {' '.join(first[case].words)}    # {case}"
+        for case in dict.fromkeys(p.case for p in planned)
+    ]
 
 
 def source(name: str, path: Path) -> dict[str, str]:
@@ -92,7 +106,7 @@ def claims(spec: FigureSpec, table: pd.DataFrame, scale: str) -> list[dict[str, 
     """The stored table judged by the current claims: the paper's first, and within each kind those that fail."""
     thresholds = {claim.key: claim.threshold for claim in spec.module.CLAIMS}
     judged = judge(spec.module.CLAIMS, table, scale).to_dict("records")
-    told = [
+    found = [
         c
         | {
             "id": f"{spec.key}/{c['key']}",
@@ -103,7 +117,7 @@ def claims(spec: FigureSpec, table: pd.DataFrame, scale: str) -> list[dict[str, 
         }
         for c in judged
     ]
-    return sorted(told, key=lambda c: (KINDS.index(c["kind"]), ORDER.index(c["verdict"])))
+    return sorted(found, key=lambda c: (KINDS.index(c["kind"]), ORDER.index(c["verdict"])))
 
 
 def values(stored: str) -> list[float]:
@@ -123,7 +137,9 @@ def strength(claim: dict[str, Any]) -> str:
 
 def share(fraction: float) -> str:
     """0.123 -> 12 %; from tenfold on as a multiple."""
-    return f"{fraction:.0%}".replace("%", " %") if fraction < 10 else f"{fraction:.2g} times its size"
+    if fraction >= 10:
+        return f"{fraction:.2g} times its size" if fraction < 100 else "more than 100 times its size"
+    return f"{fraction:.0%}".replace("%", " %")
 
 
 def findings(found: list[dict[str, Any]]) -> list[str]:
@@ -139,12 +155,16 @@ def sentence(found: list[dict[str, Any]]) -> str:
     counted = verdicts(found)
     if not counted:
         return "It makes no claim that could be measured."
-    parts = [f"{n} {_agreeing(verdict, n)}" for verdict, n in counted.items()]
     return (
-        f"Of {len(found)} claims {', '.join(parts)}."
+        f"Of {len(found)} claims {told(counted)}."
         if len(found) > 1
         else f"Its claim {_agreeing(next(iter(counted)), 1)}."
     )
+
+
+def told(counted: dict[str, int]) -> str:
+    """How many have each verdict: `1 does not hold, 2 hold`."""
+    return ", ".join(f"{n} {_agreeing(verdict, n)}" for verdict, n in counted.items())
 
 
 def _agreeing(verdict: str, n: int) -> str:
@@ -153,7 +173,7 @@ def _agreeing(verdict: str, n: int) -> str:
         return "holds" if n == 1 else "hold"
     if verdict == FAILS:
         return "does not hold" if n == 1 else "do not hold"
-    return f"{'is' if n == 1 else 'are'} {verdict}"
+    return f"{'is' if n == 1 else 'are'} {verdict.removesuffix(' at this scale')}"
 
 
 def _refuted(found: list[dict[str, Any]]) -> str:
@@ -167,11 +187,17 @@ def _refuted(found: list[dict[str, Any]]) -> str:
 
 def _most_certain(found: list[dict[str, Any]]) -> str:
     """The claim that holds with the most room to its threshold; how many wait for more training, if none does."""
-    holding = [c for c in found if c["verdict"] == HOLDS and c["turns_at"] == c["turns_at"]]
-    if holding:
-        return f"Clearest of what holds: {_quoted(max(holding, key=lambda c: c['turns_at']))}"
+    if holding := clearest(found):
+        return f"Clearest of what holds: {_quoted(holding[0])}"
     waiting = sum(c["verdict"] == UNSETTLED for c in found)
     return f"What each of the {waiting} open ones takes stands beside it." if waiting else ""
+
+
+def clearest(found: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The paper's claims that hold, by their room to the threshold, largest first; those on one seed come last."""
+    holding = [c for c in found if c["kind"] == "paper" and c["verdict"] == HOLDS]
+    known = [c for c in holding if math.isfinite(c["turns_at"])]
+    return sorted(known, key=lambda c: (bool(c["mark"]), -c["turns_at"]))
 
 
 def _quoted(claim: dict[str, Any]) -> str:

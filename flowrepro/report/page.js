@@ -52,6 +52,7 @@
     if (hash.includes("=")) document.getElementById("claims").scrollIntoView();
     if (aim) {
       if (aim.matches("tr")) { aim.classList.add("aimed"); all("details", aim).forEach((d) => { d.open = true; }); }
+      if (aim.matches("details")) { aim.open = true; }
       aim.scrollIntoView();
     }
   }

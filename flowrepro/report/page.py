@@ -1,19 +1,21 @@
 """outputs/report/index.html: the papers, figures and claims on one static page that needs no server and no network."""
 
-import base64
-import io
 import os
+import re
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Any
 
+import pandas as pd
+
+from flowrepro.figures.claims import FAILS
 from flowrepro.report import tally
-from flowrepro.report.content import minutes, number, papers
+from flowrepro.report.content import clearest, minutes, number, papers, told
+from flowrepro.report.single import inside
 from flowrepro.report.tally import SYMBOLS, counts
 from flowrepro.writing import write_text
 
 Link = Callable[[Path], str]
-# of pictures inside a single file
-SINGLE_WIDTH, SINGLE_QUALITY = 1400, 72
 
 
 def build(outputs: Path, single: bool = False) -> Path:
@@ -22,12 +24,14 @@ def build(outputs: Path, single: bool = False) -> Path:
     `single` writes flowrepro.html instead, one file with its pictures and tables inside.
     """
     path = outputs / "report" / ("flowrepro.html" if single else "index.html")
+    shown = papers(outputs)
+    pictures = [figure["picture"] for entry in shown for figure in entry["figures"] if figure["picture"]]
     beside: Link = lambda target: os.path.relpath(target, path.parent)  # noqa: E731
-    write_text(path, render(outputs, inside if single else beside))
+    write_text(path, render(shown, inside(pictures) if single else beside, single))
     return path
 
 
-def render(outputs: Path, link: Link) -> str:
+def render(shown: list[dict[str, Any]], link: Link, single: bool = False) -> str:
     """The text of the page; `link` makes the address of a file."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
@@ -40,17 +44,22 @@ def render(outputs: Path, link: Link) -> str:
         "css": css,
         "minutes": minutes,
         "doubled": doubled,
+        "table": table,
+        "told": told,
     }
-    shown = papers(outputs)
     claims, figures = ([x for entry in shown for x in entry[part]] for part in ("claims", "figures"))
     return environment.get_template("template.html").render(
         papers=shown,
         counts=counts(claims),
+        all=tally.verdicts([c for c in claims if c["kind"] == "paper"]),
         shifts=tally.shifts(claims),
+        reasons=tally.reasons(claims),
+        refuted=[c for c in claims if c["kind"] == "paper" and c["verdict"] == FAILS],
+        clearest=[c for entry in shown for c in clearest(entry["claims"])[:1]],
         scales=sorted({f["scale"] for f in figures if f["scale"]}),
         measured=sum(bool(f["scales"]) for f in figures),
         figures=len(figures),
-        single=link is inside,
+        single=single,
         symbols=SYMBOLS,
     )
 
@@ -65,25 +74,7 @@ def css(verdict: str) -> str:
     return verdict.replace(" ", "-").split("-at-")[0]
 
 
-def inside(file: Path) -> str:
-    """A file as an address that holds its content; a PNG becomes a smaller WebP."""
-    kinds = {
-        ".csv": "text/csv",
-        ".json": "application/json",
-        ".svg": "image/svg+xml",
-        ".pdf": "application/pdf",
-    }
-    kind, content = kinds.get(file.suffix, ""), file.read_bytes()
-    if file.suffix == ".png":
-        kind, content = "image/webp", _small(content)
-    return f"data:{kind};base64,{base64.b64encode(content).decode()}"
-
-
-def _small(picture: bytes) -> bytes:
-    from PIL import Image
-
-    image = Image.open(io.BytesIO(picture)).convert("RGB")
-    image.thumbnail((SINGLE_WIDTH, 10 * SINGLE_WIDTH))
-    written = io.BytesIO()
-    image.save(written, "webp", quality=SINGLE_QUALITY, method=4)
-    return written.getvalue()
+def table(frame: pd.DataFrame) -> str:
+    """A table as HTML."""
+    written = frame.to_html(index=False, border=0, float_format="%.4g", na_rep="–")
+    return re.sub(r">\s+<", "><", written)

@@ -1,11 +1,12 @@
 """The results in README.md, between its two markers: papers by figures, and what stands out."""
 
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
-from flowrepro.figures.claims import FAILS, HOLDS
-from flowrepro.report.content import number, papers
-from flowrepro.report.tally import SYMBOLS, verdicts
+from flowrepro.figures.claims import FAILS
+from flowrepro.report.content import clearest, number, papers
+from flowrepro.report.tally import SYMBOLS
 from flowrepro.writing import write_text
 
 BEGIN, END = "<!-- figures -->\n", "<!-- /figures -->"
@@ -51,26 +52,16 @@ def _marks(counted: dict[str, int]) -> str:
 
 def _told(entry: dict[str, Any]) -> str:
     """How many of a paper's own claims have each verdict."""
-    counted = verdicts([c for c in entry["claims"] if c["kind"] == "paper"])
-    return ", ".join(f"{n} {verdict}" for verdict, n in counted.items()) or "none measured"
+    return ", ".join(f"{n} {verdict}" for verdict, n in entry["verdicts"].items()) or "none measured"
 
 
 def findings(shown: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """The paper claims that stand out: those refuted, then of each paper those that hold with the most room."""
     claims = [[c for c in entry["claims"] if c["kind"] == "paper"] for entry in shown]
     refuted = [c for found in claims for c in found if c["verdict"] == FAILS]
-    clearest = [_clearest(found) for found in claims]
-    ranked = [c for place in zip(*clearest, strict=True) for c in place if c]
+    sure = [[c for c in clearest(found) if not c["mark"]] for found in claims]
+    ranked = [c for place in zip_longest(*sure) for c in place if c]
     return (refuted + ranked)[:FINDINGS]
-
-
-def _clearest(claims: list[dict[str, Any]]) -> list[dict[str, Any] | None]:
-    """As many claims as there may be findings, None where fewer hold."""
-    holding = [
-        c for c in claims if c["verdict"] == HOLDS and not c["mark"] and c["turns_at"] == c["turns_at"]
-    ]
-    found = sorted(holding, key=lambda c: -c["turns_at"])[:FINDINGS]
-    return found + [None] * (FINDINGS - len(found))
 
 
 def _finding(claim: dict[str, Any]) -> str:

@@ -9,6 +9,13 @@ from flowrepro.figures.claims import FAILS, HOLDS, MIXED, ONE_SEED, UNMEASURED, 
 
 ORDER = (FAILS, MIXED, UNSETTLED, HOLDS, UNMEASURED)
 SYMBOLS = {HOLDS: "✓", FAILS: "✗", MIXED: "±", UNSETTLED: "?", UNMEASURED: "–"}
+# what an unsettled claim tells, and what that means
+REASONS = (
+    ("refuting it takes", "against the paper, but on fewer than the three seeds that a refutation takes"),
+    ("has no column", "measured before their present test was written"),
+    ("cannot discriminate", "where a control passes the same test"),
+)
+OTHER = "with a precondition not met, such as flows trained to the end"
 SHIFTS = (0.1, 0.25, 0.5)
 
 
@@ -41,6 +48,13 @@ def counts(claims: list[dict[str, Any]]) -> dict[str, dict[str, int]]:
 
 def _both(found: pd.DataFrame, kind: str) -> dict[str, int]:
     return Counter(tally(found, kind)) + Counter(tally(found, kind, ONE_SEED))
+
+
+def reasons(claims: list[dict[str, Any]]) -> dict[str, int]:
+    """Why papers' claims are not settled, the most frequent reason first; each claim counts once, by its first reason."""
+    waiting = [c["told"] for c in claims if c["kind"] == "paper" and c["verdict"] == UNSETTLED]
+    found = Counter(next((why for sign, why in REASONS if sign in told), OTHER) for told in waiting)
+    return dict(found.most_common())
 
 
 def shifts(claims: list[dict[str, Any]]) -> dict[str, Any]:
