@@ -4,8 +4,10 @@ import numpy as np
 import pandas as pd
 import pytest
 from claimed import of_three_seeds
+from matplotlib.figure import Figure
 
 from flowrepro.figures.across_dimensions import distances, fig6, fig10, gain, table1
+from flowrepro.figures.across_dimensions.dots import _draw_printed
 from flowrepro.figures.claims import judge
 
 MODELS = ["nf", "diagonal", "nif-64", "nif-128", "nif-256", "nif-512"]
@@ -142,3 +144,14 @@ def test_a_summary_of_a_stored_table_is_the_same(tmp_path):
     frame.to_csv(tmp_path / "table.csv", index=False)
     stored = pd.read_csv(tmp_path / "table.csv")
     pd.testing.assert_frame_equal(distances.summary(frame), distances.summary(stored))
+
+
+def test_the_papers_fids_are_drawn_only_beside_fids_of_its_own_images():
+    def drawn(network, source):
+        axis = Figure().subplots()
+        rows = {"network": network, "source": source, "dataset": "cifar10", "model": ["NF", "NIF-64"]}
+        _draw_printed(axis, pd.DataFrame(rows))
+        return {line.get_label(): line.get_ydata()[0] for line in axis.lines}
+
+    assert drawn("inception", "CIFAR-10") == {"paper: NF, 78.58": 78.58, "paper: NIF-64, 80.15": 80.15}
+    assert drawn("lite0", "CIFAR-10") == drawn("inception", "faces64, a stand-in") == {}

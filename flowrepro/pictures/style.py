@@ -19,7 +19,7 @@ LINES = (BLUE, ORANGE, GREEN, RED, GREY, PALE)
 LATENT_MAP = "viridis"
 GREY_MAP = "gray_r"
 # lines at numbers that a paper prints
-AS_PRINTED: Any = (0, (1, 4))
+AS_PRINTED: Any = (0, (2, 2))
 DOTS: Any = {"s": 4, "alpha": 0.7, "linewidths": 0, "rasterized": True}
 
 RC: Any = {
