@@ -140,6 +140,8 @@ def draw(outputs: Path, key: str, scale: str, *forms: str) -> list[Path]:
     footer(figure, label(spec, scale, stored.table))
     remove_leftovers(folder)
     curves.complete(outputs, spec, scale, folder, stored.provenance["runs"])
+    if forms == ("png",) and (folder / "figure.pdf").exists():
+        forms = ("png", "pdf")  # or it would show something else
     paths = [folder / f"figure.{form}" for form in forms]
     for path in paths:
         save(figure, path)

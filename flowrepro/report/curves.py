@@ -21,11 +21,11 @@ def panels(curves: pd.DataFrame) -> list[dict[str, Any]]:
 
 def told(curves: pd.DataFrame) -> str:
     """Where the seeds ended on held-out data: `-1.234, -1.241 after 5,000 steps (seeds 0, 1)`."""
-    last = curves.groupby("seed", sort=False).last()
+    last = curves.groupby("seed", sort=False).tail(1)
     parts = []
     for (step, state), runs in last.groupby(["step", "state"], sort=False):
         scores = ", ".join(_number(v) for v in runs.val_log_prob)
-        seeds = f"seed{'s' * (len(runs) > 1)} {', '.join(map(str, runs.index))}"
+        seeds = f"seed{'s' * (len(runs) > 1)} {', '.join(map(str, runs.seed))}"
         ended = "" if state == "completed" else f", {state}"
         parts.append(f"{scores} after {step:,} steps ({seeds}{ended})")
     return "; ".join(parts)
