@@ -388,6 +388,19 @@ def test_a_figure_is_drawn_in_other_formats_the_same_each_time(flowrepro, workdi
     assert flowrepro("plot", "figure=linear_systems/fig2", "format=gif").code == 2
 
 
+def test_the_report_has_a_pdf_of_a_figure_unless_it_is_large(flowrepro, workdir, monkeypatch):
+    flowrepro("evaluate", "figure=linear_systems/fig2", "scale=smoke")
+    folder = workdir / "outputs/figures/linear_systems/fig2/smoke"
+    build.draw_for_report(workdir / "outputs", "linear_systems/fig2", "smoke")
+    assert (folder / "figure.pdf").stat().st_size < build.MAX_VECTORS
+    (folder / "figure.pdf").write_bytes(b"of before")
+    flowrepro("plot", "figure=linear_systems/fig2", "scale=smoke")
+    assert (folder / "figure.pdf").read_bytes().startswith(b"%PDF"), "kept in step with the picture"
+    monkeypatch.setattr(build, "MAX_VECTORS", 1)
+    build.draw_for_report(workdir / "outputs", "linear_systems/fig2", "smoke")
+    assert (folder / "figure.png").exists() and not (folder / "figure.pdf").exists()
+
+
 def test_numbers_of_uncommitted_code_give_way_to_the_same_ones_of_committed_code(tmp_path):
     table, claims = pd.DataFrame({"seed": [0]}), pd.DataFrame({"key": ["a"]})
 

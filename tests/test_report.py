@@ -77,7 +77,9 @@ def test_the_page_tells_all(flowrepro, workdir, claims):
         FAILS, UNSETTLED, HOLDS, HOLDS, "not measured", HOLDS, HOLDS
     ], "the paper's, beyond, checks"  # fmt: skip
     assert [key for key, _ in rows[-2:]] == ["more", "sane"]
-    assert "`std_ratio` &lt;is&gt; small &amp; so on" in shown and "not met: it is &gt; 1000" in shown
+    assert (
+        "<code>std_ratio</code> &lt;is&gt; small &amp; so on" in shown and "not met: it is &gt; 1000" in shown
+    )
     assert "what wrong measures" in shown and "beyond the paper:" in shown and "check:" in shown
     assert "settings differ from the paper" in html
     without = len(papers.known()) - len({key.split("/")[0] for key in catalogue.keys()})

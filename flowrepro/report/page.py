@@ -46,6 +46,7 @@ def render(shown: list[dict[str, Any]], link: Link, single: bool = False) -> str
         "doubled": doubled,
         "table": table,
         "told": told,
+        "marked": marked,
     }
     claims, figures = ([x for entry in shown for x in entry[part]] for part in ("claims", "figures"))
     return environment.get_template("template.html").render(
@@ -72,6 +73,17 @@ def doubled(values: Iterable[str]) -> list[tuple[str, str]]:
 def css(verdict: str) -> str:
     """The class of a verdict: its words joined, `does-not-hold`."""
     return verdict.replace(" ", "-").split("-at-")[0]
+
+
+def marked(text: str) -> str:
+    """A text whose words in backticks, names of columns, are set as code.
+
+    >>> marked("`a` < 1")
+    Markup('<code>a</code> &lt; 1')
+    """
+    from markupsafe import Markup, escape
+
+    return Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(text))))
 
 
 def table(frame: pd.DataFrame) -> str:
