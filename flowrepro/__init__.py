@@ -13,12 +13,17 @@ from flowrepro.version import __version__
 
 if TYPE_CHECKING:
     from flowrepro import runs
+    from flowrepro.flow_pca import FlowPCA
     from flowrepro.runs.trained import load
     from flowrepro.training.fit import fit
 
-__all__ = ["__version__", "fit", "load", "runs"]
+__all__ = ["FlowPCA", "__version__", "fit", "load", "runs"]
 
-PLACES = {"fit": "flowrepro.training.fit", "load": "flowrepro.runs.trained"}
+PLACES = {
+    "FlowPCA": "flowrepro.flow_pca",
+    "fit": "flowrepro.training.fit",
+    "load": "flowrepro.runs.trained",
+}
 
 
 def __getattr__(name: str) -> Any:

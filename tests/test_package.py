@@ -92,6 +92,7 @@ FLOORS = [
     {"metrics", "runs"},
     {"features"},
     {"measures", "training"},
+    {"flow_pca"},
     {"figures"},
     {"report"},
     {"verbs"},

@@ -152,7 +152,13 @@ def _over(session: Session, seconds: float) -> bool:
 
 
 def _take_step(run: Run, session: Session, stage: Stage) -> None:
-    """One optimizer step; raises Diverged before anything is changed if the loss or a gradient is not finite."""
+    """`take_step`; raises Diverged if it takes none, and records that in the run."""
+    if wrong := take_step(session, stage):
+        diverge(run, session, stage, wrong)
+
+
+def take_step(session: Session, stage: Stage) -> str:
+    """One optimizer step; none, and the answer says why, if the loss or a gradient is not finite."""
     counters, step = session.counters, session.counters.step
     if stage is not session.stage:
         session.enter(stage)
@@ -161,13 +167,14 @@ def _take_step(run: Run, session: Session, stage: Stage) -> None:
     found = backward(session, stage, step)
     norm = gradient_norm(session.parameters, session.training.clip)
     if not (math.isfinite(found.loss) and norm.isfinite()):
-        diverge(run, session, stage, f"loss {found.loss:.4g}, gradient norm {norm.item():.4g}")
+        return f"loss {found.loss:.4g}, gradient norm {norm.item():.4g}"
     session.optimizer.step()
     session.average()
     counters.step += 1
     counters.log_prob_sum += found.log_prob_sum
     counters.term_sum += found.term_sum
     counters.samples += found.samples
+    return ""
 
 
 class Sums(NamedTuple):
