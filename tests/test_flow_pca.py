@@ -93,8 +93,9 @@ def test_its_density_is_that_of_the_gaussian():
 
 def test_a_curve_is_unrolled(bent):
     pca, x, t = bent
-    first = pca.transform(x)[:, :1]
-    assert KNeighborsRegressor().fit(first[:300], t[:300]).score(first[300:], t[300:]) > 0.9
+    if pca.components == "principal":
+        first = pca.transform(x)[:, :1]
+        assert KNeighborsRegressor().fit(first[:300], t[:300]).score(first[300:], t[300:]) > 0.9
     assert pca.score(x) > FlowPCA(layers=0).fit(x).score(x) + 0.5
     assert pca.explained_variance_ratio_.sum() == pytest.approx(1)
     assert pca.explained_entropy_ratio_.sum() == pytest.approx(1)

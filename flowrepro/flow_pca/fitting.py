@@ -23,6 +23,7 @@ from flowrepro.config.schema import (
 )
 from flowrepro.data import Data
 from flowrepro.errors import Diverged
+from flowrepro.flow_pca.readings import jacobians
 from flowrepro.flows.core import Flow
 from flowrepro.flows.linear import Dense
 from flowrepro.flows.models.vectors import centred_flow
@@ -79,8 +80,8 @@ def linear_flow(x: Tensor, alpha: float) -> Trained:
     dense = Dense(x.shape[1], "whitening", shrinkage=alpha, dtype=x.dtype)
     flow = centred_flow((x.shape[1],), x.dtype, False, dense)
     flow.init_from(x)
-    variances, axes = principal_axes(x)
-    turn(flow, axes)
+    align(flow, x)
+    variances = torch.linalg.eigvalsh(torch.cov(x.mT, correction=0).reshape(x.shape[1], -1)).flip(0)
     levels = np.geomspace(max(ALPHA_FROM, alpha), alpha, VALIDATIONS)
     stds = [np.sqrt(variances.clamp(min=0).numpy() + level) for level in levels]
     return Trained(flow.eval().requires_grad_(False), taken=1, alpha=levels.tolist(), stds=stds)
@@ -125,7 +126,7 @@ def _session(train: Tensor, val: Tensor, settings: Settings, start: Flow | None)
     if settings.principal:
         session.regularizer = Principal(settings.alpha, WEIGHT)
     if start is None:
-        turn(session.flow, principal_axes(train)[1])
+        align(session.flow, train)
     else:
         session.flow.load_state_dict(start.state_dict())
     session.evaluated.load_state_dict(session.flow.state_dict())
@@ -162,11 +163,10 @@ def _warn(what: str) -> None:
     warnings.warn(f"{what}; the best flow so far is kept", ConvergenceWarning, stacklevel=4)
 
 
-def principal_axes(x: Tensor) -> tuple[Tensor, Tensor]:
-    """Variances (D,) and principal axes (D, D), one per row, of points (N, D), the one of largest variance first."""
-    centred = x - x.mean(0)
-    variances, axes = torch.linalg.eigh(centred.mT @ centred / len(x))
-    return variances.flip(0), axes.mT.flip(0)
+def align(flow: Flow, x: Tensor) -> None:
+    """Turn the latents of a flow so that at the mean of x (N, D) they are its local components, the largest std first."""
+    u = torch.linalg.svd(jacobians(flow, x.mean(0, keepdim=True))[0])[0]
+    turn(flow, u.mT.flip(0))
 
 
 @torch.no_grad()

@@ -140,7 +140,7 @@ def _draw_bars(axis: Axes, table: pd.DataFrame, what: str, title: str, methods: 
     axis.invert_yaxis()
     axis.grid(axis="y", visible=False)
     if what == "recovered":
-        axis.legend(fontsize=6, loc="lower left")
+        axis.legend(fontsize=6, loc="lower left", frameon=True)
 
 
 def _draw_curve(axis: Axes, arrays: Arrays) -> None:
