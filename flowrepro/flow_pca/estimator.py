@@ -39,8 +39,8 @@ class FlowPCA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     A normalizing flow is an invertible map of the data to independent standard normal latents, trained by maximum
     likelihood. Where PCA whitens the data by one matrix, the flow whitens them differently at each point: the singular
     value decomposition of its Jacobian ``J = U S V^T`` has the local principal directions in ``V`` and the local standard
-    deviations in ``1 / S`` [1]_. So there is a density, samples, and components that follow a curved manifold. Training
-    starts from PCA, and without hidden layers it is PCA.
+    deviations in ``1 / S`` [1]_. So there is a density, samples, and components that follow a curved manifold. Without
+    hidden layers, or where held-out rows are no likelier with them, it is PCA.
 
     Parameters
     ----------

@@ -4,7 +4,7 @@ import copy
 import time
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -35,8 +35,10 @@ from flowrepro.training.steps import steps
 
 # standardised data at alpha 1 are nearly Gaussian, whatever they are
 ALPHA_FROM = 1.0
+# so small that the first flow is nearly linear: PCA
+GAIN = 0.1
 VALIDATIONS = 40
-BATCH_SIZE = 256
+BATCH_SIZE, ROWS = 256, 1_000
 # of the penalty on the angles between axes: 1 keeps the flow from unrolling curves
 WEIGHT = 0.3
 
@@ -92,6 +94,8 @@ def trained_flow(
 ) -> Trained:
     """A flow fitted to `train` (N, D) from PCA on, or from the flow `start`, chosen by its likelihood on `val`.
 
+    Where none is better than the linear flow, that one.
+
     A ConvergenceWarning says where training broke off, or where time ran out.
     """
     session = _session(train, val, settings, start)
@@ -117,7 +121,15 @@ def trained_flow(
         _warn(str(error))
     flow.load_state_dict(best)
     flow.eval().requires_grad_(False)
+    linear = linear_flow(train, settings.alpha)
+    if held_out(linear.flow, val) > max(found.held_out):
+        return replace(linear, taken=found.taken, held_out=found.held_out)
     return found
+
+
+def held_out(flow: Flow, val: Tensor) -> float:
+    """The mean log-likelihood of the held-out rows, in nats."""
+    return finite_mean(log_probs(flow.log_prob, val, ROWS))
 
 
 def _session(train: Tensor, val: Tensor, settings: Settings, start: Flow | None) -> Session:
@@ -125,7 +137,7 @@ def _session(train: Tensor, val: Tensor, settings: Settings, start: Flow | None)
     session = Session(_config(settings, resumed=start is not None), data, "cpu")
     if settings.principal:
         session.regularizer = Principal(settings.alpha, WEIGHT)
-    if start is None:
+    if start is None or len(start.chain) != len(session.flow.chain):
         align(session.flow, train)
     else:
         session.flow.load_state_dict(start.state_dict())
@@ -139,7 +151,7 @@ def _config(settings: Settings, resumed: bool) -> Config:
     return Config(
         dataset=None,
         model=DenseConfig(
-            "dense_asinh", layers=settings.layers, init="whitening", gain=0.1, shrinkage=ALPHA_FROM
+            "dense_asinh", layers=settings.layers, init="whitening", gain=GAIN, shrinkage=ALPHA_FROM
         ),
         regularizer=TikhonovConfig("tikhonov", alpha=settings.alpha),
         phases=PhasesConfig("annealed", [first, Phase(share=0.4, schedule="cosine")]),
@@ -153,7 +165,7 @@ def _config(settings: Settings, resumed: bool) -> Config:
 
 def _validate(found: Trained, session: Session, alpha: float) -> None:
     flow, data = session.settle(), session.data
-    found.held_out.append(finite_mean(log_probs(flow.log_prob, data.val, 1_000)))
+    found.held_out.append(held_out(flow, data.val))
     found.alpha.append(alpha)
     found.stds.append(local_stds(flow, data.train))
     flow.train()
