@@ -1,7 +1,7 @@
 """FlowPCA: the components of a normalizing flow as a scikit-learn estimator (linear_systems Sec. 4)."""
 
 import warnings
-from numbers import Integral, Real
+from numbers import Integral
 from typing import Any, Self
 
 import numpy as np
@@ -285,7 +285,7 @@ class FlowPCA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
                 raise ValueError(f"{name}={value!r} must be an int of at least {least}")
         for name in ("alpha", "learning_rate"):
             value = getattr(self, name)
-            if not isinstance(value, Real) or not 0 < value < np.inf:
+            if not isinstance(value, float | int) or not 0 < value < np.inf:
                 raise ValueError(f"{name}={value!r} must be a positive number")
         if not 0 <= self.validation_fraction < 1:
             raise ValueError(f"validation_fraction={self.validation_fraction!r} must lie in [0, 1)")

@@ -165,6 +165,7 @@ def _config(settings: Settings, resumed: bool) -> Config:
 
 def _validate(found: Trained, session: Session, alpha: float) -> None:
     flow, data = session.settle(), session.data
+    assert isinstance(data, Data)
     found.held_out.append(held_out(flow, data.val))
     found.alpha.append(alpha)
     found.stds.append(local_stds(flow, data.train))
