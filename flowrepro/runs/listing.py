@@ -1,6 +1,7 @@
 """All runs below a folder as a table, from their small files alone."""
 
 import dataclasses
+import functools
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -9,12 +10,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from flowrepro.config.compose import compose
 from flowrepro.config.identity import flatten
 from flowrepro.config.keys import UNNAMED
 from flowrepro.config.options import default_of
 from flowrepro.config.quoting import as_word
-from flowrepro.config.reading import saved_tree
+from flowrepro.config.reading import saved_tree, to_tree
 from flowrepro.config.schema import GROUPS, SCHEMAS, ImageConfig, TrainingConfig
+from flowrepro.errors import FlowreproError
 from flowrepro.runs.folder import Run, runs_folder, settled
 
 COLUMNS = [
@@ -29,7 +32,7 @@ def table(output_dir: str | Path = "outputs", wanted: Mapping[str, str] | None =
     """One row per run, newest first.
 
     run: its name. state: as in its status; a run that was killed is interrupted. data, model, regularizer: the options.
-    differs: the values that differ from the typed defaults. val, se: held-out log-likelihood in nats per sample with its
+    differs: the values that `train` would not take by itself. val, se: held-out log-likelihood in nats per sample with its
     standard error, at the last step of a run that has ended, else at its last validation. bits_per_dim: of runs on images.
     age: time since it was last written. size: of its folder, in MB.
 
@@ -51,6 +54,32 @@ def in_order(runs: pd.DataFrame, by: str) -> pd.DataFrame:
 
 
 def differing(tree: Mapping[str, Any]) -> dict[str, Any]:
+    """The values of a saved config that `train` would not take for its data, model and scale, by their keys.
+
+    Phases and scale by their names; of a user's own data all values that differ from the typed defaults.
+    """
+    named = [group for group in GROUPS if group != "phases"]
+    own, usual = _by_hand(tree), _usual(*(f"{group}={tree[group]['name']}" for group in named))
+    if not usual:
+        return own
+    flat, there = flatten(dict(tree)), flatten(usual)
+    kept = {
+        k: v for k, v in own.items() if k == "scale" or there.get(f"{k}.name" if k == "phases" else k) != v
+    }
+    # a setting of the scale that was set back
+    return kept | {k: flat[k] for k in _by_hand(usual) if k in flat and k not in own and flat[k] != there[k]}
+
+
+@functools.cache
+def _usual(*words: str) -> dict[str, Any]:
+    """The config that `train` composes of these words; empty if it needs more of them."""
+    try:
+        return to_tree(compose(list(words)))
+    except FlowreproError:
+        return {}
+
+
+def _by_hand(tree: Mapping[str, Any]) -> dict[str, Any]:
     """The values of a saved config that differ from the typed defaults, by their keys; phases and scale by their names."""
     data = SCHEMAS["dataset"][tree["dataset"]["name"]]
     usual = "float32" if issubclass(data, ImageConfig) or takes_images(tree) else "float64"
