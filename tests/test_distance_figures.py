@@ -38,7 +38,8 @@ def run(case: str, values: dict[tuple[float, float], float], **changed) -> dict:
         arrays["distances_left_out"][:] = changed["left_out"]
     shared = {
         "distances_dim": 1 / np.log(2),
-        "distances_source": "made up",
+        # two bit depths, unless a test says otherwise
+        "distances_source": changed.get("source", f"made up, {8 if case[:3] == 'nf ' else 16} grey levels"),
         "distances_real_total_variation": 0.1,
     }
     told = {
@@ -104,6 +105,15 @@ def test_a_refutation_wants_flows_that_have_settled():
     assert verdicts(table1, runs("fashion_mnist", NF, worse))[key] == "does not hold"
     assert verdicts(table1, runs("fashion_mnist", NF, worse, gain=0.1))[key] == "not settled"
     assert verdicts(table1, runs("fashion_mnist", NF, NIF, gain=0.1))[key] == "holds"
+
+
+def test_a_refutation_wants_the_other_bit_depths_that_the_paper_leaves_open():
+    worse, one = {0.0: 300.0, 1.0: 250.0}, {"source": "made up, 16 grey levels"}
+    key = "nif_fashion_mnist_classifier"
+    assert verdicts(table1, runs("fashion_mnist", NF, worse, **one))[key] == "not settled"
+    assert verdicts(table1, runs("fashion_mnist", NF, NIF, **one))[key] == "holds"
+    # of CIFAR-10 it is known
+    assert verdicts(table1, runs("cifar10", NF, worse, **one))["nif_cifar10_lite0"] == "does not hold"
 
 
 def test_papers_numbers_stand_beside_ours():
