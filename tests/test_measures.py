@@ -184,6 +184,21 @@ def test_the_hash_of_code_follows_imports_and_sees_code_alone(package, tmp_path)
         before = now()
 
 
+def test_an_option_more_measures_nothing_again(tmp_path):
+    folder = tmp_path / "flowrepro"
+    (folder / "config").mkdir(parents=True)
+    (folder / "a.py").write_text("from flowrepro.config.schema import Config\nfrom flowrepro.b import g\n")
+    (folder / "b.py").write_text("def g():\n    return 1\n")
+    for name in ("__init__.py", "config/__init__.py", "config/schema.py"):
+        (folder / name).write_text("")
+    before = hash_of("flowrepro.a", tmp_path)
+    (folder / "config/schema.py").write_text("class Config:\n    new = 1\n")
+    assert "flowrepro.config.schema" in reached(["flowrepro.a"], tmp_path)
+    assert hash_of("flowrepro.a", tmp_path) == before
+    (folder / "b.py").write_text("def g():\n    return 2\n")
+    assert hash_of("flowrepro.a", tmp_path) != before
+
+
 def hash_of(module: str, root) -> str:
     from flowrepro.measures import code
 

@@ -8,6 +8,21 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = "flowrepro"
+# they bring a run's settings and files to the measuring code and compute nothing: settings are saved with the run, and its
+# checkpoint is in the key. A new option must not make everything be measured again
+CARRIERS = tuple(
+    f"{PACKAGE}.{name}"
+    for name in (
+        "config",
+        "errors",
+        "writing",
+        "runs.folder",
+        "runs.lock",
+        "runs.aside",
+        "runs.manifest",
+        "runs.listing",
+    )
+)
 DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
 
 
@@ -15,11 +30,13 @@ DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
 def code_hash(*modules: str, root: Path = ROOT) -> str:
     """The SHA-256 of these modules and of every module of the package that they import, directly or not.
 
-    Comments, docstrings and layout do not count. Imports are read from the source, those inside functions too.
+    Comments, docstrings and layout do not count, nor what only carries (`CARRIERS`). Imports are read from the source,
+    those inside functions too.
     """
     digest = hashlib.sha256()
     for name in sorted(reached(modules, root)):
-        digest.update(f"{name}\n{ast.dump(_tree(name, root))}\n".encode())
+        if not f"{name}.".startswith(tuple(f"{carrier}." for carrier in CARRIERS)):
+            digest.update(f"{name}\n{ast.dump(_tree(name, root))}\n".encode())
     return digest.hexdigest()
 
 
