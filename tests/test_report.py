@@ -68,7 +68,8 @@ def test_the_page_tells_all(flowrepro, workdir, claims):
     assert answer.code == 0, answer.err
     html = (workdir / "outputs/report/index.html").read_text()
     for paper in papers.known():
-        assert paper.title in html and f'href="{paper.link}"' in html
+        # what is beyond the papers has no address
+        assert paper.title in html and (not paper.link or f'href="{paper.link}"' in html)
     shown = html.split('data-figure="linear_systems/fig2">\n<tr class="group">')[1].split("</tbody>")[0]
     rows = re.findall(
         r'<tr id="linear_systems/fig2/(\w+)".*?<td class="verdict [^"]*">. ([a-z ]*)', shown, re.S
@@ -110,7 +111,9 @@ def test_every_link_of_the_page_leads_somewhere(flowrepro, workdir, claims):
     assert len(beside) >= 5 and all(
         (workdir / "outputs/report" / link).resolve().is_file() for link in beside
     )
-    assert {link for link in found if link.startswith("http")} == {paper.link for paper in papers.known()}
+    assert {link for link in found if link.startswith("http")} == {paper.link for paper in papers.known()} - {
+        ""
+    }
     assert not re.findall(r'(?:src|@import|url\()[="\'(]*http', html), "the page loads nothing from elsewhere"
 
 
