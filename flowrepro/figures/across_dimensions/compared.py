@@ -5,11 +5,12 @@ import dataclasses
 import pandas as pd
 
 from flowrepro.features.names import label
-from flowrepro.figures.across_dimensions.distances import DATASETS, summary
+from flowrepro.figures.across_dimensions.distances import THREE_BITS, TITLES, summary
 from flowrepro.figures.claims import (
     Claim,
     Control,
     Given,
+    Threshold,
     Values,
     at_least,
     at_most,
@@ -30,6 +31,7 @@ NETWORKS = {
     "cifar10": ("inception", "lite0", "classifier"),
     "faces": ("inception", "lite0"),
 }
+NETWORKS[THREE_BITS] = NETWORKS["fashion_mnist"]
 KINDS = ("frechet", "kernel")
 # bits/dim that count as a difference between two flows
 BITS = 0.05
@@ -53,22 +55,6 @@ def of_celeba() -> Given:
     return enough(stands_in, at_most(0), "the faces are CelebA's, none stand in for them")
 
 
-def other_depths(dataset: str) -> tuple[Given, ...]:
-    """For Fashion-MNIST, whose bit depth the paper leaves open, that more than one was tried.
-
-    In a trial with 3 bits NIF-64 was nearer on lite0, at 0.8 of the distance of the NF; with 4 it is not.
-    """
-
-    def tried(table: pd.DataFrame) -> pd.Series:
-        rows = table[table.dataset == dataset]
-        depths = rows.source.str.extract(r"(\d+) grey levels", expand=False)
-        return depths.groupby(rows.seed).nunique().astype(float)
-
-    if dataset != "fashion_mnist":
-        return ()
-    return (enough(tried, at_least(2), "bit depths tried, of those that the paper leaves open"),)
-
-
 @dataclasses.dataclass(frozen=True)
 class Where:
     """The rows of a summary that a claim is about: one set, one network, one kind of distance."""
@@ -90,7 +76,7 @@ class Where:
     @property
     def title(self) -> str:
         """The set in words."""
-        return DATASETS[self.dataset]
+        return TITLES[self.dataset]
 
     @property
     def scales(self) -> tuple[str, ...]:
@@ -131,8 +117,21 @@ class Where:
 
     @property
     def to_refute(self) -> tuple[Given, ...]:
-        """Training has converged, in bits/dim, on the paper's own images and at more than one bit depth where it is open."""
-        return (settled(self.all("gain_bits"), BITS), *own_images(self.dataset), *other_depths(self.dataset))
+        """Training has converged, in bits/dim, on the paper's own images."""
+        return (settled(self.all("gain_bits"), BITS), *own_images(self.dataset))
+
+    def at_three_bits(self, name: str, other: tuple[str, str], threshold: Threshold) -> tuple[Given, ...]:
+        """For Fashion-MNIST, whose bit depth the paper leaves open: that NIF-64 fails at 3 bits too, at least by this."""
+        if self.dataset != "fashion_mnist":
+            return ()
+        there = dataclasses.replace(self, dataset=THREE_BITS)
+        return (
+            enough(
+                there.over(("NIF-64", name), other),
+                threshold,
+                "at 3 bits as well, distance of NIF-64 over that of NF",
+            ),
+        )
 
     @property
     def cold(self) -> Control:

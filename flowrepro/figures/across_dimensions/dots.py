@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
-from flowrepro.figures.across_dimensions.distances import DATASETS, MODELS, PAPER_FID
+from flowrepro.figures.across_dimensions.distances import MODELS, PAPER_FID, TITLES
 from flowrepro.pictures.style import AS_PRINTED, BLUE, GREEN, GREY, LINES, ORANGE
 
 
@@ -31,7 +31,7 @@ MARKS = (
 def titled(rows: pd.DataFrame) -> str:
     """The set of these rows and what it consists of."""
     first = rows.iloc[0]
-    name = DATASETS[first.dataset].split()[0]
+    name = TITLES[first.dataset].split()[0]
     return f"{'faces64' if 'stand-in' in first.source else name}: {first.source}"
 
 
