@@ -4,7 +4,7 @@ What one should see: the paper has no such figure, but it is what its theory is 
 which QLF trains, more often when it is deeper, and by its 1x1 convolutions, whose log-determinants nothing bounds. A run is
 lost if its loss or gradient is no longer finite, or if after all steps it is worse than before the first. The layer
 named is the one whose log-determinant has changed most since the start, of those that are still finite: what is not is
-what the layers before it have made of its input.
+what the layers before it have made of its input. Parts that leave between levels have densities, no determinants.
 
 Both models have equally many parameters and couplings at each size: `deep` has three times the steps of flow, `wide` wider
 networks with three times the parameters. Adamax at constant learning rates, no warm-up, clipping or averaging, which is
@@ -38,6 +38,7 @@ from flowrepro.runs.traces import first_not_finite
 MODELS, SIZES = {"glow": "Glow", "qlf": "QLF"}, ("base", "deep", "wide")
 COLOURS = {"Glow": BLUE, "QLF": ORANGE}
 CONVOLUTION = "InvertibleConv"
+IN_WORDS = {CONVOLUTION: "convolutions", "GlowCoupling": "couplings", "ActNorm": "ActNorm"}
 # one of twelve settings
 ONE_SETTING = 0.05
 PAPER_RATE = 0.01
@@ -81,7 +82,8 @@ def most_changed(m: dict[str, Any]) -> tuple[str, float]:
     """The layer of a run whose finite log-determinant has changed most since the start, and by how many nats."""
     broken = [layer["mean_dlogp"] for layer in m["broken_layers"]]
     change = np.abs(np.array(broken or m["trace_log_det"][-1]) - m["trace_log_det"][0])
-    most = int(np.where(np.isfinite(change), change, -1).argmax())
+    is_map = np.array([not name.endswith("leaves") for name in m["trace_layers"]])
+    most = int(np.where(np.isfinite(change) & is_map, change, -1).argmax())
     return str(m["trace_layers"][most]), float(change[most])
 
 
@@ -141,7 +143,8 @@ def _told(rows: pd.DataFrame, model: str) -> str:
     """A model's parameters at a size, how many of its runs are lost, and the kind of layer that changed most in most."""
     own = rows[rows.model == model]
     lost = own[own.lost == 1]
-    by = f" by {lost.kind.mode()[0]}" if len(lost) else ""
+    kind = lost.kind.mode()[0] if len(lost) else ""
+    by = f" by {IN_WORDS.get(kind, kind)}" if kind else ""
     return f"{model}, {own.parameters.iloc[0]:,.0f} parameters: {len(lost)} of {len(own)} lost{by}"
 
 
