@@ -111,9 +111,9 @@ def draw(table: pd.DataFrame, arrays: Arrays) -> Figure:
         _draw_convolutions(below, rows, arrays)
     axes[0, 0].set_ylabel("held-out bits/dim at the end")
     axes[1, 0].set_ylabel("log-determinants of all convolutions,\nper dimension (nats)")
-    axes[1, 0].legend(fontsize=6.5, loc="upper left", ncols=2)
-    handles, labels = axes[0, 0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside upper center", ncols=len(labels), fontsize=8)
+    above, below = (axis.get_legend_handles_labels() for axis in axes[:, 0])
+    handles, labels = (one + other for one, other in zip(above, below, strict=True))
+    figure.legend(handles, labels, loc="outside upper center", ncols=6, fontsize=8)
     return figure
 
 
