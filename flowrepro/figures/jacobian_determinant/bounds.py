@@ -32,6 +32,7 @@ from flowrepro.figures.claims import (
     per_seed,
 )
 from flowrepro.figures.drawn import Arrays, Measures
+from flowrepro.figures.jacobian_determinant.trained import SETS
 from flowrepro.pictures.style import GREY, LINES, panels
 
 TOYS = {"8gaussians": "8 Gaussians", "2spirals": "2 spirals", "checkerboard": "checkerboard"}
@@ -115,7 +116,7 @@ def arrays(measures: Measures) -> Arrays:
 def draw(table: pd.DataFrame, arrays: Arrays) -> Figure:
     """Log-determinants beside the largest singular values; gradients of blocks beside their bounds."""
     figure, axes = panels(1, 2, 4.6, 3.8)
-    names = TOYS | {IMAGES: table[table.case == IMAGES].dataset.iloc[0]}
+    names = TOYS | {IMAGES: SETS[table[table.case == IMAGES].dataset.iloc[0]]}
     for (case, name), colour in zip(names.items(), LINES, strict=False):
         x, y = (arrays[f"{case}/{side}"] for side in ("log_largest", "log_det"))
         axes[0, 0].plot(x, y, "o", ms=3.5, color=colour, alpha=0.8, label=name)
