@@ -123,7 +123,8 @@ def _draw_curves(axis: Axes, rows: pd.DataFrame, arrays: Arrays, letter: str) ->
         xlabel="step",
         ylabel="log-determinant (nats)",
     )
-    axis.legend(fontsize=7, loc="upper left", title="darker: later blocks", title_fontsize=7)
+    axis.set_ylim(top=1.25 * arrays[f"{case}/log_det"].max())
+    axis.legend(fontsize=7, loc="upper left", title="darker: later blocks", title_fontsize=7, ncols=3)
 
 
 def _shade(level: int, share: float) -> tuple[float, ...]:
