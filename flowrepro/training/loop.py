@@ -17,6 +17,7 @@ from flowrepro.runs.data import remember
 from flowrepro.runs.folder import Run, claimed, mark_latest, started_over
 from flowrepro.runs.manifest import begin_session, check_data, end_session
 from flowrepro.training import tensorboard
+from flowrepro.training.bfloat16 import slow_bf16
 from flowrepro.training.distributed import World, claimed_together, world
 from flowrepro.training.ending import check_space, diverge, record_end, save
 from flowrepro.training.phases import Stage, stage_at
@@ -247,10 +248,11 @@ def _introduce(run: Run, config: Config, session: Session) -> None:
     counters = session.counters
     parameters = sum(p.numel() for p in session.flow.parameters())
     begin = f"resumes at step {counters.step} of" if counters.step else "steps"
+    remarks = [*notes(session.data, config), slow_bf16(config, session.device)]
     lines = [
         f"run        {run.path}",
         f"data       {config.dataset.name}: {session.data.source}, fingerprint {session.data.fingerprint}",
-        *(f"note       {note}" for note in notes(session.data, config)),
+        *(f"note       {remark}" for remark in remarks if remark),
         f"model      {config.model.name}, {parameters:,} parameters, {next(session.flow.parameters()).dtype}",
         f"training   {begin} {config.training.steps}, seed {config.seed}, scale {config.scale.name}, "
         f"{session.device}, threads {torch.get_num_threads()}",
