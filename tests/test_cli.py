@@ -340,6 +340,10 @@ def test_a_figure_waits_for_runs_that_another_process_is_training(monkeypatch):
     ("words", "hint"),
     [
         (["seed=interval(0,1)"], "no grid has every value"),
+        (["seed=range(0,1,0)"], "range() arg 3 must not be zero"),
+        (["seed=shuffle(range(0,1e99,1))"], "more than 10,000 values"),
+        (["seed=range(200)", "dataset.seed=range(200)"], "40,000 jobs"),
+        (["dataset=range(0,1,0)"], "must not be zero"),
         (["seed=glob(*)"], "glob() selects options"),
         (["hydra/sweeper=basic", "seed=0,1"], "the grid of its values"),
         (["hydra/launcher=nowhere", "seed=0,1"], "hydra/launcher/nowhere"),

@@ -12,6 +12,7 @@ from flowrepro.errors import UsageError
 from flowrepro.flows.conv_nets import set_bf16
 from flowrepro.flows.core import Flow
 from flowrepro.flows.models import build
+from flowrepro.training.bfloat16 import slow_bf16
 from flowrepro.training.gradients import set_backward
 
 
@@ -103,6 +104,38 @@ def test_bfloat16_is_for_networks_in_training_alone() -> None:
     bits = (flow.log_prob(x) - exact) / (192 * 0.6931)
     assert bits.abs().max() > 0 and bits.mean().abs() < 0.002
     gradients(flow, x)
+
+
+@pytest.mark.parametrize(
+    ("flags", "told"),
+    [("avx512_bf16 amx_bf16 amx_tile", False), ("avx512f avx512_bf16", True), ("sse2", True)],
+)
+def test_processors_without_amx_are_told_that_bfloat16_is_slow(flags, told, tmp_path) -> None:
+    cpuinfo = tmp_path / "cpuinfo"
+    cpuinfo.write_text(f"processor : 0\nflags\t\t: fpu {flags}\n")
+    wanted = compose(["model=glow", "dataset=digits", "training.bf16=true"])
+    assert ("without AMX" in slow_bf16(wanted, "cpu", cpuinfo)) is told
+    assert not slow_bf16(wanted, "cuda", cpuinfo)
+    assert not slow_bf16(compose(["model=glow", "dataset=digits"]), "cpu", cpuinfo)
+    # other processors have other words for it
+    cpuinfo.write_text("Features : fp asimd bf16\n")
+    assert not slow_bf16(wanted, "cpu", cpuinfo) and not slow_bf16(wanted, "cpu", tmp_path / "none")
+
+
+def test_a_run_and_its_dry_run_begin_with_what_is_slow(flowrepro, monkeypatch) -> None:
+    for module in ("training.loop", "verbs.dry_run"):
+        monkeypatch.setattr(f"flowrepro.{module}.slow_bf16", lambda config, device: "slow here")
+    small = [
+        "model.levels=1",
+        "model.steps=1",
+        "model.hidden=8",
+        "training.steps=1",
+        "scale=smoke",
+        "threads=1",
+    ]
+    words = ["train", "model=glow", "dataset=digits", "training.bf16=true", *small]
+    assert "note       slow here\n" in flowrepro(*words, "dry_run=true").out
+    assert "note       slow here\n" in flowrepro(*words).out
 
 
 def test_inverses_are_exact_whatever_training_does() -> None:

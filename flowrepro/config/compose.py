@@ -2,6 +2,8 @@
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from itertools import islice, product
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +12,8 @@ from flowrepro.config.quoting import quoted
 from flowrepro.config.reading import conf_dir, from_tree
 from flowrepro.config.schema import GROUPS, Config
 from flowrepro.errors import UsageError, nearest, ours
+
+MOST_JOBS = 10_000
 
 
 @contextmanager
@@ -92,8 +96,6 @@ def compose(words: list[str], config_dirs: Iterable[Path] = ()) -> Config:
 
 def expand(words: list[str], config_dirs: Iterable[Path] = ()) -> list[list[str]]:
     """The jobs of a sweep: one list of arguments per combination of the swept values, in Hydra's order."""
-    from itertools import product
-
     from hydra.core.override_parser.overrides_parser import OverridesParser
 
     config_dirs = list(config_dirs)
@@ -105,14 +107,18 @@ def expand(words: list[str], config_dirs: Iterable[Path] = ()) -> list[list[str]
             choices.append([f"{override.get_key_element()}={v}" for v in swept(override, config_dirs)])
         else:
             choices.append([word])
+    if (count := prod(map(len, choices))) > MOST_JOBS:
+        raise UsageError(f"a sweep of {count:,} jobs is too large; at most {MOST_JOBS:,}")
     return [list(job) for job in product(*choices)]
 
 
 def swept(override: Any, config_dirs: Iterable[Path] = ()) -> list[str]:
     """The values of a sweep, as words. Raises UsageError for those that no grid can enumerate."""
-    from hydra.core.override_parser.types import Glob, IntervalSweep
+    from hydra.core.override_parser.types import Glob, IntervalSweep, RangeSweep
 
     values = override.value()
+    if isinstance(values, RangeSweep):
+        _check_range(override.input_line, values)
     if isinstance(values, IntervalSweep):
         raise UsageError(
             f"'{override.input_line}': no grid has every value of an interval; list some, or use range()"
@@ -127,3 +133,13 @@ def swept(override: Any, config_dirs: Iterable[Path] = ()) -> list[str]:
     if not found:
         raise UsageError(f"'{override.input_line}' has no values")
     return found
+
+
+def _check_range(word: str, values: Any) -> None:
+    """Refuse a range that has too many values, or, as with a step of zero, none to count."""
+    try:
+        count = sum(1 for _ in islice(values.range(), MOST_JOBS + 1))
+    except (ValueError, ArithmeticError) as error:
+        raise UsageError(f"'{word}': {error}") from error
+    if count > MOST_JOBS:
+        raise UsageError(f"'{word}' has more than {MOST_JOBS:,} values")

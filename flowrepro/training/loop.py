@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from flowrepro.config.schema import Config
-from flowrepro.data import load_data, notes
+from flowrepro.data import Data, ImageData, load_data, notes
 from flowrepro.device import choose_device
 from flowrepro.errors import Diverged, Stopped
 from flowrepro.metrics.likelihood import bits_per_dim, log_prob_of, log_probs, lost, summary
@@ -17,6 +17,7 @@ from flowrepro.runs.data import remember
 from flowrepro.runs.folder import Run, claimed, mark_latest, started_over
 from flowrepro.runs.manifest import begin_session, check_data, end_session
 from flowrepro.training import tensorboard
+from flowrepro.training.bfloat16 import slow_bf16
 from flowrepro.training.distributed import World, claimed_together, world
 from flowrepro.training.ending import check_space, diverge, record_end, save
 from flowrepro.training.phases import Stage, stage_at
@@ -65,6 +66,9 @@ def _train(config: Config, run: Run, device: str, together: World, bar: bool | N
     # everything is checked before an old run gives way
     with together.in_turn():
         data = load_data(config.dataset, config.dtype, config.seed, config.model.takes_images)
+    # torch's optimizers take a second to import
+    opening = _opening(run, config, data)
+    print("\n".join(opening), flush=True)
     replaces = config.overwrite and run.state != "new"
     if not replaces:
         check_data(run, data.fingerprint)
@@ -84,6 +88,7 @@ def _train(config: Config, run: Run, device: str, together: World, bar: bool | N
     ):
         with started_over(run, config) if replaces else nullcontext():
             _begin(run, config, session, resumes)
+            _introduce(run, config, session, opening)
             _first(run, session, progress, request, resumes)
         _steps(run, session, progress, request)
     _finish(run, session)
@@ -99,7 +104,6 @@ def _begin(run: Run, config: Config, session: Session, resumes: bool) -> None:
     columns = getattr(session.data, "columns", ())
     begin_session(run, session.device, session.data.fingerprint, parameters, columns)
     remember(run, config.dataset)
-    _introduce(run, config, session)
 
 
 def _first(run: Run, session: Session, progress: Progress, request: StopRequest, resumes: bool) -> None:
@@ -243,20 +247,30 @@ def _finish(run: Run, session: Session) -> None:
     end_session(run, "completed", counters.step)
 
 
-def _introduce(run: Run, config: Config, session: Session) -> None:
+def _opening(run: Run, config: Config, data: Data | ImageData) -> list[str]:
+    """The first lines of a run: where it is, and on what data."""
+    return [
+        f"run        {run.path}",
+        f"data       {config.dataset.name}: {data.source}, fingerprint {data.fingerprint}",
+        *(f"note       {note}" for note in notes(data, config)),
+    ]
+
+
+def _introduce(run: Run, config: Config, session: Session, opening: list[str]) -> None:
+    """Print and log what is trained, and log the opening."""
     counters = session.counters
     parameters = sum(p.numel() for p in session.flow.parameters())
     begin = f"resumes at step {counters.step} of" if counters.step else "steps"
+    remark = slow_bf16(config, session.device)
     lines = [
-        f"run        {run.path}",
-        f"data       {config.dataset.name}: {session.data.source}, fingerprint {session.data.fingerprint}",
-        *(f"note       {note}" for note in notes(session.data, config)),
+        *([f"note       {remark}"] if remark else []),
         f"model      {config.model.name}, {parameters:,} parameters, {next(session.flow.parameters()).dtype}",
         f"training   {begin} {config.training.steps}, seed {config.seed}, scale {config.scale.name}, "
         f"{session.device}, threads {torch.get_num_threads()}",
     ]
-    for line in lines:
-        print(line.replace("torch.", ""), flush=True)
+    lines = [line.replace("torch.", "") for line in lines]
+    print("\n".join(lines), flush=True)
+    for line in (*opening, *lines):
         run.log(line)
 
 

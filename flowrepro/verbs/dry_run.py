@@ -14,6 +14,7 @@ from flowrepro.device import choose_device, wait_for
 from flowrepro.errors import DataError
 from flowrepro.runs.data import found_config
 from flowrepro.runs.folder import Run, run_of
+from flowrepro.training.bfloat16 import slow_bf16
 from flowrepro.training.loop import backward
 from flowrepro.training.session import Session
 
@@ -33,12 +34,14 @@ class Cost:
 
 
 def train(config: Config) -> None:
-    """Print what a run would do and cost, in six lines; with `debug=true` after the resolved config."""
+    """Print what a run would do and cost, in a few lines; with `debug=true` after the resolved config."""
     if config.debug:
         print(resolved(config), end="")
     run, training = run_of(config), config.training
     print(f"run        {run.path} ({_progress(run)})", flush=True)
     print(f"data       {_data(config)}", flush=True)
+    if remark := slow_bf16(config, choose_device(config.device, config.threads)):
+        print(f"note       {remark}")
     cost = estimate(config)
     if isinstance(cost, Cost):
         print(f"parameters {cost.parameters:,}")

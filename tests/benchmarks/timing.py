@@ -49,7 +49,7 @@ def compare(
             began = now()
             run()
             times[name].append(1000 * (now() - began) / parts[name != "ours"])
-    found = [_row(workload, times["ours"], peer, times[peer]) for peer in peers]
+    found = [row(workload, times["ours"], peer, times[peer]) for peer in peers]
     for row in found:
         print("  ".join(f"{v:.3g}" if isinstance(v, float) else str(v) for v in row.values()), flush=True)
     return found
@@ -63,7 +63,8 @@ def now() -> float:
     return time.perf_counter()
 
 
-def _row(workload: str, ours: list[float], peer: str, theirs: list[float]) -> Row:
+def row(workload: str, ours: list[float], peer: str, theirs: list[float]) -> Row:
+    """The row of a table: medians of both, their ratio and its spread."""
     ratios = [b / a for a, b in zip(ours, theirs, strict=True)]
     low, _, high = statistics.quantiles(ratios, n=4)
     return {
