@@ -4,14 +4,12 @@ QLF and Glow, three levels of networks of 64 channels; depth at 64x64 in batches
 single images. "ms" is MB in these rows; the picture is outputs/bench/memory.png (on a GPU memory_cuda.png).
 """
 
-import subprocess
-import sys
 from pathlib import Path
 
 import pandas as pd
 import torch
 from bench_glow import normflows_glow
-from timing import DEVICE, Row, megabytes_of, pin
+from timing import DEVICE, Row, megabytes_of
 from torch import Tensor, nn
 
 from flowrepro.config.schema import GlowConfig, QLFConfig
@@ -53,23 +51,13 @@ def rows() -> list[Row]:
 
 
 def grown(name: str, depth: int, side: int, batch: int) -> float:
-    """MB that the two passes add, measured in a fresh process on a CPU."""
-    if DEVICE == "cuda":
-        return passes(name, depth, side, batch)
-    words = [sys.executable, __file__, name, str(depth), str(side), str(batch)]
-    mb = float(subprocess.run(words, capture_output=True, text=True, check=True).stdout)
-    print(f"{name}  {batch}x3x{side}x{side}  {LEVELS} levels x {depth}  {mb:.0f} MB", flush=True)
-    return mb
-
-
-def passes(name: str, depth: int, side: int, batch: int) -> float:
     """MB that a forward and a backward pass add to a model and its batch, gradients included."""
     x = 256 * torch.rand(batch, 3, side, side, generator=torch.Generator().manual_seed(0))
     x = x.to(DEVICE).contiguous(memory_format=torch.channels_last)
-    # what the libraries need once is there before counting begins
-    step(model(name, 1, side, x), x[:1])
     made = model(name, depth, side, x)
-    return megabytes_of(lambda: step(made, x))
+    mb = megabytes_of(lambda: step(made, x))
+    print(f"{name}  {batch}x3x{side}x{side}  {LEVELS} levels x {depth}  {mb:.1f} MB", flush=True)
+    return mb
 
 
 def model(name: str, depth: int, side: int, x: Tensor) -> nn.Module:
@@ -122,7 +110,7 @@ def draw(found: dict[tuple[str, int, int, int], float]) -> None:
         ax.set(xscale="log", yscale="log", xlabel=label, xticks=ticks, xticklabels=ticks)
         ax.minorticks_off()
         ax.grid(alpha=0.3)
-    axes[0].set_ylabel("memory of a step in MB")
+    axes[0].set_ylabel("memory of tensors, gradients included, in MB")
     figure.legend(*axes[0].get_legend_handles_labels(), loc="outside right center", frameon=False)
     where = torch.cuda.get_device_name() if DEVICE == "cuda" else "CPU, one thread"
     figure.suptitle(
@@ -134,8 +122,3 @@ def draw(found: dict[tuple[str, int, int, int], float]) -> None:
     pd.DataFrame(
         [(*key, mb) for key, mb in found.items()], columns=["model", "depth", "side", "batch", "mb"]
     ).to_csv(path.with_suffix(".csv"), index=False, float_format="%.4g")
-
-
-if __name__ == "__main__":
-    pin()
-    print(passes(sys.argv[1], *map(int, sys.argv[2:])))

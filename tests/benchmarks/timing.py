@@ -1,14 +1,14 @@
 """Timing side by side: every contender in turn, again and again, on one thread of one core, or on a GPU."""
 
-import ctypes
+import itertools
 import os
 import statistics
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import torch
+from torch.profiler import ProfilerActivity, profile
 
 # "cuda" times the same work on a GPU
 DEVICE = os.environ.get("BENCH_DEVICE", "cpu")
@@ -90,21 +90,14 @@ def training_step(model: torch.nn.Module, loss: Callable[[], torch.Tensor]) -> C
 
 
 def megabytes_of(run: Callable[[], object]) -> float:
-    """By how many MB this process grows at most, from what it has now; on a GPU, what is allocated there at most."""
+    """By how many MB tensors grow at most, from what they have now: what torch allocates, not what the process keeps."""
     if DEVICE == "cpu":
-        # memory that was freed before goes back to the kernel, and the peak is counted from here on
-        ctypes.CDLL(None).malloc_trim(0)
-        Path("/proc/self/clear_refs").write_text("5")
-        before = megabytes("VmRSS")
-        run()
-        return megabytes("VmHWM") - before
+        with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiler:
+            run()
+        found = profiler.profiler.kineto_results.events()
+        changes = sorted((e.start_ns(), e.nbytes()) for e in found if e.name() == "[memory]")
+        return max(itertools.accumulate(size for _, size in changes)) / 1e6
     before = torch.cuda.memory_allocated()
     torch.cuda.reset_peak_memory_stats()
     run()
     return (torch.cuda.max_memory_allocated() - before) / 1e6
-
-
-def megabytes(field: str) -> float:
-    """VmRSS (now) or VmHWM (at most) of this process; a child's ru_maxrss would be that of its parent."""
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith(field)) / 1e3
