@@ -360,7 +360,7 @@ def test_sweeps_that_cannot_be_are_told(flowrepro, workdir, words, hint):
 def test_a_sweep_takes_glob_and_folders_of_any_name(flowrepro, workdir):
     words = ["regularizer=glob(*,exclude=tr*)", "output_dir='My Runs (2)'", "threads=1", *SMALL]
     answer = flowrepro("train", "-m", *words)
-    assert "regularizer=none" in answer.out
+    assert "regularizer=none" in answer.out and " 'output_dir=My Runs (2)'\n" in answer.out
     assert answer.code == 0 and len(list(workdir.glob("My Runs (2)/sweeps/*/sweep.csv"))) == 1, answer.err
 
 
