@@ -3,6 +3,7 @@
 import dataclasses
 import time
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 import numpy as np
@@ -105,7 +106,7 @@ def evaluate_run(run: Run, config: Config, wanted: EvaluationConfig) -> Path:
     write_json(folder / "measures.json", measures)
     print(f"run         {run.path} ({which} checkpoint, scale {measures['scale']})")
     print("\n".join(told))
-    place = "" if config.output_dir == "outputs" else f" output_dir={config.output_dir}"
+    place = "" if config.output_dir == "outputs" else f" {quote(f'output_dir={config.output_dir}')}"
     other = "" if which == run.config.evaluation.checkpoint else f" evaluation.checkpoint={which}"
     name = run.name if config.run == "latest" else config.run
     print(f"measures    {folder}\nnext        flowrepro plot run={name}{other}{place}")

@@ -6,6 +6,7 @@ import os
 import re
 import time
 import traceback
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -65,11 +66,19 @@ def sweep(words: list[str], config_dirs: list[Path]) -> int:
         for job in jobs:
             print("  " + " ".join(job))
         return 0
+    made = [path for path in (folder, *folder.parents) if not path.exists()]
     folder.mkdir(parents=True, exist_ok=True)
     remove_leftovers(folder)
     print(f"{len(jobs)} jobs, table and plot in {folder}")
     launching = [*(w for w in words if w.startswith("hydra")), f"hydra.sweep.dir={quoted(str(folder))}"]
-    rows = _launch_all(jobs, [run_of(config) for config in configs], launching, config_dirs)
+    try:
+        rows = _launch_all(jobs, [run_of(config) for config in configs], launching, config_dirs)
+    except UsageError:
+        # a launcher that is not there: nothing has been trained
+        with suppress(OSError):
+            for path in made:
+                path.rmdir()
+        raise
     rows = [{"overrides": " ".join(_swept(words, job)), **row} for job, row in zip(jobs, rows, strict=True)]
     _report(rows, folder, _swept(words, jobs[0]), bits=all(c.model.takes_images for c in configs))
     if failed := [row for row in rows if row["state"] not in ("completed", "paused")]:
