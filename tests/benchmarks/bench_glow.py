@@ -6,8 +6,6 @@ convolutions alone, what inverting in the backward pass costs in time and saves 
 has it.
 """
 
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -217,16 +215,6 @@ def memory() -> list[Row]:
 
 
 def grown(how: str, steps: int) -> float:
-    """By how many MB a fresh process with a model grows in a forward and a backward pass."""
-    answer = subprocess.run(
-        [sys.executable, __file__, how, str(steps)], capture_output=True, text=True, check=True
-    )
-    return float(answer.stdout)
-
-
-if __name__ == "__main__":
-    pin()
-    model, batch = glow(128, int(sys.argv[2]), sys.argv[1]), images()
-    # what the libraries need once is there before counting begins
-    glow(128, 1, sys.argv[1]).log_prob(batch).mean().backward()
-    print(megabytes_of(lambda: model.log_prob(batch).mean().backward()))
+    """By how many MB tensors grow in a forward and a backward pass of a model."""
+    model, batch = glow(128, steps, how), images()
+    return megabytes_of(lambda: model.log_prob(batch).mean().backward())

@@ -4,8 +4,6 @@ All learn the knots of every channel and have linear tails. zuko broadcasts the 
 and normflows take those of every element. Times hardly depend on where the knots are, and each has its own.
 """
 
-import subprocess
-import sys
 from collections.abc import Callable
 
 import torch
@@ -142,21 +140,6 @@ def memory() -> list[Row]:
 
 
 def grown(name: str) -> float:
-    """By how many MB a fresh process grows at most, or the memory that it takes of a GPU."""
-    if DEVICE == "cuda":
-        return added_by(name)
-    answer = subprocess.run([sys.executable, __file__, name], capture_output=True, text=True, check=True)
-    return float(answer.stdout)
-
-
-def added_by(name: str) -> float:
-    """MB that forward and backward add in this process."""
+    """By how many MB tensors grow in forward and backward."""
     model, batch = CONTENDERS[name]().to(DEVICE), data(*SHAPES[-1])
-    # what the libraries need once is there before counting begins
-    both_ways(model, batch[:1])()
     return megabytes_of(both_ways(model, batch))
-
-
-if __name__ == "__main__":
-    pin()
-    print(added_by(sys.argv[1]))
