@@ -1,6 +1,7 @@
 """Values that Hydra's grammar does not take as they are: paths with spaces, brackets, or letters beyond ASCII."""
 
 import json
+import shlex
 from typing import Any
 
 from flowrepro.config.identity import differences
@@ -11,6 +12,11 @@ from flowrepro.config.schema import Phase
 def quoted(text: str) -> str:
     """A value as Hydra's grammar takes it, whatever its characters."""
     return "'" + text.replace("\\", "\\\\").replace("'", "\\'").replace("${", "\\${") + "'"
+
+
+def place_of(output_dir: str) -> str:
+    """What a printed command ends in for runs that are not in `outputs`, as a shell takes it."""
+    return "" if output_dir == "outputs" else f" {shlex.quote(f'output_dir={output_dir}')}"
 
 
 def as_word(value: Any) -> str:

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from flowrepro.config.identity import flatten
+from flowrepro.config.quoting import place_of
 from flowrepro.config.reading import to_tree
 from flowrepro.config.schema import Config
 from flowrepro.errors import UsageError
@@ -47,12 +48,8 @@ def evaluate_figure(config: Config) -> None:
     curves.keep(folder, curves.collected(spec.planned(scale), Path(config.output_dir)))
     print(table.to_string(index=False, float_format=lambda v: f"{v:.4g}"))
     _print_claims(claims)
-    next_step = f"flowrepro plot figure={spec.key} scale={scale}{_place(config)}"
+    next_step = f"flowrepro plot figure={spec.key} scale={scale}{place_of(config.output_dir)}"
     print(f"table, claims  {folder}\nnext           {next_step}")
-
-
-def _place(config: Config) -> str:
-    return "" if config.output_dir == "outputs" else f" output_dir={config.output_dir}"
 
 
 def _measure_seeds(spec: FigureSpec, scale: str) -> Measures:
@@ -71,7 +68,7 @@ def measure_runs(spec: FigureSpec, config: Config, device: str = "cpu") -> Measu
     if absent := missing_runs(spec, config):
         raise UsageError(
             f"{spec.key}: {len(absent)} of its runs still to be trained; "
-            f"first: flowrepro train figure={spec.key} scale={scale}{_place(config)}"
+            f"first: flowrepro train figure={spec.key} scale={scale}{place_of(config.output_dir)}"
         )
     return [_measure_run(spec, planned, config, device) for planned in spec.planned(scale)]
 

@@ -3,12 +3,12 @@
 import math
 import time
 from contextlib import closing, nullcontext, suppress
-from shlex import quote
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
+from flowrepro.config.quoting import place_of
 from flowrepro.config.schema import Config
 from flowrepro.data import Data, ImageData, load_data, notes
 from flowrepro.device import choose_device
@@ -298,7 +298,7 @@ def _told(run: Run, config: Config) -> dict[str, Any]:
         if count := result.get("val_non_finite"):
             print(f"not finite      {not_finite(result['val_n'], count, result['val_lost'])}")
         print(f"checkpoint      {run.checkpoint('best')}")
-        place = "" if config.output_dir == "outputs" else f" {quote(f'output_dir={config.output_dir}')}"
+        place = place_of(config.output_dir)
         print(f"next            flowrepro evaluate run={run.name}{place}")
     return {"run": run.name, "state": status.get("state"), "step": status.get("step"), **result}
 

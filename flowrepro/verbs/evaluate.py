@@ -3,7 +3,6 @@
 import dataclasses
 import time
 from pathlib import Path
-from shlex import quote
 from typing import Any
 
 import numpy as np
@@ -13,6 +12,7 @@ from torch import Tensor
 
 from flowrepro.analysis.bounds import linear_baseline
 from flowrepro.analysis.components import Components, neighbour_signs
+from flowrepro.config.quoting import place_of
 from flowrepro.config.schema import Config, EvaluationConfig
 from flowrepro.data import Data, ImageData
 from flowrepro.device import choose_device
@@ -106,7 +106,7 @@ def evaluate_run(run: Run, config: Config, wanted: EvaluationConfig) -> Path:
     write_json(folder / "measures.json", measures)
     print(f"run         {run.path} ({which} checkpoint, scale {measures['scale']})")
     print("\n".join(told))
-    place = "" if config.output_dir == "outputs" else f" {quote(f'output_dir={config.output_dir}')}"
+    place = place_of(config.output_dir)
     other = "" if which == run.config.evaluation.checkpoint else f" evaluation.checkpoint={which}"
     name = run.name if config.run == "latest" else config.run
     print(f"measures    {folder}\nnext        flowrepro plot run={name}{other}{place}")

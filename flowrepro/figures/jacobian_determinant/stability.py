@@ -38,7 +38,7 @@ from flowrepro.runs.traces import first_not_finite
 MODELS, SIZES = {"glow": "Glow", "qlf": "QLF"}, ("base", "deep", "wide")
 COLOURS = {"Glow": BLUE, "QLF": ORANGE}
 CONVOLUTION = "InvertibleConv"
-IN_WORDS = {CONVOLUTION: "convolutions", "GlowCoupling": "couplings", "ActNorm": "ActNorm"}
+IN_WORDS = {CONVOLUTION: "convolutions", "GlowCoupling": "couplings"}
 # one of twelve settings
 ONE_SETTING = 0.05
 PAPER_RATE = 0.01
