@@ -100,8 +100,8 @@ def test_a_link_to_the_runs_of_a_figure_opens_them(opened):
     tab = opened()
     runs = tab.locator("[id='single_coupling/fig2/runs']")
     assert not runs.evaluate("found => found.open")
-    tab.locator("[id='single_coupling/fig2'] ul.inline a", has_text="training runs").click()
-    tab.wait_for_function("found => found.open", arg=runs.element_handle())
+    tab.locator("[id='single_coupling/fig2'] ul.inline a", has_text="training runs").press("Enter")
+    runs.get_by_text("flowrepro train").first.wait_for()
     assert "w-coupling-none-" in runs.inner_text() and "flowrepro train" in runs.inner_text()
 
 
@@ -116,6 +116,13 @@ def test_pictures_load_after_a_move(opened):
     picture = tab.locator("[id='single_coupling/fig1'] img")
     picture.scroll_into_view_if_needed()
     tab.wait_for_function("found => found.complete && found.naturalWidth > 300", arg=picture.element_handle())
+
+
+def test_pictures_have_their_room_before_they_load(opened):
+    heights = "all => all.map((found) => found.complete || found.getBoundingClientRect().height)"
+    assert all(
+        height is True or height > 50 for height in opened().locator("figure img").evaluate_all(heights)
+    )
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from PIL import Image
 
 from flowrepro.config.reading import conf_dir
 from flowrepro.figures import curves, store
@@ -63,6 +64,7 @@ def figure(outputs: Path, key: str) -> dict[str, Any]:
         "claims": [],
         "verdicts": {},
         "picture": None,
+        "size": None,
     }
     if not scales:
         return shown
@@ -78,6 +80,7 @@ def figure(outputs: Path, key: str) -> dict[str, Any]:
         "alt": f"{spec.title}. {sentence(own(found))}",
         "table": stored.table,
         "picture": picture if picture.exists() else None,
+        "size": pixels(picture) if picture.exists() else None,
         "files": [folder / name for name in FILES if (folder / name).exists()],
         "provenance": stored.provenance,
         "curves": panels(curves.stored(folder)),
@@ -85,6 +88,12 @@ def figure(outputs: Path, key: str) -> dict[str, Any]:
         "code": source(f"flowrepro/figures/{key}.py", Path(spec.module.__file__)),
         "config": source(f"conf/figure/{key}.yaml", conf_dir() / "figure" / f"{key}.yaml"),
     }
+
+
+def pixels(picture: Path) -> tuple[int, int]:
+    """Width and height, so that a page reserves the picture's room before it is loaded."""
+    with Image.open(picture) as opened:
+        return opened.size
 
 
 def trainings(spec: FigureSpec, scale: str) -> list[str]:
