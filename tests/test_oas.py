@@ -10,6 +10,7 @@ from torch import Tensor
 from flowrepro.analysis.coupling import gmm_conditionals, square_conditionals
 from flowrepro.analysis.moments import (
     bin_moments,
+    bin_sums,
     equal_counts,
     equal_widths,
     fit_quadratic,
@@ -102,12 +103,12 @@ def test_empty_and_lonely_bins_count_as_not_improved(binning) -> None:
 
 def test_bins_hold_what_they_say() -> None:
     p, a = torch.randn(3, 100, generator=seeded()), torch.randn(3, 100, 2, generator=seeded(1))
-    equal = bin_moments(p, a, 7, equal_counts)
+    equal = bin_moments(bin_sums(p, a.movedim(-1, 0), 7, equal_counts))
     assert (equal.counts.max() - equal.counts.min()) <= 1 and (equal.counts.sum(1) == 100).all()
     first = a[0][p[0].argsort()][: int(equal.counts[0, 0])]
     torch.testing.assert_close(equal.mean[0, 0], first.mean(0))
     torch.testing.assert_close(equal.variance[0, 0], first.var(0, correction=0))
-    wide = bin_moments(p, a, 7, equal_widths)
+    wide = bin_moments(bin_sums(p, a.movedim(-1, 0), 7, equal_widths))
     edges = np.histogram_bin_edges(p[1].numpy(), 7)
     assert wide.counts[1].tolist() == np.histogram(p[1].numpy(), edges)[0].tolist()
 

@@ -28,24 +28,35 @@ class Bins(NamedTuple):
     variance: Tensor
 
 
-def bin_moments(passive: Tensor, active: Tensor, bins: int, binning: Binning) -> Bins:
-    """Moments of active (C, N, A), which should be centred, in bins of passive (C, N).
+class BinSums(NamedTuple):
+    """Counts (C, B), sums and sums of squares (A, C, B) of A active dimensions in the B bins of each of C candidates."""
+
+    counts: Tensor
+    first: Tensor
+    second: Tensor
+
+
+def bin_sums(passive: Tensor, active: Tensor, bins: int, binning: Binning) -> BinSums:
+    """Sums of active (A, C, N) in bins of passive (C, N)."""
+    index = binning(passive, bins)
+    zeros = passive.new_zeros(len(passive), bins)
+    counts = zeros.scatter_add(1, index, torch.ones_like(passive))
+    sums = [(zeros.scatter_add(1, index, a), zeros.scatter_add(1, index, a * a)) for a in active]
+    first, second = (torch.stack(part) for part in zip(*sums, strict=True))
+    return BinSums(counts, first, second)
+
+
+def bin_moments(sums: BinSums) -> Bins:
+    """Moments in bins from sums of active, which should be centred.
 
     Variances that are rounding alone, of bins in which nothing varies, are zero.
     """
-    index = binning(passive, bins)
-    zeros = passive.new_zeros(passive.shape[0], bins)
-    place = index + bins * torch.arange(len(index), device=index.device)[:, None]
-    counts = torch.bincount(place.flatten(), minlength=zeros.numel()).view_as(zeros).to(zeros)
-    share = 1 / counts.clamp(min=1)
-    means, variances = [], []
-    for a in active.unbind(-1):
-        mean = zeros.scatter_add(1, index, a) * share
-        square = zeros.scatter_add(1, index, a * a) * share
-        variance = square - mean.square()
-        means.append(mean)
-        variances.append(torch.where(variance > ROUNDINGS * torch.finfo(a.dtype).eps * square, variance, 0))
-    return Bins(counts, torch.stack(means, -1), torch.stack(variances, -1))
+    share = 1 / sums.counts.clamp(min=1)
+    mean, square = sums.first * share, sums.second * share
+    variance = square - mean.square()
+    rounding = ROUNDINGS * torch.finfo(square.dtype).eps * square
+    variance = torch.where(variance > rounding, variance, 0)
+    return Bins(sums.counts, mean.movedim(0, -1), variance.movedim(0, -1))
 
 
 def equal_widths(passive: Tensor, bins: int) -> Tensor:

@@ -16,7 +16,9 @@ from flowrepro.analysis.moments import (
     MIN_COUNT,
     ROUNDINGS,
     Binning,
+    BinSums,
     bin_moments,
+    bin_sums,
     equal_counts,
     equal_widths,
     fit_quadratic,
@@ -28,7 +30,7 @@ BINS = 32
 CANDIDATES, REGRESSED_CANDIDATES = 180, 24
 MAX_SAMPLES = 8192
 # rotations at a time, so that they fit into the processor's cache
-CHUNK = 24
+CHUNK = 8
 # beyond the plane: how often the best candidate is turned, and how far at first
 REFINEMENTS, FIRST_TURN = 4, 0.5
 
@@ -49,27 +51,24 @@ def binned_improvement(
     few samples have too small a logarithm. `corrected` removes that bias for a normal conditional. Bins with fewer
     than two samples, or without any variance, count as not improved.
     """
-    centre = x.mean(0)
-    return torch.cat(
-        [_binned(x - centre, centre, part, bins, binning, corrected) for part in rotations.split(CHUNK)]
-    )
-
-
-def _binned(
-    x: Tensor, centre: Tensor, rotations: Tensor, bins: int, binning: Binning, corrected: bool
-) -> Tensor:
-    y = rotations.to(x) @ x.mT
-    counts, mean, variance = bin_moments(y[:, 0], y[:, 1:].mT, bins, binning)
+    centre, turned = x.mean(0), rotations.to(x)
+    parts = [_sums(x - centre, part, bins, binning) for part in turned.split(CHUNK)]
+    counts, first, second = (torch.cat(part, -2) for part in zip(*parts, strict=True))
+    counts, mean, variance = bin_moments(BinSums(counts, first, second))
     # a direction in which the samples do not vary is one that no coupling should stretch without end
-    rounding = (ROUNDINGS * torch.finfo(x.dtype).eps) ** 2 * (
-        x.square().sum() / len(x) + centre.square().sum()
-    )
+    scale = (x - centre).square().sum() / len(x) + centre.square().sum()
+    rounding = (ROUNDINGS * torch.finfo(x.dtype).eps) ** 2 * scale
     there = (counts[..., None] >= MIN_COUNT) & (variance > rounding)
-    moved = mean + (rotations.to(x) @ centre)[:, None, 1:]
-    gain = improvement(moved, torch.where(there, variance, 1))
+    gain = improvement(mean + (turned @ centre)[:, None, 1:], torch.where(there, variance, 1))
     if corrected:
         gain = gain + 0.5 * log_variance_bias(counts)[..., None]
     return (torch.where(there, gain, 0).sum(-1) * counts).sum(1) / x.shape[0]
+
+
+def _sums(x: Tensor, rotations: Tensor, bins: int, binning: Binning) -> BinSums:
+    """Sums for some rotations (C, D, D) of centred samples (N, D), in contiguous memory."""
+    y = (rotations.transpose(0, 1).flatten(0, 1) @ x.mT).view(x.shape[1], len(rotations), -1)
+    return bin_sums(y[0], y[1:], bins, binning)
 
 
 def regression_improvement(x: Tensor, rotations: Tensor, passive: int) -> Tensor:

@@ -9,7 +9,7 @@ from typing import cast
 import torch
 from torch import Tensor
 
-from flowrepro.analysis.moments import bin_moments, equal_counts, fit_quadratic, monomials
+from flowrepro.analysis.moments import bin_moments, bin_sums, equal_counts, fit_quadratic, monomials
 from flowrepro.flows.core import Layer
 
 INTERPOLATION_BINS = 64
@@ -73,7 +73,7 @@ class BinnedCoupling(MomentCoupling):
         p = x[None, :, 0].double()
         bins = max(1, min(self.bins, len(x) // SAMPLES_A_BIN))
         centre = x.double().mean(0)
-        found = bin_moments(p, x[None].double() - centre, bins, equal_counts)
+        found = bin_moments(bin_sums(p, (x.double() - centre).mT[:, None], bins, equal_counts))
         # with few samples the last bin stands in for the rest: constant beyond its centre, as always
         used = torch.arange(self.bins).clamp(max=bins - 1)
         self.centres.copy_(found.mean[0, used, 0] + centre[0])
