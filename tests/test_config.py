@@ -107,10 +107,10 @@ def test_choices_are_what_is_implemented():
     from flowrepro.data.toy import TOYS
     from flowrepro.training.gradients import BACKWARDS
     from flowrepro.training.regularizers import ESTIMATORS
-    from flowrepro.training.session import OPTIMIZERS
+    from flowrepro.training.session import FULL_BATCH, MINIBATCH_OPTIMIZERS
 
     for node, name, implemented in (
-        (schema.TrainingConfig, "optimizer", OPTIMIZERS),
+        (schema.TrainingConfig, "optimizer", {*MINIBATCH_OPTIMIZERS, FULL_BATCH}),
         (schema.TrainingConfig, "backward", BACKWARDS),
         (schema.CelebAConfig, "crop", CROPS),
         (schema.TikhonovConfig, "estimator", ESTIMATORS),
@@ -139,7 +139,7 @@ def test_choices_are_what_is_implemented():
         ("model=realnvp model.levels=2", "model=realnvp has no key 'levels'"),
         ("model=realnvp_images model.passive=3", "model=realnvp_images has no key 'passive'"),
         ("regularizer.alpha=-1", "must be at least 0"),
-        ("training.optimizer=sgdd", "adam, adamw, adamax"),
+        ("training.optimizer=sgdd", "adam, adamw, adamax, lbfgs"),
         ("training.lr=[1", "cannot be read"),
         ("phases.sequence=[{share:0.5}]", "add up to 1"),
         ("phases.sequence=[{share:1,lr:0}]", "phases.sequence.0..lr=0.* must be above 0"),

@@ -464,11 +464,60 @@ def test_realnvp_takes_the_same_rotations_and_phases(workdir, rotation):
     assert [len(r["layers"]) for r in history][-1] == 7
 
 
-@pytest.mark.parametrize("optimizer", ["adam", "adamw", "adamax"])
+@pytest.mark.parametrize("optimizer", ["adam", "adamw", "adamax", "lbfgs"])
 def test_every_optimizer_improves_the_likelihood(workdir, optimizer):
     train(quick(f"training.optimizer={optimizer}", "training.clip=10", "training.ema=0"))
     history = find("latest", workdir / "outputs" / "runs").history()
     assert history[-1]["val_log_prob"] > history[0]["val_log_prob"]
+
+
+LBFGS = "{share:0.5,optimizer:lbfgs,lr:1}"
+
+
+@pytest.mark.parametrize("stops", [[5], [12], [13, 20]])  # the first half has twelve steps
+def test_lbfgs_after_minibatches_resumes_bit_for_bit(workdir, monkeypatch, stops):
+    words = [f"phases.sequence=[{{share:0.5}},{LBFGS}]"]
+    train(quick(*words, "output_dir=undisturbed"))
+    stop_at(stops, monkeypatch)
+    while stops:
+        with pytest.raises(Stopped):
+            train(quick(*words))
+    assert train(quick(*words))["state"] == "completed"
+    stopped, whole = (find("latest", workdir / o / "runs") for o in ("outputs", "undisturbed"))
+    assert all(equal(weights(stopped, which), weights(whole, which)) for which in ("last", "best"))
+    assert timeless(stopped) == timeless(whole)
+
+
+def test_lbfgs_reaches_the_closed_form_of_a_linear_flow(workdir):
+    words = ["model=linear", "dtype=float64", "training.ema=0", "training.optimizer=lbfgs", "training.lr=1"]
+    config = compose([*QUICK[:1], *QUICK[2:], *words, "regularizer.alpha=1e-2", "training.steps=80"])
+    found = train(config)["train_log_prob"]
+    x = load_data(config.dataset, getattr(torch, config.dtype), config.seed).train
+    covariance = torch.cov(x.mT, correction=0)
+    blurred = covariance + 1e-2 * torch.eye(x.shape[1])
+    # linear_systems Eq. 6: the minimiser's precision is that of the blurred data
+    expected = -0.5 * (blurred.logdet() + (covariance @ blurred.inverse()).trace() + 3 * math.log(2 * math.pi))
+    assert found == pytest.approx(float(expected), abs=1e-6)
+
+
+def test_lbfgs_goes_back_where_its_line_search_finds_nothing_finite(workdir, monkeypatch):
+    config = quick("training.optimizer=lbfgs", "training.lr=1", "training.ema=0")
+    whole = session.Session(config, load_data(config.dataset, getattr(torch, config.dtype), config.seed), "cpu")
+    before = [p.detach().clone() for p in whole.flow.parameters()]
+
+    def ruined(closure):
+        closure()
+        whole.flow.chain[1].weight.data.fill_(math.nan)
+
+    monkeypatch.setattr(whole.optimizer, "step", ruined)
+    assert "finite" in loop.take_step(whole, whole.plan[0])
+    assert all(torch.equal(p, old) for p, old in zip(whole.flow.parameters(), before, strict=True))
+
+
+def test_lbfgs_is_refused_on_points_that_change(workdir):
+    words = ["dataset.fresh=true", f"phases.sequence=[{{share:0.5}},{LBFGS}]"]
+    with pytest.raises(UsageError, match="dataset.fresh=false"):
+        train(compose([*QUICK, "dataset=square", "model=coupling", "model.layers=1", *words]))
 
 
 def test_a_flow_that_is_never_finite_on_validation_still_has_both_checkpoints(workdir, monkeypatch):

@@ -336,6 +336,7 @@ class TransportConfig:
 
 
 SCHEDULES = ("constant", "cosine", "exponential")
+OPTIMIZERS = ("adam", "adamw", "adamax", "lbfgs")
 
 
 @dataclass
@@ -344,6 +345,7 @@ class Phase:
 
     share: float = option(1.0, "fraction of training.steps", above=0)
     lr: float | None = option(None, "learning rate", above=0)
+    optimizer: str | None = option(None, "optimizer; another one starts afresh", choices=OPTIMIZERS)
     schedule: str | None = option(None, "learning-rate schedule", choices=SCHEDULES)
     warmup: int | None = option(None, "steps of linear warm-up", low=0)
     alpha_from: float | None = option(
@@ -387,8 +389,12 @@ class TrainingConfig:
     steps: int = option(5_000, "total optimizer steps", low=1)
     steps_per_layer: int = option(0, "steps per layer of model.layers; sets training.steps (0: off)", low=0)
     batch_size: int = option(200, "samples per step", low=1)
-    optimizer: str = option("adam", "optimizer", choices=("adam", "adamw", "adamax"))
-    lr: float = option(1e-3, "learning rate", above=0)
+    optimizer: str = option(
+        "adam", "optimizer (lbfgs: all training points at every step, with a line search)", choices=OPTIMIZERS
+    )
+    lr: float = option(
+        1e-3, "learning rate (lbfgs: the first step that the line search tries, as a rule 1)", above=0
+    )
     beta1: float = option(0.9, "first-moment decay of the optimizer", low=0, below=1)
     beta2: float = option(0.999, "second-moment decay of the optimizer", low=0, below=1)
     weight_decay: float = option(0.0, "weight decay (adamw: decoupled)", low=0)

@@ -23,7 +23,7 @@ from flowrepro.training.distributed import World, claimed_together, world
 from flowrepro.training.ending import check_space, diverge, record_end, save
 from flowrepro.training.phases import Stage, stage_at
 from flowrepro.training.progress import Progress
-from flowrepro.training.session import Session
+from flowrepro.training.session import FULL_BATCH, Session
 from flowrepro.training.signals import Interrupted, StopRequest, stop_request
 from flowrepro.training.validation import check_inverse, due, not_finite, validate
 
@@ -170,16 +170,41 @@ def take_step(session: Session, stage: Stage) -> str:
     for group in session.optimizer.param_groups:
         group["lr"] = stage.lr_at(step)
     found = backward(session, stage, step)
-    norm = gradient_norm(session.parameters, session.training.clip)
+    whole = session.uses == FULL_BATCH
+    norm = gradient_norm(session.parameters, 0.0 if whole else session.training.clip)
     if not (math.isfinite(found.loss) and norm.isfinite()):
         return f"loss {found.loss:.4g}, gradient norm {norm.item():.4g}"
-    session.optimizer.step()
+    if not whole:
+        session.optimizer.step()
+    elif wrong := line_search(session, stage, found.loss):
+        return wrong
     session.average()
     counters.step += 1
     counters.log_prob_sum += found.log_prob_sum
     counters.term_sum += found.term_sum
     counters.samples += found.samples
     return ""
+
+
+def line_search(session: Session, stage: Stage, loss: float) -> str:
+    """One iteration of L-BFGS; none, and the answer says why, if it ends where weights are not finite."""
+    step, before = session.counters.step, [p.detach().clone() for p in session.parameters]
+    known = [loss]  # with its gradients, of the point that the iteration starts from
+
+    def closure() -> float:
+        at = known.pop() if known else backward(session, stage, step).loss
+        for p in session.parameters:
+            # the optimizer takes views of them
+            p.grad = None if p.grad is None else p.grad.contiguous()
+        return at
+
+    session.optimizer.step(closure)
+    if session.finite:
+        return ""
+    with torch.no_grad():
+        for p, old in zip(session.parameters, before, strict=True):
+            p.copy_(old)
+    return "the line search found no finite weights"
 
 
 class Sums(NamedTuple):

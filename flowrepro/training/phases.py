@@ -16,6 +16,7 @@ class Stage:
     start: int
     end: int
     lr: float
+    optimizer: str
     schedule: str
     warmup: int
     final_lr: float
@@ -111,6 +112,7 @@ def _stage(training: TrainingConfig, phase: Phase, alpha: float, start: int, end
         start=start,
         end=end,
         lr=training.lr if phase.lr is None else phase.lr,
+        optimizer=phase.optimizer or training.optimizer,
         schedule=phase.schedule or training.schedule,
         warmup=training.warmup if phase.warmup is None else phase.warmup,
         final_lr=training.final_lr,

@@ -29,11 +29,14 @@ from flowrepro.training.phases import Stage, stage_at, stages
 from flowrepro.training.recording import Recorded
 
 # fused: one pass over the weights instead of a dozen
-OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
+MINIBATCH_OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
     "adam": partial(torch.optim.Adam, fused=True),
     "adamw": partial(torch.optim.AdamW, fused=True),
     "adamax": torch.optim.Adamax,
 }
+
+# one step is one iteration on all training points, with so many evaluations at most
+FULL_BATCH, EVALUATIONS, HISTORY = "lbfgs", 25, 50
 
 STATISTICS_SAMPLES = 10_000
 # fewer rows have no variance, or one that says nothing
@@ -90,9 +93,11 @@ class Session:
         self.averaged = copy.deepcopy(self.flow) if self.training.ema else None
         self.regularizer = regularizers.build(config.regularizer)
         self.plain = regularizers.NoRegularizer()
-        self.optimizer = make_optimizer(self.flow, self.training)
         self.counters = Counters()
         self.plan = stages(config.phases.sequence, self.training, self.regularizer.alpha, self.flow.chain)
+        check_full_batches(self.plan, data)
+        self.uses = self.plan[0].optimizer
+        self.optimizer = make_optimizer(self.flow, self.training, self.uses)
         self.batches = Batches(len(data.train), self.training.batch_size, self.seed, fold=normalises)
         self.stage: Stage | None = None
         # of the current stage: collecting them at every step would take a quarter of a small step
@@ -114,10 +119,15 @@ class Session:
         self.recorded = None
         if self.counters.step != stage.start:
             return
-        if stage.reset_optimizer:
-            self.optimizer = make_optimizer(self.flow, self.training)
+        if stage.reset_optimizer or stage.optimizer != self.uses:
+            self.use(stage.optimizer)
         for i in stage.rotate:
             self.rotate(i)
+
+    def use(self, optimizer: str) -> None:
+        """Start this optimizer afresh."""
+        self.uses = optimizer
+        self.optimizer = make_optimizer(self.flow, self.training, optimizer)
 
     def recorded_for(self, x: Tensor) -> Recorded | None:
         """The recorded passes for a batch, with `training.cuda_graph` on a GPU; None for a batch of another size."""
@@ -163,7 +173,8 @@ class Session:
     def drawn(self, step: int) -> Batch:
         """This process's share of a step: of the step's part of the training set, or of new points."""
         if self.data.fresh is None:
-            indices = self.batches.at(step)
+            whole = self.uses == FULL_BATCH
+            indices = torch.arange(self.batches.n) if whole else self.batches.at(step)
             own, weight = self.together.share(indices)
             x = self.data.training_batch(own, self.batches.epoch(step))
             return Batch(x.to(self.device), weight, len(indices))
@@ -235,9 +246,10 @@ class Session:
             self.flow.load_state_dict(state["training"])
             if self.averaged is not None:
                 self.averaged.load_state_dict(state["flow"])
-            self.optimizer.load_state_dict(state["optimizer"])
             # older checkpoints do not have all of them
             self.counters = Counters(**{name: state[name] for name in asdict(Counters()) if name in state})
+            self.use(stage_at(self.plan, max(0, self.counters.step - 1)).optimizer)
+            self.optimizer.load_state_dict(state["optimizer"])
         except (KeyError, RuntimeError, ValueError) as error:
             raise CheckpointError(f"{path} does not fit this model; retrain with overwrite=true") from error
 
@@ -263,7 +275,23 @@ def initial_flow(model: Any, data: Data | ImageData, dtype: str, seed: int, devi
     return flow
 
 
-def make_optimizer(flow: nn.Module, training: TrainingConfig) -> torch.optim.Optimizer:
-    """The optimizer of `training.optimizer` over all parameters."""
+def make_optimizer(flow: nn.Module, training: TrainingConfig, name: str) -> torch.optim.Optimizer:
+    """The optimizer of that name over all parameters."""
+    if name == FULL_BATCH:
+        return torch.optim.LBFGS(
+            flow.parameters(),
+            max_iter=1,
+            max_eval=EVALUATIONS,
+            tolerance_grad=1e-9,
+            tolerance_change=1e-12,
+            history_size=HISTORY,
+            line_search_fn="strong_wolfe",
+        )
     betas, decay = (training.beta1, training.beta2), training.weight_decay
-    return OPTIMIZERS[training.optimizer](flow.parameters(), lr=training.lr, betas=betas, weight_decay=decay)
+    return MINIBATCH_OPTIMIZERS[name](flow.parameters(), lr=training.lr, betas=betas, weight_decay=decay)
+
+
+def check_full_batches(plan: list[Stage], data: Data | ImageData) -> None:
+    """Raise UsageError where the full batch is asked for and there is none."""
+    if data.fresh is not None and any(stage.optimizer == FULL_BATCH for stage in plan):
+        raise UsageError(f"{FULL_BATCH} needs the same points at every step: set dataset.fresh=false")
