@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 import torch
 
+from flowrepro.analysis.autoencoder import linear_decoder
 from flowrepro.analysis.bounds import linear_log_likelihood, manifold_log_likelihood
 from flowrepro.data.toy import TOYS
 from flowrepro.figures.claims import judge
@@ -62,9 +63,20 @@ CONTROLS = {
 FACTORS = {"correlation_1": 0.995, "correlation_2": 0.995, "r2_2": 0.95}
 SAMPLES = {"energy": 0.001, "energy_of_data": 0.001, "energy_of_gaussian": 0.1, "lost_samples": 0}
 SCALE = {"s_max_p99": 200.0, "outliers": 0.02, "spread_max": 80.0}
+LOCAL = {"normal_angle": 1.0, "shuffled_normal_angle": 40.0, "wide": 2}
 FIG3 = rows(
     [
-        {"dataset": dataset, "model": model, **TRAINED, **CONTROLS, **FACTORS, **SAMPLES, **SCALE, **own}
+        {
+            "dataset": dataset,
+            "model": model,
+            **TRAINED,
+            **CONTROLS,
+            **FACTORS,
+            **SAMPLES,
+            **SCALE,
+            **LOCAL,
+            **own,
+        }
         for dataset in ("scurve", "sine")
         for model, own in {
             "regularised": {},
@@ -111,6 +123,8 @@ FIG6 = rows(
     [
         {"problem": problem, "model": model, "last_fifth_gain": 0.01, "optimum": 1.0, "train_log_prob": 0.9}
         | {"angle": wrong, "axis_angle": wrong, "s_max": s_max * growth}
+        | {"std_1": 2.03, "std_2": 1.01, "pca_std_1": 2.03, "pca_std_2": 1.0}
+        | {"autoencoder_angle": 1e-6, "autoencoder_axis_angle": 25.0}
         for problem, s_max in (("plane", 100.0), ("curve", 316.0))
         for model, wrong, growth in (("regularised", 0.1, 1), ("unregularised", 40.0, 50))
     ]
@@ -268,6 +282,14 @@ TURNS = [
     (fig6, {"model": "unregularised"}, {"s_max": 110.0}, "curve_unregularised_wrong", UNSETTLED),
     (fig6, {"problem": "curve"}, {"train_log_prob": -1.1}, "curve_unregularised_wrong", UNSETTLED),
     (fig6, {"problem": "plane"}, {"last_fifth_gain": 0.3}, "plane_unregularised_wrong", UNSETTLED),
+    (fig3, {"dataset": "sine", "model": "regularised"}, {"normal_angle": 9.0}, "normal_sine", FAILS),
+    (fig3, {"dataset": "scurve", "model": "regularised"}, {"normal_angle": 9.0}, "normal_scurve", FAILS),
+    (fig3, {"dataset": "sine"}, {"shuffled_normal_angle": 3.0}, "normal_sine", UNSETTLED),
+    (fig3, {"dataset": "scurve", "model": "regularised"}, {"wide": 3}, "intrinsic_dimension", FAILS),
+    (fig3, {"dataset": "scurve", "model": "regularised"}, {"wide": 1}, "intrinsic_dimension", UNSETTLED),
+    (fig6, {"model": "regularised"}, {"std_2": 1.1}, "plane_pca", FAILS),
+    (fig6, {"model": "regularised"}, {"autoencoder_axis_angle": 1.0}, "autoencoder_directions", FAILS),
+    (fig6, {"model": "regularised"}, {"autoencoder_angle": 1.0}, "autoencoder_directions", UNSETTLED),
     (fig6, {"model": "regularised"}, {"angle": 2.0}, "plane_regularised_angle", FAILS),
     (fig6, {"model": "regularised"}, {"axis_angle": 6.0}, "plane_regularised_axis_angle", FAILS),
     (fig6, {"model": "regularised"}, {"s_max": 106.0}, "curve_s_max", FAILS),
@@ -380,3 +402,15 @@ def test_the_curves_entropy_is_that_of_its_length() -> None:
     assert directions.ENTROPY["curve2d"] == pytest.approx(
         0.5 * math.log(2 * math.pi * math.e) + float(speed.log().mean()), abs=0.005
     )
+
+
+def test_a_linear_autoencoder_spans_the_principal_plane_from_every_start() -> None:
+    x = torch.randn(500, 4, generator=torch.Generator().manual_seed(0)).double() * torch.tensor(
+        [3, 2, 0.5, 0.1]
+    )
+    axes = torch.linalg.svd(x, full_matrices=False)[2][:2]
+    decoders = [linear_decoder(x, 2, seed) for seed in range(3)]
+    for decoder in decoders:
+        outside = decoder - axes.mT @ (axes @ decoder)
+        assert outside.norm() < 1e-6 * decoder.norm()
+    assert not torch.allclose(decoders[0], decoders[1], atol=0.1)

@@ -496,13 +496,17 @@ def test_lbfgs_reaches_the_closed_form_of_a_linear_flow(workdir):
     covariance = torch.cov(x.mT, correction=0)
     blurred = covariance + 1e-2 * torch.eye(x.shape[1])
     # linear_systems Eq. 6: the minimiser's precision is that of the blurred data
-    expected = -0.5 * (blurred.logdet() + (covariance @ blurred.inverse()).trace() + 3 * math.log(2 * math.pi))
+    expected = -0.5 * (
+        blurred.logdet() + (covariance @ blurred.inverse()).trace() + 3 * math.log(2 * math.pi)
+    )
     assert found == pytest.approx(float(expected), abs=1e-6)
 
 
 def test_lbfgs_goes_back_where_its_line_search_finds_nothing_finite(workdir, monkeypatch):
     config = quick("training.optimizer=lbfgs", "training.lr=1", "training.ema=0")
-    whole = session.Session(config, load_data(config.dataset, getattr(torch, config.dtype), config.seed), "cpu")
+    whole = session.Session(
+        config, load_data(config.dataset, getattr(torch, config.dtype), config.seed), "cpu"
+    )
     before = [p.detach().clone() for p in whole.flow.parameters()]
 
     def ruined(closure):

@@ -1,11 +1,13 @@
 """Local components of a flow in a plane of R^3 or on a curve in R^2, and their angles to the true directions."""
 
 import math
+import statistics
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from flowrepro.analysis.autoencoder import linear_decoder
 from flowrepro.analysis.bounds import manifold_log_likelihood
 from flowrepro.analysis.manifolds import SINE_STRETCH, normal_entropy
 from flowrepro.data import Data
@@ -16,6 +18,8 @@ from flowrepro.metrics.likelihood import log_probs
 
 # of the data with respect to the area of the plane and the length of the curve, in nats
 ENTROPY = {"plane3d": normal_entropy(2) + normal_entropy(1), "curve2d": normal_entropy(2) + SINE_STRETCH}
+# trained from as many starts
+AUTOENCODERS = 10
 # of the regularised flows of linear_systems Fig. 6, whose optimum is told beside every flow
 ALPHA = {"plane3d": 1e-4, "curve2d": 1e-5}
 
@@ -48,11 +52,26 @@ def plane_angles(directions: Tensor, data: Data) -> dict[str, float]:
     """In degrees: the learned plane (columns 1 and 2) against the true one, the first axis against the data's first.
 
     The true axes are the principal axes of the training points themselves, so that their sampling error is left out.
+    Linear autoencoders with two codes are told beside the flow: their plane (the worst) and the direction of their first
+    code, against the nearer of the two axes (the median over starts).
     """
     normal = torch.linalg.cross(PLANE[0], PLANE[1]).to(directions)
     centred = data.train - data.train.mean(0)
-    first = torch.linalg.svd(centred, full_matrices=False)[2][0]
-    return {"angle": degrees(directions[:, 2] @ normal), "axis_angle": degrees(directions[:, 0] @ first)}
+    _, singular, axes = torch.linalg.svd(centred, full_matrices=False)
+    stds = singular / math.sqrt(len(centred))
+    codes = torch.stack([linear_decoder(centred, 2, seed) for seed in range(AUTOENCODERS)])
+    first, second = (codes / codes.norm(dim=1, keepdim=True)).unbind(2)
+    across = torch.linalg.cross(first, second)
+    planes = [degrees(a @ normal.double()) for a in across / across.norm(dim=1, keepdim=True)]
+    nearer = [min(degrees(a @ axis.double()) for axis in axes[:2]) for a in first]
+    return {
+        "angle": degrees(directions[:, 2] @ normal),
+        "axis_angle": degrees(directions[:, 0] @ axes[0]),
+        "pca_std_1": float(stds[0]),
+        "pca_std_2": float(stds[1]),
+        "autoencoder_angle": max(planes),
+        "autoencoder_axis_angle": statistics.median(nearer),
+    }
 
 
 def curve_angles(directions: Tensor, latents: Tensor) -> dict[str, float]:
@@ -60,7 +79,7 @@ def curve_angles(directions: Tensor, latents: Tensor) -> dict[str, float]:
     tangents = torch.cat([torch.ones_like(latents), (2 * latents).cos()], 1)
     tangents = tangents / tangents.norm(dim=1, keepdim=True)
     cosines = (directions[:, :, 0] * tangents).sum(1).abs().clamp(max=1)
-    return {"angle": float(torch.rad2deg(cosines.arccos()).median()), "axis_angle": math.nan}
+    return {"angle": float(torch.rad2deg(cosines.arccos()).median())}
 
 
 def degrees(cosine: Tensor) -> float:

@@ -1,5 +1,6 @@
 """A flow on the S-curve or the sine manifold: its likelihood, components and samples, and an exact flow's components."""
 
+import math
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,8 @@ from flowrepro.metrics.separability import knn_r2
 
 ALPHA = 5e-5  # from the paper's Sec. 6.1: the optimum and the exact flow use it, whatever the run's own alpha
 BATCH = 1_000
-FAR = 1e3  # sinh sends single samples to infinity: those beyond this, and nan, are counted and left out
+# a component counts whose local standard deviation is this many times the sqrt(alpha) of a direction without any data
+WIDE = 10
 
 
 def measure(flow: Flow, data: Data, n: int) -> dict[str, Any]:
@@ -30,32 +32,57 @@ def measure(flow: Flow, data: Data, n: int) -> dict[str, Any]:
     val = log_probs(flow.log_prob, data.val, BATCH, device)
     found = neighbour_signs(flow.components(x), x)
     exact = components_of(MANIFOLDS[data.name].exact_flow(ALPHA), x.double())
-    spread = found.values[:, 0].abs()
-    drawn = flow.sample(n, generator=torch.Generator().manual_seed(0))
-    bounded = drawn[(drawn.abs() < FAR).all(1)]
-    return projection_numbers(found, latents) | {
-        "train_log_prob": float(train.mean()),
-        "val_log_prob": float(val.mean()),
-        "val_worst": float(val.min()),
-        "optimum": manifold_log_likelihood(MANIFOLDS[data.name].surface_entropy, 1, ALPHA),
-        "std_1": float(found.std[:, 0].median()),
-        "std_2": float(found.std[:, 1].median()),
-        "null_std": float(found.std[:, -1].median()),
-        "s_max": float(1 / found.std[:, -1].min()),
-        "s_max_p99": float((1 / found.std[:, -1]).quantile(0.99)),
-        "spread": float(spread.std()),
-        "spread_p99": float(spread.quantile(0.99)),
-        "spread_max": float(spread.max()),
-        # beyond the 99th percentile of the exact flow's first components
-        "outliers": float((spread > exact.values[:, 0].abs().quantile(0.99)).double().mean()),
-        "energy": energy_distance(bounded.double(), data.val.double()),
-        "lost_samples": len(drawn) - len(bounded),
-        "non_finite_points": n - len(x),
-        "x": x,
-        "latents": latents,
-        "components": found.values[:, :2].float(),
-        "exact": neighbour_signs(exact, x).values[:, :2].float(),
+    spread, normals = found.values[:, 0].abs(), found.directions[:, :, -1]
+    return (
+        projection_numbers(found, latents)
+        | sample_numbers(flow, data)
+        | {
+            "train_log_prob": float(train.mean()),
+            "val_log_prob": float(val.mean()),
+            "val_worst": float(val.min()),
+            "optimum": manifold_log_likelihood(MANIFOLDS[data.name].surface_entropy, 1, ALPHA),
+            "std_1": float(found.std[:, 0].median()),
+            "std_2": float(found.std[:, 1].median()),
+            "null_std": float(found.std[:, -1].median()),
+            "wide": int((found.std.median(0).values > WIDE * math.sqrt(ALPHA)).sum()),
+            "normal_angle": between(normals, exact.directions[:, :, -1]),
+            "shuffled_normal_angle": between(normals.flip(0), exact.directions[:, :, -1]),
+            "s_max": float(1 / found.std[:, -1].min()),
+            "s_max_p99": float((1 / found.std[:, -1]).quantile(0.99)),
+            "spread": float(spread.std()),
+            "spread_p99": float(spread.quantile(0.99)),
+            "spread_max": float(spread.max()),
+            # beyond the 99th percentile of the exact flow's first components
+            "outliers": float((spread > exact.values[:, 0].abs().quantile(0.99)).double().mean()),
+            "non_finite_points": n - len(x),
+            "x": x,
+            "latents": latents,
+            "components": found.values[:, :2].float(),
+            "exact": neighbour_signs(exact, x).values[:, :2].float(),
+        }
+    )
+
+
+def sample_numbers(flow: Flow, data: Data) -> dict[str, float]:
+    """Energy distance to the held-out points of as many samples; of other points of the data, and of the best Gaussian's."""
+    val, train = data.val.double(), data.train.double()
+    generator = torch.Generator().manual_seed(0)
+    drawn = flow.sample(len(val), generator=generator).double()
+    finite = drawn[drawn.isfinite().all(1)]
+    noise = torch.randn(len(val), data.dim, generator=generator, dtype=torch.float64)
+    gaussian = train.mean(0) + noise @ torch.linalg.cholesky(train.T.cov()).T
+    return {
+        "energy": energy_distance(finite, val),
+        "energy_of_data": energy_distance(train[: len(val)], val),
+        "energy_of_gaussian": energy_distance(gaussian, val),
+        "lost_samples": len(drawn) - len(finite),
     }
+
+
+def between(a: Tensor, b: Tensor) -> float:
+    """The median angle in degrees between the lines along a and b (n, D)."""
+    cosines = (a.double() * b).sum(1).abs().clamp(max=1)
+    return float(torch.rad2deg(cosines.arccos()).median())
 
 
 def projection_numbers(found: Components, latents: Tensor) -> dict[str, float]:

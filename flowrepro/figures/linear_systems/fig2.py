@@ -17,6 +17,7 @@ from scipy.stats import kstest
 
 from flowrepro.analysis.components import components_of
 from flowrepro.analysis.jacobian import jacobian
+from flowrepro.analysis.oas import haar
 from flowrepro.data.toy import TOYS
 from flowrepro.figures.claims import (
     EVERY_SCALE,
@@ -44,6 +45,12 @@ def measure(seed: int, n: int) -> dict[str, Any]:
     singular = torch.linalg.svdvals(jacobians)
     correlations = rank_correlations(found.values.numpy(), latents.numpy())
     spread = found.values.std(0)
+    turn = haar(1, 2, torch.Generator().manual_seed(seed))[0]
+
+    def turned_map(x: torch.Tensor) -> torch.Tensor:
+        return banana_map(x) @ turn.mT
+
+    of_turned = components_of(turned_map, x)
     return {
         "x": x.numpy(),
         "latents": latents.numpy(),
@@ -60,6 +67,8 @@ def measure(seed: int, n: int) -> dict[str, Any]:
         "std_1": float(spread[0]),
         "std_2": float(spread[1]),
         "std_ratio": float(spread[0] / spread[1]),
+        "turned_change": float((of_turned.values.abs() - found.values.abs()).abs().max()),
+        "latent_change": float((turned_map(x) - y).abs().max()),
         "log_prob": float((-y.square().sum(1) / 2).mean() - np.log(2 * np.pi)),
     }
 
@@ -162,6 +171,16 @@ CLAIMS = [
         threshold=at_least(5.0),
         paper_value="> 1",
         controls=(must_fail("the components before S⁻¹ scales them", column("rotated_std_ratio")),),
+    ),
+    _claim(
+        "rotation_invariant",
+        "Sec. 4",
+        "f is one of many maps to N(0, I₂): those that differ from it by a rotation have the same components.",
+        "largest change of a component, up to its sign, under a random rotation of the latents",
+        column("turned_change"),
+        threshold=at_most(1e-8),
+        kind="beyond",
+        controls=(must_fail("the latents themselves", column("latent_change")),),
     ),
     _claim(
         "likelihood",
