@@ -109,8 +109,18 @@ def _draw_curves(axis: Axes, arrays: Arrays, run: str, row: pd.Series) -> None:
     low, high = np.percentile(finite, 4), finite.max()
     margin = 0.06 * (high - min(low, row.linear_val))
     axis.set(xlabel="step", ylabel="log-likelihood (nats per image)")
-    axis.set_ylim(min(low, row.linear_val) - margin, high + margin)
+    bottom, top = min(low, row.linear_val) - margin, high + margin
+    axis.set_ylim(bottom, top)
+    for place, score in enumerate(s for s in PAPER.get(row.model, ()) if not bottom <= s <= top):
+        _point_off(axis, score, score > top, 0.06 * place)
     axis.legend(fontsize=6.5, loc="lower right", frameon=True, edgecolor="none", framealpha=0.9)
+
+
+def _point_off(axis: Axes, score: float, above: bool, inwards: float) -> None:
+    """Mark near the edge of the axis, at a share of its height from it, that a score of the paper lies beyond it."""
+    told = f"{'▲' if above else '▼'} paper: {score:,.0f}"
+    place, vertical = (0.02, 0.985 - inwards if above else 0.015), "top" if above else "bottom"
+    axis.annotate(told, place, xycoords="axes fraction", va=vertical, fontsize=6.5, color="black")
 
 
 def _score(value: float, more: str = "") -> str:
