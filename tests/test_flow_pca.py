@@ -18,9 +18,12 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from flowrepro import FlowPCA
+from flowrepro.analysis.dimension import intrinsic_dimension, noise_curve
 from flowrepro.analysis.jacobian import jacobian
 from flowrepro.config.schema import DenseConfig
+from flowrepro.figures.beyond.factors import SETS
 from flowrepro.flow_pca import fitting
+from flowrepro.flow_pca.noise import noise_stds
 from flowrepro.flows.activations import Asinh
 from flowrepro.flows.models.vectors import dense
 from flowrepro.training.principal import all_rows, one_row
@@ -206,7 +209,29 @@ def test_dimensions_of_linear_subspaces():
     assert FlowPCA(layers=0).fit(plane).intrinsic_dimension_ == 2
     found = FlowPCA(layers=0).fit(five)
     assert found.intrinsic_dimension_ == 5
-    assert found.dimension_curve_["std"].shape == (len(found.dimension_curve_["alpha"]), 20)
+    assert found.dimension_curve_["std"].shape == (len(found.dimension_curve_["variance"]), 20)
+
+
+@pytest.mark.parametrize("name", ["sphere", "swissroll"])
+def test_dimensions_of_manifolds_that_are_closed_or_rolled_up(name):
+    made = SETS[name](2_000, 0)
+    x = torch.from_numpy((made.x - made.x.mean(0)) / made.x.std(0))
+    found = noise_stds(x, 1e-3, 1_500, 0)
+    slope = noise_curve(found.variances, found.stds)["slope"]
+    assert intrinsic_dimension(slope) == made.dimension == 2
+    # off the manifold the std is that of the noise
+    assert (slope[2:] > 0.6).all() and (slope[:2] < 0.4).all()
+
+
+def test_noise_of_columns_counts_as_dimension_where_it_is_wider_than_the_last_noise():
+    x = np.random.default_rng(3).normal(size=(400, 3)) * [1, 0.1, 1e-3]
+    assert FlowPCA(layers=0, standardize=False).fit(x).intrinsic_dimension_ == 2
+    assert FlowPCA(layers=0, standardize=False, alpha=1e-6).fit(x).intrinsic_dimension_ == 3
+
+
+def test_without_an_estimate_there_is_no_dimension():
+    pca = FlowPCA(estimate_dimension=False, **QUICK).fit(GAUSSIAN)
+    assert pca.intrinsic_dimension_ is None and pca.dimension_curve_ == {}
 
 
 # --- columns as they come ---------------------------------------------------------------------------------------------
@@ -254,7 +279,7 @@ def test_a_warm_start_goes_on_from_the_flow(bent):
     more = copy.deepcopy(pca).set_params(warm_start=True, max_iter=3)
     before = more.score(x)
     more.fit(x)
-    assert more.intrinsic_dimension_ is None and more.n_iter_ == 3
+    assert more.n_iter_ == 3
     # from scratch, three steps lead hardly beyond PCA
     assert abs(more.score(x) - before) < 0.2 < before - FlowPCA(layers=0).fit(x).score(x)
 
@@ -287,7 +312,7 @@ def test_the_time_budget_stops_it_with_a_warning():
 
 
 def test_a_flow_that_diverges_keeps_its_best():
-    with pytest.warns(ConvergenceWarning, match="not finite.*best flow so far is kept"):
+    with pytest.warns(ConvergenceWarning, match="diverged at step 1 .*best flow so far is kept"):
         pca = FlowPCA(**{**QUICK, "learning_rate": 1e300}).fit(GAUSSIAN)
     assert np.isfinite(pca.transform(GAUSSIAN)).all()
 

@@ -17,9 +17,12 @@ from torch import Tensor
 from flowrepro.analysis.dimension import intrinsic_dimension, noise_curve
 from flowrepro.flow_pca import readings
 from flowrepro.flow_pca.fitting import Settings, Trained, linear_flow, split, trained_flow, turn
+from flowrepro.flow_pca.noise import noise_stds
 
 Array = NDArray[np.float64]
 FEW_ROWS = 20
+# of the flow that the dimension is read off, as a share of max_iter
+NOISE_STEPS = 0.75
 # elements of the rows that explained ratios are read from
 READ = 200_000
 
@@ -77,6 +80,8 @@ class FlowPCA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         Divide columns by their standard deviation first. Components and loadings are in these units.
     warm_start : bool, default=False
         Go on from the flow of the previous call to fit, with its standardisation.
+    estimate_dimension : bool, default=True
+        Whether to estimate `intrinsic_dimension_`, which takes about as long as the rest of fit.
     verbose : bool, default=False
         Print the held-out likelihood during training.
     random_state : int, RandomState instance or None, default=None
@@ -93,11 +98,13 @@ class FlowPCA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     explained_variance_ : ndarray of shape (n_components,)
         That squared geometric mean.
     intrinsic_dimension_ : int or None
-        How many local standard deviations stay while the noise ``alpha`` falls to its final value [3]_; None after a warm
-        start. A dimension whose own noise exceeds ``sqrt(alpha)`` counts.
+        How many local standard deviations stay where noise is added to the data and its variance falls to ``alpha / 10``
+        [3]_, in a second flow, of couplings. A dimension whose own variance exceeds that counts. None without
+        `estimate_dimension`.
     dimension_curve_ : dict of ndarrays
-        What it is read from: ``alpha`` of shape (m,), ``std`` of shape (m, n_features) with the local standard deviations,
-        and the ``slope`` of shape (n_features,) of their logarithm over the last decade: 1 for noise, 0 for data.
+        What it is read from: the ``variance`` of the noise of shape (m,), ``std`` of shape (m, n_features) with the local
+        standard deviations, and the ``slope`` of shape (n_features,) of their logarithm over the last decade: 1 for
+        noise, 0 for data. Empty without `estimate_dimension`.
     held_out_ : ndarray
         Log-likelihood per held-out row at each validation, in nats, of standardised data.
     n_iter_ : int
@@ -149,6 +156,7 @@ class FlowPCA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         max_seconds: float | None = 300,
         standardize: bool = True,
         warm_start: bool = False,
+        estimate_dimension: bool = True,
         verbose: bool = False,
         random_state: Any = None,
     ) -> None:
@@ -163,6 +171,7 @@ class FlowPCA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         self.max_seconds = max_seconds
         self.standardize = standardize
         self.warm_start = warm_start
+        self.estimate_dimension = estimate_dimension
         self.verbose = verbose
         self.random_state = random_state
 
@@ -197,7 +206,10 @@ class FlowPCA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
             self.scale_ = np.ones(X.shape[1]) if scaler.scale_ is None else scaler.scale_
         x = self._scaled(X)
         self._range = x.amin(0), x.amax(0)
-        self._keep(self._trained(x, seed, resumed))
+        found = self._trained(x, seed, resumed)
+        self.flow_, self.n_iter_ = found.flow, found.taken
+        self.held_out_ = np.array(found.held_out)
+        self._estimate_dimension(x, seed)
         self._read(x, seed)
         self._warn(X.shape)
         return self
@@ -315,11 +327,13 @@ class FlowPCA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         parts = split(x, self.validation_fraction, seed)
         return trained_flow(*parts, settings, self.flow_ if resumed else None, tell)
 
-    def _keep(self, found: Trained) -> None:
-        self.flow_, self.n_iter_ = found.flow, found.taken
-        self.held_out_ = np.array(found.held_out)
-        self.dimension_curve_ = noise_curve(found.alpha, found.stds)
-        self.intrinsic_dimension_ = intrinsic_dimension(self.dimension_curve_["slope"])
+    def _estimate_dimension(self, x: Tensor, seed: int) -> None:
+        self.dimension_curve_, self.intrinsic_dimension_ = {}, None
+        if self.estimate_dimension:
+            linear = not self.layers or len(x) < FEW_ROWS
+            curve = noise_stds(x, self.alpha, 0 if linear else round(NOISE_STEPS * self.max_iter), seed)
+            self.dimension_curve_ = noise_curve(curve.variances, curve.stds)
+            self.intrinsic_dimension_ = intrinsic_dimension(self.dimension_curve_["slope"])
 
     def _read(self, x: Tensor, seed: int) -> None:
         """Order the axes, and read what the components explain off some rows (all, if they are few)."""

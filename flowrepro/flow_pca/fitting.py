@@ -12,7 +12,6 @@ import torch
 from sklearn.exceptions import ConvergenceWarning
 from torch import Tensor
 
-from flowrepro.analysis.dimension import local_stds
 from flowrepro.config.schema import (
     Config,
     DenseConfig,
@@ -61,15 +60,12 @@ class Settings:
 class Trained:
     """A flow with the weights of the best held-out log-likelihood, and the validations on the way there.
 
-    alpha: at each validation; held_out: log-likelihoods in nats per row; stds: geometric means of the local standard
-    deviations, descending, (validations, D).
+    held_out: log-likelihoods in nats per row.
     """
 
     flow: Flow
     taken: int = 0
-    alpha: list[float] = field(default_factory=list)
     held_out: list[float] = field(default_factory=list)
-    stds: list[np.ndarray] = field(default_factory=list)
 
     @property
     def since_best(self) -> int:
@@ -83,10 +79,7 @@ def linear_flow(x: Tensor, alpha: float) -> Trained:
     flow = centred_flow((x.shape[1],), x.dtype, False, dense)
     flow.init_from(x)
     align(flow, x)
-    variances = torch.linalg.eigvalsh(torch.cov(x.mT, correction=0).reshape(x.shape[1], -1)).flip(0)
-    levels = np.geomspace(max(ALPHA_FROM, alpha), alpha, VALIDATIONS)
-    stds = [np.sqrt(variances.clamp(min=0).numpy() + level) for level in levels]
-    return Trained(flow.eval().requires_grad_(False), taken=1, alpha=levels.tolist(), stds=stds)
+    return Trained(flow.eval().requires_grad_(False), taken=1)
 
 
 def trained_flow(
@@ -102,13 +95,13 @@ def trained_flow(
     flow = session.evaluated
     found, best = Trained(flow), copy.deepcopy(flow.state_dict())
     every, began = max(1, settings.max_iter // VALIDATIONS), time.monotonic()
-    _validate(found, session, session.plan[0].alpha_at(0))
+    _validate(found, session)
     try:
-        for stage in steps(session):
+        for _ in steps(session):
             found.taken = session.counters.step
             if found.taken % every and found.taken < settings.max_iter:
                 continue
-            _validate(found, session, stage.alpha_at(found.taken))
+            _validate(found, session)
             tell(f"step {found.taken}/{settings.max_iter}  held-out log-likelihood {found.held_out[-1]:.4f}")
             if found.since_best == 0:
                 best = copy.deepcopy(flow.state_dict())
@@ -163,12 +156,10 @@ def _config(settings: Settings, resumed: bool) -> Config:
     )
 
 
-def _validate(found: Trained, session: Session, alpha: float) -> None:
+def _validate(found: Trained, session: Session) -> None:
     flow, data = session.settle(), session.data
     assert isinstance(data, Data)
     found.held_out.append(held_out(flow, data.val))
-    found.alpha.append(alpha)
-    found.stds.append(local_stds(flow, data.train))
     flow.train()
 
 

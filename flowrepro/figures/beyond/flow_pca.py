@@ -48,7 +48,7 @@ def measure(
                 found |= {f"{method}_components": one.components[:DRAWN], "factor": made.factors[:DRAWN, 0]}
             if name == sets[0] and method == "FlowPCA":
                 curve = one.estimator.dimension_curve_
-                found |= {"alpha": curve["alpha"], "std": curve["std"]}
+                found |= {"variance": curve["variance"], "std": curve["std"]}
     for name in dimensions:
         made, train, test = split(name, n, seed)
         one = timed("FlowPCA", train, test, min(K, train.shape[1]), seed, max_iter)
@@ -113,7 +113,7 @@ def behind(found: pd.DataFrame, name: str) -> float:
 def arrays(measures: Measures) -> Arrays:
     """Components of the first set by every method, its first factor, and the curve of FlowPCA's local stds."""
     names = [key for key in measures[0] if key.endswith("_components")]
-    return taken(measures, *names, "factor", "alpha", "std")
+    return taken(measures, *names, "factor", "variance", "std")
 
 
 def draw(table: pd.DataFrame, arrays: Arrays) -> Figure:
@@ -149,11 +149,11 @@ def _draw_bars(axis: Axes, table: pd.DataFrame, what: str, title: str, methods: 
 
 
 def _draw_curve(axis: Axes, arrays: Arrays) -> None:
-    """How the local stds of the first set move with alpha."""
+    """How the local stds of the first set move with added noise."""
     axis.set_visible(True)
-    axis.loglog(arrays["alpha"], arrays["std"], color=BLUE, marker=".", lw=1)
-    axis.loglog(arrays["alpha"], np.sqrt(arrays["alpha"]), color=RED, lw=1, ls="--", label=r"$\sqrt{\alpha}$")
-    axis.set(title="local stds of FlowPCA", xlabel=r"noise $\alpha$")
+    axis.loglog(arrays["variance"], arrays["std"], color=BLUE, marker=".", lw=1)
+    axis.loglog(arrays["variance"], np.sqrt(arrays["variance"]), color=RED, lw=1, ls="--", label="noise")
+    axis.set(title="local stds of FlowPCA", xlabel="variance of the added noise")
     axis.legend(fontsize=7)
 
 
