@@ -78,3 +78,17 @@ def test_titles_of_sheets_are_not_cut():
         extent = axis.title.get_window_extent()
         assert 0 <= extent.x0 and extent.x1 <= figure.bbox.width and extent.y1 <= figure.bbox.height
     assert figure.axes[0].get_title().replace("\n", " ") == title
+
+
+def test_large_numbers_are_told_at_the_ticks_and_wide_ranges_have_a_logarithmic_axis():
+    figure = vectors.component_pairs(1e6 * points(4), [f"component {i}" for i in range(4)], label="a run")
+    FigureCanvasAgg(figure).draw()
+    for axis in figure.axes:
+        assert not axis.xaxis.get_offset_text().get_text() and not axis.yaxis.get_offset_text().get_text()
+        ends = [label.get_window_extent() for label in axis.get_xticklabels()]
+        assert all(left.x1 < right.x0 for left, right in zip(ends, ends[1:], strict=False))
+    layers = pd.DataFrame(
+        {"layer": ["0.Center", "1.Dense"], "mean_dlogp": [0.0, -3.0], "variance": [5e7, 1.0]}
+    )
+    assert runs.layers_trace(layers, "a run").axes[1].get_xscale() == "log"
+    assert runs.layers_trace(layers.assign(variance=[2.0, 1.0]), "a run").axes[1].get_xscale() == "linear"

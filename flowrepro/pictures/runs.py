@@ -23,6 +23,8 @@ from flowrepro.pictures.style import (
 
 # lines with fewer points have them marked; where runs are compared, longer names are cut
 FEW, LABEL_LENGTH = 20, 100
+# ratio of variances beyond which their axis is logarithmic
+WIDE = 300
 STYLES = ("-", "--", ":", "-.")
 
 
@@ -158,8 +160,16 @@ def layers_trace(layers: pd.DataFrame, label: str) -> Figure:
         axis.tick_params(axis="y", labelsize=7)
         axis.invert_yaxis()
         axis.grid(axis="y", visible=False)
+    if wide(layers["variance"]):
+        axes[0, 1].set_xscale("log")
     footer(figure, label)
     return figure
+
+
+def wide(values: pd.Series) -> bool:
+    """Whether positive values differ by more than a linear axis can show."""
+    shown = values[np.isfinite(values) & (values > 0)]
+    return len(shown) > 0 and shown.max() > WIDE * shown.min()
 
 
 def samples_grid(samples: np.ndarray, reference: np.ndarray, label: str, side: int = 8) -> Figure:
