@@ -180,11 +180,9 @@ def test_a_dry_run_is_six_lines_and_leaves_nothing(flowrepro, workdir):
 
 
 def test_a_dry_run_says_where_a_trial_would_take_minutes(flowrepro, monkeypatch):
-    monkeypatch.setattr(dry_run, "LARGEST_TRIAL", 2)
+    monkeypatch.setattr(dry_run, "LARGE", 2)
     answer = flowrepro("train", "dataset=sine", *TINY, "dry_run=true")
-    assert answer.code == 0 and answer.out.splitlines()[-1].startswith(
-        "time       no estimate for vectors of 3"
-    )
+    assert answer.code == 0 and answer.out.splitlines()[-1].startswith("time       no estimate: vectors of 3")
 
 
 def test_a_dry_run_of_a_figure_is_one_line_a_run_and_the_total(flowrepro, workdir):
