@@ -140,7 +140,8 @@ def _finite(draw: Callable[[int], Tensor], n: int) -> Tensor:
     return torch.cat(kept)
 
 
-WAY_OUT = (
+OVERFLOWS = (
     "the flow's inverse overflows far from its data: a smaller temperature, more steps or stronger regularisation "
-    "make that rarer, finite=False returns them as they are"
+    "make that rarer"
 )
+WAY_OUT = f"{OVERFLOWS}, finite=False returns them as they are"
