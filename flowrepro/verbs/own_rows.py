@@ -36,7 +36,8 @@ def write_log_probs(flow: Flow, data: Data | ImageData, config: Config, device: 
         values = log_probs(
             log_prob_of(flow, config.seed, device), x, config.training.eval_batch_size, device
         ).numpy()
-        found = {"split": name, "log_prob": values, "bits_per_dim": bits_per_dim(values, data.dim)}
+        bits = [bits_per_dim(value, data.dim) for value in values.tolist()]
+        found = {"split": name, "log_prob": values, "bits_per_dim": bits}
         tables.append(pd.DataFrame({heading: origin[name][: len(values)], **found}))
     if tables:
         write_text(folder / "log_prob.csv", pd.concat(tables).sort_values(heading).to_csv(index=False))
