@@ -349,7 +349,9 @@ def test_a_figure_waits_for_runs_that_another_process_is_training(monkeypatch):
         (["regularizer=glob(*)"], "regularizer=transport is for"),
     ],
 )
-def test_sweeps_that_cannot_be_are_told(flowrepro, workdir, words, hint):
+def test_sweeps_that_cannot_be_are_told(flowrepro, workdir, words, hint, monkeypatch):
+    # a folder is not even made and removed again
+    monkeypatch.setattr(sweep, "remove_leftovers", lambda folder: pytest.fail(f"{folder} was made"))
     answer = flowrepro("train", "-m", *SMALL[1:], *words)
     assert answer.code == 2 and hint in answer.err, answer.err
     assert not list(workdir.iterdir())
