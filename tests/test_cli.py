@@ -180,11 +180,9 @@ def test_a_dry_run_is_six_lines_and_leaves_nothing(flowrepro, workdir):
 
 
 def test_a_dry_run_says_where_a_trial_would_take_minutes(flowrepro, monkeypatch):
-    monkeypatch.setattr(dry_run, "LARGEST_TRIAL", 2)
+    monkeypatch.setattr(dry_run, "LARGE", 2)
     answer = flowrepro("train", "dataset=sine", *TINY, "dry_run=true")
-    assert answer.code == 0 and answer.out.splitlines()[-1].startswith(
-        "time       no estimate for vectors of 3"
-    )
+    assert answer.code == 0 and answer.out.splitlines()[-1].startswith("time       no estimate: vectors of 3")
 
 
 def test_a_dry_run_of_a_figure_is_one_line_a_run_and_the_total(flowrepro, workdir):
@@ -351,7 +349,9 @@ def test_a_figure_waits_for_runs_that_another_process_is_training(monkeypatch):
         (["regularizer=glob(*)"], "regularizer=transport is for"),
     ],
 )
-def test_sweeps_that_cannot_be_are_told(flowrepro, workdir, words, hint):
+def test_sweeps_that_cannot_be_are_told(flowrepro, workdir, words, hint, monkeypatch):
+    # a folder is not even made and removed again
+    monkeypatch.setattr(sweep, "remove_leftovers", lambda folder: pytest.fail(f"{folder} was made"))
     answer = flowrepro("train", "-m", *SMALL[1:], *words)
     assert answer.code == 2 and hint in answer.err, answer.err
     assert not list(workdir.iterdir())

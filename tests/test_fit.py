@@ -11,6 +11,7 @@ import torch
 import flowrepro as package
 from flowrepro.errors import DataError, Diverged, Stopped, UsageError
 from flowrepro.training.fitted import _finite
+from flowrepro.training.layout import Layout
 
 X = np.random.default_rng(0).normal(size=(60, 2)) @ np.array([[1.0, 0.5], [0.0, 0.3]])
 SMALL = {"model.layers": 2, "model.hidden": [8], "threads": 1}
@@ -95,8 +96,22 @@ def test_a_run_that_is_kept_can_be_evaluated(flowrepro, workdir):
 
 def test_images_are_fitted_too():
     options = {"model.levels": 1, "model.steps": 1, "model.hidden": 4}
-    flow = fit(lookalikes.noise(20, 8, 8, 1), model="glow", steps=1, options=options)
-    assert flow.sample(2).shape == (2, 1, 8, 8)
+    images = lookalikes.noise(20, 8, 8, 1)
+    flow = fit(images, model="glow", steps=1, options=options)
+    assert flow.sample(2).shape == (2, 8, 8, 1) and np.allclose(flow.reconstruct(images), images, atol=1e-2)
+    own = flow.flow.log_prob(np.moveaxis(images, -1, 1)).detach().numpy()
+    assert np.allclose(flow.log_prob(images), own) and flow.log_prob(images[0]).shape == ()
+
+
+@pytest.mark.parametrize("shape", [(28, 28), (28, 28, 1), (1, 28, 28), (8, 6, 3), (3, 8, 6)])
+def test_images_keep_the_layout_in_which_they_came(shape):
+    border, own = (2, (1, 32, 32)) if 28 in shape else (0, (3, 8, 6))
+    layout, x = Layout(shape, own), np.random.default_rng(0).random((5, *shape))
+    held = layout.to_flow(x)
+    assert held.shape == (5, *own) and layout.to_flow(x[0]).shape == own
+    assert np.array_equal(layout.from_flow(held), x) and np.isclose(held.sum(), x.sum())
+    assert not border or not held[..., :border, :].any()
+    assert np.array_equal(layout.to_flow(held), held), "what is as the flow has it stays"
 
 
 @pytest.mark.parametrize(

@@ -4,8 +4,10 @@ import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from PIL import Image
 
 from flowrepro.pictures import runs, vectors
+from flowrepro.pictures.style import save
 
 
 def points(dim, n=400, seed=0):
@@ -78,3 +80,39 @@ def test_titles_of_sheets_are_not_cut():
         extent = axis.title.get_window_extent()
         assert 0 <= extent.x0 and extent.x1 <= figure.bbox.width and extent.y1 <= figure.bbox.height
     assert figure.axes[0].get_title().replace("\n", " ") == title
+
+
+def test_large_numbers_are_told_at_the_ticks_and_wide_ranges_have_a_logarithmic_axis():
+    figure = vectors.component_pairs(1e6 * points(4), [f"component {i}" for i in range(4)], label="a run")
+    FigureCanvasAgg(figure).draw()
+    for axis in figure.axes:
+        assert not axis.xaxis.get_offset_text().get_text() and not axis.yaxis.get_offset_text().get_text()
+        ends = [label.get_window_extent() for label in axis.get_xticklabels()]
+        assert all(left.x1 < right.x0 for left, right in zip(ends, ends[1:], strict=False))
+    layers = pd.DataFrame(
+        {"layer": ["0.Center", "1.Dense"], "mean_dlogp": [0.0, -3.0], "variance": [5e7, 1.0]}
+    )
+    assert runs.layers_trace(layers, "a run").axes[1].get_xscale() == "log"
+    assert runs.layers_trace(layers.assign(variance=[2.0, 1.0]), "a run").axes[1].get_xscale() == "linear"
+
+
+def test_few_records_are_all_in_view():
+    records = history(3).assign(
+        val_log_prob=[-900.0, -500.0, -490.0], train_log_prob=[np.nan, -600.0, -480.0]
+    )
+    for figure, first in (
+        (runs.training_curves(records, 200, "a run"), -900.0),
+        (runs.bits_curves(records, 10, 200, "a run"), 900 / (10 * np.log(2))),
+    ):
+        low, high = figure.axes[0].get_ylim()
+        assert low < first < high
+
+
+def test_pictures_of_images_keep_their_colours(tmp_path):
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 256, (64, 8, 8, 3), dtype=np.uint8)
+    figure = runs.sheets({"held-out data": images}, label="a run")
+    save(figure, tmp_path / "all.png", all_colours=True)
+    drawn = np.asarray(Image.open(tmp_path / "all.png").convert("RGB")).reshape(-1, 3)
+    there = {tuple(pixel) for pixel in drawn.tolist()}
+    assert np.mean([tuple(pixel) in there for pixel in images.reshape(-1, 3).tolist()]) > 0.9

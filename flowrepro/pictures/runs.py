@@ -22,7 +22,9 @@ from flowrepro.pictures.style import (
 )
 
 # lines with fewer points have them marked; where runs are compared, longer names are cut
-FEW, LABEL_LENGTH = 20, 100
+FEW, FEWEST, LABEL_LENGTH = 20, 4, 100
+# ratio of variances beyond which their axis is logarithmic
+WIDE = 300
 STYLES = ("-", "--", ":", "-.")
 
 
@@ -36,7 +38,7 @@ def training_curves(history: pd.DataFrame, best_step: int | None, label: str) ->
         history.step, history.val_log_prob, color=ORANGE, ls="--", label="validation, whole set", **marked
     )
     _mark_best(axis, best_step)
-    later = history[history.step >= history.step.max() * 0.02]
+    later = _settled(history)
     values = np.concatenate([later.train_log_prob.dropna(), later.val_log_prob.dropna()])
     if np.isfinite(values).any():
         axis.set_ylim(*robust_limits(values, margin=0.15))
@@ -69,6 +71,11 @@ def compared_curves(histories: dict[str, pd.DataFrame], dim: int | None, label: 
     figure.legend(loc="outside upper left", fontsize=7.5)
     footer(figure, label)
     return figure
+
+
+def _settled(history: pd.DataFrame) -> pd.DataFrame:
+    """The records by which an axis is chosen: of many, not those of the first steps, whose values are far off."""
+    return history[history.step >= history.step.max() * 0.02] if len(history) > FEWEST else history
 
 
 def markers(history: pd.DataFrame) -> dict[str, Any]:
@@ -104,11 +111,11 @@ def draw_bits(axis: Axes, history: pd.DataFrame, dim: int, held_out: str) -> Non
     train, val = (-history[c].astype(float) / (dim * np.log(2)) for c in ("train_log_prob", "val_log_prob"))
     axis.plot(history.step, train, color=BLUE, label="training, running mean", **markers(history))
     axis.plot(history.step, val, color=ORANGE, ls="--", label=held_out, **markers(history))
-    later = np.concatenate(
-        [values[history.step >= history.step.max() * 0.02].dropna() for values in (train, val)]
-    )
+    shown = _settled(history).index
+    later = np.concatenate([values[shown].dropna() for values in (train, val)])
     if np.isfinite(later).any():
-        low, high = np.percentile(later[np.isfinite(later)], [0, 90])
+        # of few points each is shown
+        low, high = np.percentile(later[np.isfinite(later)], [0, 90 if len(history) > FEWEST else 100])
         axis.set_ylim(low - 0.1 * (high - low), high + 0.4 * (high - low))
     axis.set(xlabel="step", ylabel="bits per dimension")
 
@@ -140,7 +147,8 @@ def steps_trace(layers: pd.DataFrame, label: str) -> Figure:
         for end in layers.index[kinds == "leaves"]:
             axis.axvline(end, color=GREY, lw=0.8, ls=":")
         axis.set(xlabel="layer, from data to latent (dotted: ends of levels)", ylabel=name)
-    axes[0, 1].set_yscale("log")
+    if wide(layers["variance"], 10):
+        axes[0, 1].set_yscale("log")
     legend_above(figure, axes[0, 0])
     footer(figure, label)
     return figure
@@ -158,8 +166,16 @@ def layers_trace(layers: pd.DataFrame, label: str) -> Figure:
         axis.tick_params(axis="y", labelsize=7)
         axis.invert_yaxis()
         axis.grid(axis="y", visible=False)
+    if wide(layers["variance"]):
+        axes[0, 1].set_xscale("log")
     footer(figure, label)
     return figure
+
+
+def wide(values: pd.Series, ratio: float = WIDE) -> bool:
+    """Whether the largest positive value is more than `ratio` times the smallest."""
+    shown = values[np.isfinite(values) & (values > 0)]
+    return len(shown) > 0 and shown.max() > ratio * shown.min()
 
 
 def samples_grid(samples: np.ndarray, reference: np.ndarray, label: str, side: int = 8) -> Figure:

@@ -70,17 +70,18 @@ def footer_lines(text: str, width: float) -> list[str]:
     return textwrap.wrap(text, max(40, int(width * 19)))
 
 
-def save(figure: Figure, path: Path) -> None:
+def save(figure: Figure, path: Path, all_colours: bool = False) -> None:
     """Write a picture in one step, as svg, pdf or png by its name; the same figure gives the same bytes.
 
-    A png has 256 colours, which cuts its size to a third.
+    A png has 256 colours, which cuts its size to a third, unless `all_colours` keeps those of images.
     """
     form, drawn = path.suffix.removeprefix("."), io.BytesIO()
     undated = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}.get(form)
     figure.savefig(drawn, format=form, dpi=DPI, metadata=undated)
     with replacing(path) as file:
         if form == "png":
-            few_colours(Image.open(drawn).convert("RGB")).save(file, format=form, optimize=True)
+            picture = Image.open(drawn).convert("RGB")
+            (picture if all_colours else few_colours(picture)).save(file, format=form, optimize=True)
         else:
             file.write(drawn.getvalue())
 

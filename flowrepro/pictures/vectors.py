@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from flowrepro.pictures.style import BLUE, DOTS, GREEN, LATENT_MAP, ORANGE, footer, panels, robust_limits
 
@@ -47,9 +48,18 @@ def samples_beside(
                 axis.set(
                     xlabel=names[i], ylabel=names[j], xlim=limits, ylim=robust_limits(reference[:, j], 0.35)
                 )
+            whole_ticks(axis)
         row[0].set_title(title, loc="left")
     footer(figure, label + _left_out(dim, "dimensions"))
     return figure
+
+
+def whole_ticks(axis: Axes) -> None:
+    """Few ticks, each with its whole number: a power of ten at the end of an axis would lie upon its label."""
+    for one in (axis.xaxis, axis.yaxis):
+        one.set_major_locator(MaxNLocator(3))
+        one.set_tick_params(labelsize=8)
+        one.set_major_formatter("{x:g}")
 
 
 def _plain(name: str) -> str:
@@ -106,6 +116,7 @@ def component_pairs(values: np.ndarray, names: list[str], label: str) -> Figure:
         axis.set(xlabel=names[i], ylabel=names[j])
         axis.xaxis.label.set_fontsize(8)
         axis.yaxis.label.set_fontsize(8)
+        whole_ticks(axis)
     footer(figure, label + NOTE + _left_out(values.shape[1], "components"))
     return figure
 

@@ -26,6 +26,7 @@ from flowrepro.errors import Diverged, Stopped
 from flowrepro.runs.folder import run_of
 from flowrepro.runs.trained import load_flow
 from flowrepro.training.fitted import Fitted
+from flowrepro.training.layout import Layout
 from flowrepro.training.loop import train
 from flowrepro.training.validation import not_finite
 
@@ -42,7 +43,8 @@ def fit(
     """A flow trained on x, with the weights of the best held-out log-likelihood.
 
     Args:
-        x: points (N, D): an array, a tensor or a DataFrame; for a model on images, whole grey levels (N, H, W, C).
+        x: points (N, D): an array, a tensor or a DataFrame; for a model on images, whole grey levels (N, H, W, C), whose
+            layout samples have too.
         model: any `model=` of the command line.
         steps: optimizer steps (None: as many as `train` takes).
         seed: of initialisation, sample order and probes.
@@ -73,7 +75,8 @@ def fit(
         flow, history = load_flow(run, "best"), pd.DataFrame(run.history())
         # a file's names are without the spaces around them
         flow.columns = points.columns
-        return Fitted(flow, config, result, history, isinstance(x, Tensor))
+        layout = Layout(np.shape(x)[1:], tuple(flow.shape)) if images else None
+        return Fitted(flow, config, result, history, isinstance(x, Tensor), layout)
 
 
 @contextmanager

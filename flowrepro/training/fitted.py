@@ -15,6 +15,7 @@ from flowrepro.config.schema import Config
 from flowrepro.errors import Diverged
 from flowrepro.flows.core import Flow
 from flowrepro.randomness import generator
+from flowrepro.training.layout import Layout
 
 # points that pass the flow together
 ROWS = 1_000
@@ -35,6 +36,7 @@ class Fitted:
         result: state, step, log-likelihoods in nats per sample with standard errors, and bits/dim.
         history: the validation records, one row each.
         of_tensors: whether samples are tensors.
+        layout: of images, as the caller gave them: arrays are taken and given so, tensors as the flow has them.
     """
 
     flow: Flow
@@ -42,6 +44,7 @@ class Fitted:
     result: dict[str, Any]
     history: pd.DataFrame
     of_tensors: bool = False
+    layout: Layout | None = None
 
     def __repr__(self) -> str:
         val, se = self.result.get("val_log_prob", np.nan), self.result.get("val_se", np.nan)
@@ -58,7 +61,8 @@ class Fitted:
 
     def reconstruct(self, x: Any, by: str = "pseudo_inverse") -> Any:
         """x to latents, onto the manifold if there is one, and back, (N, D) -> (N, D)."""
-        return self._at(x, lambda points: self.flow.reconstruct(points, by))
+        found = self._at(x, lambda points: self.flow.reconstruct(points, by))
+        return found if isinstance(x, Tensor) else self._laid_out(found)
 
     def components(self, x: Any, k: int | None = None, method: str = "auto") -> Any:
         """The k un-whitened components of largest local std at x, with `values` and `std` (N, k), `directions` (N, D, k)."""
@@ -94,15 +98,20 @@ class Fitted:
         if self.of_tensors:
             return drawn
         columns = self.flow.columns
-        return pd.DataFrame(drawn.numpy(), columns=columns) if columns else drawn.numpy()
+        return pd.DataFrame(drawn.numpy(), columns=columns) if columns else self._laid_out(drawn.numpy())
+
+    def _laid_out(self, x: np.ndarray) -> np.ndarray:
+        """Arrays from the flow as the caller has them."""
+        return self.layout.from_flow(x) if self.layout else x
 
     def _at(self, x: Any, f: Callable[[Tensor], Any]) -> Any:
         """f at points: of a tensor as it is; of anything else as arrays, a part at a time."""
         if isinstance(x, Tensor):
             return f(x)
-        points = self.flow.batch(x if hasattr(x, "columns") else np.asarray(x))
-        found = _as_arrays([f(part) for part in points.split(ROWS)])
-        return found[0] if np.shape(x) == tuple(self.flow.shape) else found
+        given = x if hasattr(x, "columns") else np.asarray(x)
+        given = self.layout.to_flow(given) if self.layout else given
+        found = _as_arrays([f(part) for part in self.flow.batch(given).split(ROWS)])
+        return found[0] if given.shape == tuple(self.flow.shape) else found
 
 
 def _sizes(n: int) -> list[int]:
@@ -140,7 +149,8 @@ def _finite(draw: Callable[[int], Tensor], n: int) -> Tensor:
     return torch.cat(kept)
 
 
-WAY_OUT = (
+OVERFLOWS = (
     "the flow's inverse overflows far from its data: a smaller temperature, more steps or stronger regularisation "
-    "make that rarer, finite=False returns them as they are"
+    "make that rarer"
 )
+WAY_OUT = f"{OVERFLOWS}, finite=False returns them as they are"

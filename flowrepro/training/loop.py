@@ -21,6 +21,7 @@ from flowrepro.training import tensorboard
 from flowrepro.training.bfloat16 import slow_bf16
 from flowrepro.training.distributed import World, claimed_together, world
 from flowrepro.training.ending import check_space, diverge, record_end, save
+from flowrepro.training.large_vectors import large_vectors
 from flowrepro.training.phases import Stage, stage_at
 from flowrepro.training.progress import Progress
 from flowrepro.training.session import FULL_BATCH, Session
@@ -275,10 +276,11 @@ def _finish(run: Run, session: Session) -> None:
 
 def _opening(run: Run, config: Config, data: Data | ImageData) -> list[str]:
     """The first lines of a run: where it is, and on what data."""
+    large = large_vectors(data, config.model.name)
     return [
         f"run        {run.path}",
         f"data       {config.dataset.name}: {data.source}, fingerprint {data.fingerprint}",
-        *(f"note       {note}" for note in notes(data, config)),
+        *(f"note       {note}" for note in (*notes(data, config), *([large] if large else []))),
     ]
 
 

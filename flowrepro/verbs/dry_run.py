@@ -15,12 +15,11 @@ from flowrepro.errors import DataError
 from flowrepro.runs.data import found_config
 from flowrepro.runs.folder import Run, run_of
 from flowrepro.training.bfloat16 import slow_bf16
+from flowrepro.training.large_vectors import LARGE, large_vectors
 from flowrepro.training.loop import backward
 from flowrepro.training.session import Session
 
 TRIAL_SAMPLES, TRIAL_STEPS = 1024, 3
-# dimensions of vectors: most models have matrices of that size in every layer
-LARGEST_TRIAL = 2_000
 NO_ESTIMATE = "no estimate until the data are available"
 
 
@@ -88,7 +87,9 @@ def evaluate(run: Run, path: str, wanted: EvaluationConfig, folder: Path) -> Non
     )
     if images and wanted.distances not in ("auto", "none"):
         more += f", distances on {wanted.distances}"
-    files = ("likelihood.csv", "samples.npz", "layers.csv" if images else "components.npz", "measures.json")
+    own = ["log_prob.csv"] if getattr(run.config.dataset, "path", "") else []
+    last = "layers.csv" if images else "components.npz"
+    files = ("likelihood.csv", *own, "samples.npz", last, "measures.json")
     print(f"run        {run.path} ({_progress(run)}, {wanted.checkpoint} checkpoint)")
     print(f"data       {_data(found_config(run, path))}")
     print(f"measures   likelihood, {wanted.n_samples:,} samples, {more}")
@@ -160,8 +161,9 @@ def estimate(config: Config) -> Cost | str:
         data = load_data(config.dataset, config.dtype, config.seed, config.model.takes_images, trial)
     except DataError:
         return NO_ESTIMATE
-    if not isinstance(data, ImageData) and data.dim > LARGEST_TRIAL:
-        return f"no estimate for vectors of {data.dim:,} dimensions, of which a few steps take minutes"
+    if not isinstance(data, ImageData) and data.dim > LARGE:
+        why = f"vectors of {data.dim:,} dimensions, of which a few steps take minutes"
+        return f"no estimate: {large_vectors(data, config.model.name) or why}"
     session = Session(config, data, device)
     # where layers are added one by one, half of them are active on average
     stage = session.plan[len(session.plan) // 2]

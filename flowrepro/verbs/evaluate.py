@@ -25,11 +25,12 @@ from flowrepro.metrics.correlation import rank_correlations
 from flowrepro.metrics.likelihood import bits_per_dim, log_prob_of, log_probs, summary
 from flowrepro.randomness import generator
 from flowrepro.runs import checkpoints
-from flowrepro.runs.data import data_of
+from flowrepro.runs.data import data_of, dataset_of
 from flowrepro.runs.folder import Run, find, runs_folder
 from flowrepro.runs.manifest import versions
 from flowrepro.runs.trained import opened
-from flowrepro.verbs import distances, dry_run
+from flowrepro.training.fitted import OVERFLOWS
+from flowrepro.verbs import distances, dry_run, own_rows
 from flowrepro.writing import remove_leftovers, save_arrays, staged, write_json, write_text
 
 BASELINE_ALPHA = 5e-5  # of linear_systems, for runs without an alpha of their own
@@ -65,8 +66,8 @@ def evaluate_run(run: Run, config: Config, wanted: EvaluationConfig) -> Path:
     """Measure one run as `wanted` says, into a folder named by the checkpoint's digest.
 
     Writes likelihood.csv (nats and bits/dim with standard errors), samples.npz (and samples.csv, where the columns have
-    names), measures.json, and components.npz for vectors or layers.csv for images. For image flows it also reports how
-    exact the inverse is.
+    names), measures.json, and components.npz for vectors or layers.csv for images; of the user's own data log_prob.csv
+    and components.csv, row by row. For image flows it also reports how exact the inverse is.
 
     Raises:
         CheckpointError: the checkpoint is missing or damaged.
@@ -80,7 +81,8 @@ def evaluate_run(run: Run, config: Config, wanted: EvaluationConfig) -> Path:
     flow = trained.flow.to(device)
     folder = measures_folder(run, trained.digest)
     began = time.monotonic()
-    settings = dataclasses.replace(run.config, evaluation=wanted, seed=config.seed)
+    dataset = dataset_of(run, given_path(config))
+    settings = dataclasses.replace(run.config, evaluation=wanted, seed=config.seed, dataset=dataset)
     named = distances.options(settings) if wanted.distances not in ("auto", "none") else None
     with staged(folder) as staging:
         if isinstance(data, ImageData):
@@ -94,6 +96,7 @@ def evaluate_run(run: Run, config: Config, wanted: EvaluationConfig) -> Path:
                 found["distances"], told = frame.to_dict("records"), [*told, *distances.told(frame)]
         else:
             found, told = measure_vectors(flow, data, settings, device, staging)
+        own_rows.write_log_probs(flow, data, settings, device, staging)
     measures = {
         "run": run.name,
         "checkpoint": which,
@@ -106,9 +109,12 @@ def evaluate_run(run: Run, config: Config, wanted: EvaluationConfig) -> Path:
     write_json(folder / "measures.json", measures)
     print(f"run         {run.path} ({which} checkpoint, scale {measures['scale']})")
     print("\n".join(told))
+    if found["non_finite_samples"]:
+        print(f"note        {OVERFLOWS} (evaluation.temperature=, training.steps=, regularizer.alpha=)")
     place = place_of(config.output_dir)
     other = "" if which == run.config.evaluation.checkpoint else f" evaluation.checkpoint={which}"
     name = run.name if config.run == "latest" else config.run
+    print(f"files       {', '.join(sorted(path.name for path in folder.iterdir()))}")
     print(f"measures    {folder}\nnext        flowrepro plot run={name}{other}{place}")
     return folder
 
@@ -137,6 +143,7 @@ def measure_vectors(
         write_text(folder / "samples.csv", pd.DataFrame(drawn, columns=data.columns).to_csv(index=False))
     extracted = components(flow, data, config, device)
     save_arrays(folder / "components.npz", **extracted)
+    own_rows.write_components(extracted, data, config, folder)
     measures = {
         "non_finite_samples": int((~np.isfinite(drawn).all(1)).sum()),
         "n_samples": len(drawn),
@@ -146,7 +153,8 @@ def measure_vectors(
         "latent_names": data.latent_names,
         "columns": data.columns,
     }
-    return measures, _told(table, measures, extracted)
+    told = [*_told(table, measures, extracted), *own_rows.components_told(data, extracted)]
+    return measures, told + _below_linear(table, config)
 
 
 def measures_folder(run: Run, digest: str) -> Path:
@@ -215,6 +223,8 @@ def components(flow: Flow, data: Data, config: Config, device: str, top: int = 2
         "neighbours": by_neighbours.values.numpy(),
         "std": found.std.numpy(),
     }
+    if data.columns:
+        arrays["directions"] = by_neighbours.directions.numpy()
     if data.train_latents is not None:
         latents = data.train_latents[:n].numpy()
         arrays |= {"latents": latents, "correlations": rank_correlations(arrays["neighbours"], latents)}
@@ -234,3 +244,16 @@ def _told(table: pd.DataFrame, measures: dict[str, Any], extracted: dict[str, An
         text = ", ".join(f"{v:+.3f}" for v in column)
         lines.append(f"            rank correlation with {name}: {text}")
     return lines
+
+
+def _below_linear(table: pd.DataFrame, config: Config) -> list[str]:
+    """A line where the closed-form linear flow is clearly better on held-out rows; none otherwise."""
+    held_out = table[table.split == "val"]
+    flow, *linear = held_out.to_dict("records")
+    if not linear or not linear[0]["log_prob"] - flow["log_prob"] > flow["se"]:
+        return []
+    standardize = " or model.standardize=true" if getattr(config.model, "standardize", True) is False else ""
+    return [
+        f"note        the linear flow is better by {linear[0]['log_prob'] - flow['log_prob']:.3g} nats on held-out rows: "
+        f"try more training.steps={standardize}"
+    ]

@@ -90,7 +90,7 @@ def plot_run(run: Run, checkpoint: str, form: str = "png", dry: bool = False) ->
     for name, figure in figures(folder, measures, run).items():
         path = run.path / "plots" / f"{name}.{form}"
         if not dry:
-            save(figure, path)
+            save(figure, path, all_colours=figures is _image_figures)
         print(f"{'would draw' if dry else 'picture'}  {path}")
 
 

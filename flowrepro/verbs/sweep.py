@@ -6,7 +6,8 @@ import os
 import re
 import time
 import traceback
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -66,19 +67,13 @@ def sweep(words: list[str], config_dirs: list[Path]) -> int:
         for job in jobs:
             print("  " + " ".join(job))
         return 0
-    made = [path for path in (folder, *folder.parents) if not path.exists()]
+    launching = [*(w for w in words if w.startswith("hydra")), f"hydra.sweep.dir={quoted(str(folder))}"]
+    with _launcher(launching, config_dirs):
+        pass  # one that is not there is told before anything is written
     folder.mkdir(parents=True, exist_ok=True)
     remove_leftovers(folder)
     print(f"{len(jobs)} jobs, table and plot in {folder}")
-    launching = [*(w for w in words if w.startswith("hydra")), f"hydra.sweep.dir={quoted(str(folder))}"]
-    try:
-        rows = _launch_all(jobs, [run_of(config) for config in configs], launching, config_dirs)
-    except UsageError:
-        # a launcher that is not there: nothing has been trained
-        with suppress(OSError):
-            for path in made:
-                path.rmdir()
-        raise
+    rows = _launch_all(jobs, [run_of(config) for config in configs], launching, config_dirs)
     rows = [{"overrides": " ".join(_swept(words, job)), **row} for job, row in zip(jobs, rows, strict=True)]
     _report(rows, folder, _swept(words, jobs[0]), bits=all(c.model.takes_images for c in configs))
     if failed := [row for row in rows if row["state"] not in ("completed", "paused")]:
@@ -113,10 +108,19 @@ def _launch_all(
 
 
 def _launch(jobs: list[list[str]], launching: list[str], config_dirs: list[Path]) -> list[dict[str, Any]]:
-    """Hydra's launcher (basic, joblib, submitit), with the arguments `launching`, runs `job` once for each of the jobs.
+    """The launcher with the arguments `launching` runs `job` once for each of the jobs.
 
     The jobs have been expanded already: a sweep that Hydra expanded again might be in another order.
     """
+    os.environ[SWEEP] = str(os.getpid())
+    with _launcher(launching, config_dirs) as launcher:
+        returned = launcher.launch([check_words(words, config_dirs) for words in jobs], 0)
+    return [job_return.return_value for job_return in returned]
+
+
+@contextmanager
+def _launcher(launching: list[str], config_dirs: list[Path]) -> Iterator[Any]:
+    """Hydra's launcher (basic, joblib, submitit). Raises UsageError for one that is not installed."""
     from hydra._internal.callbacks import Callbacks
     from hydra.core.plugins import Plugins
     from hydra.types import HydraContext, RunMode
@@ -129,15 +133,10 @@ def _launch(jobs: list[list[str]], launching: list[str], config_dirs: list[Path]
         "hydra/job_logging=none",
         "hydra/hydra_logging=none",
     ]
-    os.environ[SWEEP] = str(os.getpid())
     with ours(), hydra_at() as hydra:
         config = hydra.compose_config("config", overrides, RunMode.MULTIRUN, with_log_configuration=False)
         context = HydraContext(config_loader=hydra.config_loader, callbacks=Callbacks(config))
-        launcher = Plugins.instance().instantiate_launcher(
-            hydra_context=context, task_function=job, config=config
-        )
-        returned = launcher.launch([check_words(words, config_dirs) for words in jobs], 0)
-    return [job_return.return_value for job_return in returned]
+        yield Plugins.instance().instantiate_launcher(hydra_context=context, task_function=job, config=config)
 
 
 def job(tree: Any) -> dict[str, Any]:
