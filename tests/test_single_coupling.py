@@ -16,7 +16,7 @@ from flowrepro.config.schema import CouplingConfig
 from flowrepro.data.toy import TOYS, w_mean, w_std
 from flowrepro.figures.catalogue import load_spec
 from flowrepro.figures.claims import judge
-from flowrepro.figures.single_coupling import depth, fig2, fig3, one_layer
+from flowrepro.figures.single_coupling import depth, fig2, fig3, fig4, one_layer
 from flowrepro.flows.bases import StandardNormal
 from flowrepro.flows.core import Chain, Flow
 from flowrepro.flows.coupling import AffineCoupling
@@ -148,6 +148,17 @@ def test_figure_3_agrees_with_samples_and_with_the_closed_form() -> None:
 def test_distances_to_the_best_angle_mirror() -> None:
     assert [one_layer.distance(angle) for angle in (46.4097, 180 - 46.4097)] == pytest.approx([0, 0])
     assert one_layer.distance(90) == pytest.approx(43.5903)
+
+
+def test_the_unbiased_estimate_is_that_of_the_variances_of_numpy() -> None:
+    x = TOYS["gmm"].sample(8 * fig4.BINS, torch.Generator().manual_seed(3))[0]
+    turn = torch.tensor([[0.6, 0.8], [-0.8, 0.6]], dtype=torch.float64)[None]
+    p, a = (turn[0] @ x.mT).numpy()
+    bins = a[p.argsort()].reshape(fig4.BINS, 8)
+    mean, variance = bins.mean(1), bins.var(1, ddof=1)
+    expected = 0.5 * (mean**2 + variance - 1 - np.log(variance)).mean()
+    assert float(fig4.unbiased_improvement(x, turn)[0]) == pytest.approx(expected)
+    assert float(fig4.unbiased_improvement(x[: fig4.BINS], turn)[0]) == 0, "one sample has no variance"
 
 
 def test_equal_steps_change_unequal_numbers_of_layers() -> None:
