@@ -1,11 +1,14 @@
-"""What Figures 1 to 4 share: the names of W and WU, the best angle of the two Gaussians, the values of a case."""
+"""What the figures share: the names of W and WU, the best angle of the two Gaussians, the values of a case, legends."""
 
 from dataclasses import dataclass
+from typing import Any
 
 from flowrepro.figures.claims import Given, column, near, settled
 
 # for the two Gaussians of Example 4: degrees, and nats
 BEST_ANGLE, BEST_DELTA = 46.4097, 0.8794489
+# a legend that lines pass behind
+SOLID: Any = {"frameon": True, "edgecolor": "none", "framealpha": 1}
 
 
 @dataclass(frozen=True)
