@@ -7,7 +7,7 @@ from claimed import of_three_seeds
 
 from flowrepro.figures.across_dimensions import glow
 from flowrepro.figures.claims import judge
-from flowrepro.figures.single_coupling import depth, fig1, fig4, fig5, fig6, lemma2, start
+from flowrepro.figures.single_coupling import depth, fig1, fig4, fig5, fig6, lemma2, start, theorem1
 from flowrepro.measures import gmm_coupling
 
 SEEDS = range(3)
@@ -208,11 +208,40 @@ def test_lemma_2_needs_a_measure_of_dependence_that_can_tell():
     table = pd.DataFrame(
         {"seed": SEEDS, "noise": 0.015, "w_before": 0.4, "w_after": 0.02, "wu_before": 0.4, "wu_after": 0.02}
     ).assign(peaks_after=0.13, space_0=0.7, space_1=0.7, space_2=0.03)
+    left = {"w": 0.2, "wu": 0.376, "peaks": 0.73, "space_1": 0.8, "space_2": 0.53}
+    table = table.assign(**{f"{name}_left": value for name, value in left.items()})
+    table = table.assign(**{f"{n}_finished": 0.01 for n in ("w", "wu", "space_2")})
+    table = table.assign(peaks_finished=0.29, space_1_finished=0.36)
     assert set(verdicts(lemma2, table)) == {"holds"}
     dependent = verdicts(lemma2, table.assign(w_after=0.2, space_2=0.2))
     assert dependent["independent_w"] == dependent["two_couplings_in_space"] == "does not hold"
     assert verdicts(lemma2, table.assign(peaks_after=0.02))["counterexample"] == "does not hold"
-    assert set(verdicts(lemma2, table.assign(noise=0.2))) == {"not settled"}
+    blind = verdicts(lemma2, table.assign(noise=0.2))
+    assert set(blind.drop("one_dimensional_flows")) == {"not settled"}
+    short = verdicts(lemma2, table.assign(wu_finished=0.1))
+    assert short["one_dimensional_flows"] == "does not hold"
+    short = told(lemma2, table.assign(peaks_finished=0.01), "one_dimensional_flows")
+    assert "the counterexample, which stays dependent should fail" in short
+
+
+def test_theorem_1_is_told_from_what_one_dimension_would_say():
+    table = pd.DataFrame({"seed": SEEDS, "lost_by_least_normal": 1.0, "lost_by_optimal": 0.01})
+    table = table.assign(error_mean=0.02, error_std=0.02, error_std_given_other=0.13)
+    table = table.assign(**{f"{name}_before": 1.5 for name in theorem1.CASES})
+    table = table.assign(**{f"{name}_left": left + 0.005 for name, left in theorem1.remaining().items()})
+    assert set(verdicts(theorem1, table)) == {"holds"}
+    for key, values in {
+        "least_normal": {"lost_by_least_normal": 0.1},
+        "lemma_1": {"error_std": 0.1},
+        "theorem_1_full": {"full_left": 0.2},
+        "theorem_1_uniform": {"uniform_left": 0.1765},
+        "corollary_1": {"diagonal_left": 0.1},
+        "turned": {"turned_left": 0.1},
+    }.items():
+        assert verdicts(theorem1, table.assign(**values))[key] == "does not hold", key
+    blind = told(theorem1, table.assign(error_std_given_other=0.02), "lemma_1")
+    assert "the standard deviation given the other dimension should fail" in blind
+    assert "a full covariance should fail" in told(theorem1, table.assign(full_left=0.01), "corollary_1")
 
 
 def starts(ahead: float = 1.0) -> pd.DataFrame:

@@ -10,20 +10,26 @@ import torch
 from claimed import of_three_seeds
 from torch import Tensor, nn
 
-from flowrepro.analysis.coupling import w_conditionals
+from flowrepro.analysis.coupling import gmm_active, gmm_conditionals, w_conditionals
 from flowrepro.analysis.pushforward import on_grid, pushforward, square_grid
 from flowrepro.config.schema import CouplingConfig
 from flowrepro.data.toy import TOYS, w_mean, w_std
 from flowrepro.figures.catalogue import load_spec
 from flowrepro.figures.claims import judge
-from flowrepro.figures.single_coupling import depth, fig2, fig3, fig4, one_layer
+from flowrepro.figures.single_coupling import depth, fig2, fig3, fig4, lemma2, one_layer, theorem1
 from flowrepro.flows.bases import StandardNormal
 from flowrepro.flows.core import Chain, Flow
 from flowrepro.flows.coupling import AffineCoupling
 from flowrepro.flows.linear import Dense, Rotation
 from flowrepro.flows.models import build
 from flowrepro.flows.preprocess import Center, Standardize
-from flowrepro.measures import conditional_divergence, conditional_moments, toy_density, untrained
+from flowrepro.measures import (
+    conditional_divergence,
+    conditional_moments,
+    gmm_coupling,
+    toy_density,
+    untrained,
+)
 from flowrepro.measures.one_coupling import scale_and_shift
 
 
@@ -159,6 +165,53 @@ def test_the_unbiased_estimate_is_that_of_the_variances_of_numpy() -> None:
     expected = 0.5 * (mean**2 + variance - 1 - np.log(variance)).mean()
     assert float(fig4.unbiased_improvement(x, turn)[0]) == pytest.approx(expected)
     assert float(fig4.unbiased_improvement(x[: fig4.BINS], turn)[0]) == 0, "one sample has no variance"
+
+
+def test_one_flow_per_dimension_leaves_what_the_dimensions_share() -> None:
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(40_000, 2, generator=generator, dtype=torch.float64) @ torch.tensor(
+        [[2.0, 0.0], [1.2, 1.6]], dtype=torch.float64
+    )
+    law = torch.distributions.MultivariateNormal(torch.zeros(2).double(), torch.cov(x.mT))
+    found = lemma2.divergences("x", Chain(), x, law.log_prob)
+    information = -0.5 * math.log(1 - float(torch.corrcoef(x.mT)[0, 1]) ** 2)
+    assert found["x_finished"] == pytest.approx(information, abs=0.02)
+    to_normal = 0.5 * (float(torch.trace(torch.cov(x.mT)) - torch.cov(x.mT).logdet()) - 2)
+    assert found["x_left"] == pytest.approx(to_normal, abs=0.05)
+
+
+def test_the_densities_of_lemma_2_are_those_of_its_samples() -> None:
+    points, area = square_grid(-5, 5, 400)
+    assert float(lemma2.peaks_log_density(points[points[:, 0].abs() < 2]).exp().sum()) * area == (
+        pytest.approx(1, abs=0.01)
+    )
+    left = lemma2.in_space(lemma2.triangular(20_000, torch.Generator().manual_seed(1)))
+    assert left["space_2_left"] == pytest.approx(3 * one_layer.UNIFORM, abs=0.02)
+
+
+def test_the_minimum_of_the_loss_is_that_of_lemma_1() -> None:
+    p, a, log_density = theorem1.sample(theorem1.CASES["full"], 4000, torch.Generator().manual_seed(2))
+    place = (p > 0).long()
+    s, t = theorem1.minimise(place, a, 2)
+    for side in (0, 1):
+        torch.testing.assert_close(
+            (-s[side]).exp(), a[place == side].std(0, unbiased=False), rtol=1e-3, atol=0
+        )
+        torch.testing.assert_close(-t[side] / s[side].exp(), a[place == side].mean(0), rtol=0, atol=1e-3)
+    law = torch.distributions.MultivariateNormal(
+        w_mean(p)[:, None].expand(-1, 2),
+        w_std(p).square()[:, None, None]
+        * (torch.eye(2) + (1 - torch.eye(2)) * theorem1.correlation(p)[:, None, None]),
+    )
+    torch.testing.assert_close(log_density, law.log_prob(a))
+
+
+def test_the_active_dimension_of_the_two_gaussians() -> None:
+    assert gmm_active(0)[0] == pytest.approx(0, abs=1e-9)
+    # unturned, the loss that a coupling takes away is all of the active dimension's
+    assert gmm_active(0)[1] == pytest.approx(gmm_conditionals(0).improvement(), abs=1e-9)
+    assert gmm_active(90)[0] == pytest.approx(gmm_coupling.kl_before() - gmm_active(0)[1], abs=1e-6)
+    assert gmm_active(90)[0] == pytest.approx(gmm_active(90)[1]) == gmm_active(-90)[0]
 
 
 def test_equal_steps_change_unequal_numbers_of_layers() -> None:

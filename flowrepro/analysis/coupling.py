@@ -90,6 +90,20 @@ def gmm_conditionals(degrees: float) -> Conditionals:
     return Conditionals(p, weight / weight.sum(), -GMM_DELTA * sin * u.tanh(), variance)
 
 
+def gmm_active(degrees: float) -> tuple[float, float]:
+    """Negentropy of the active dimension of the two Gaussians turned by an angle, and its divergence from N(0, 1), in nats.
+
+    By itself it is an equal mixture of N(-delta sin, sigma^2) and N(delta sin, sigma^2).
+    """
+    centre = GMM_DELTA * math.sin(math.radians(degrees))
+    a, weight = gauss_legendre([-abs(centre) - 4, 0, abs(centre) + 4])
+    peaks = [-((a - side * centre) ** 2) / (2 * GMM_VARIANCE) for side in (-1, 1)]
+    log_density = torch.logaddexp(*peaks) - math.log(2) - 0.5 * (LOG_2PI + math.log(GMM_VARIANCE))
+    entropy, variance = -float(weight @ (log_density.exp() * log_density)), GMM_VARIANCE + centre**2
+    normal = 0.5 * (LOG_2PI + 1 + math.log(variance))
+    return normal - entropy, kl_to_normal(entropy, variance, 1)
+
+
 def square_conditionals(degrees: float) -> Conditionals:
     """Of the uniform square [-1, 1]^2 turned by an angle (Ex. 6): a given p is uniform on a chord.
 

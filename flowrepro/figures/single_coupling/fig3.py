@@ -23,6 +23,7 @@ from flowrepro.figures.claims import (
 from flowrepro.figures.drawn import Arrays, Measures, taken
 from flowrepro.figures.single_coupling.one_layer import (
     ATTAINED,
+    UNIFORM,
     W_DENSITIES,
     is_settled,
 )
@@ -75,7 +76,6 @@ def _draw(axis: Axes, found: Arrays) -> None:
 
 # closed forms, in nats
 BEFORE = {"w": 0.6321036, "wu": 0.8085889}
-UNIFORM = 0.1764852
 CLAIMS = [
     Claim(
         "after_w",

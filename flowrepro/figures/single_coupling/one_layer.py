@@ -7,6 +7,8 @@ from flowrepro.figures.claims import Given, column, near, settled
 
 # for the two Gaussians of Example 4: degrees, and nats
 BEST_ANGLE, BEST_DELTA = 46.4097, 0.8794489
+# the negentropy of a uniform law, in nats
+UNIFORM = 0.1764852
 # a legend that lines pass behind
 SOLID: Any = {"frameon": True, "edgecolor": "none", "framealpha": 1}
 
