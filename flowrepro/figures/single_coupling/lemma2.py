@@ -22,7 +22,7 @@ from matplotlib.figure import Figure
 from torch import Generator, Tensor
 
 from flowrepro.analysis.pushforward import LogDensity
-from flowrepro.data.toy import TOYS, W_RANGE, normal, uniform
+from flowrepro.data.toy import TOYS, W_RANGE, normal, uniform, w_log_density, wu_log_density
 from flowrepro.figures.claims import Claim, at_least, at_most, column, largest, must_fail, must_pass
 from flowrepro.figures.drawn import Arrays, Measures, taken
 from flowrepro.flows.bases import StandardNormal
@@ -69,7 +69,7 @@ def triangular_log_density(x: Tensor) -> Tensor:
     return -3 * math.log(2 * math.sqrt(3)) - 0.4 * x[:, 0] - 0.3 * x[:, 1]
 
 
-LOG_DENSITIES = {"w": TOYS["w"].log_density, "wu": TOYS["wu"].log_density, "peaks": peaks_log_density}
+LOG_DENSITIES = {"w": w_log_density, "wu": wu_log_density, "peaks": peaks_log_density}
 
 
 def divergences(name: str, layer: Layer, x: Tensor, log_density: LogDensity) -> dict[str, float]:

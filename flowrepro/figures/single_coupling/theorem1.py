@@ -92,7 +92,7 @@ def minimise(place: Tensor, a: Tensor, bins: int) -> tuple[Tensor, Tensor]:
         at = torch.from_numpy(flat).requires_grad_()
         s, t = at.view(2, bins, 2)
         value = bins * (0.5 * (a * s[place].exp() + t[place]).square() - s[place]).sum(1).mean()
-        value.backward()  # type: ignore[no-untyped-call]
+        value.backward()
         assert at.grad is not None
         return value.item(), at.grad.numpy()
 
