@@ -16,7 +16,7 @@ from flowrepro.config.schema import CouplingConfig
 from flowrepro.data.toy import TOYS, w_mean, w_std
 from flowrepro.figures.catalogue import load_spec
 from flowrepro.figures.claims import judge
-from flowrepro.figures.single_coupling import depth, fig2, fig3, fig4, lemma2, one_layer, theorem1
+from flowrepro.figures.single_coupling import depth, fig2, fig3, fig4, fig5, lemma2, one_layer, theorem1
 from flowrepro.flows.bases import StandardNormal
 from flowrepro.flows.core import Chain, Flow
 from flowrepro.flows.coupling import AffineCoupling
@@ -258,6 +258,37 @@ def test_a_flow_trained_in_turn_has_a_loss_at_every_depth_and_others_at_their_ow
         40,
     ]
     assert table.loc["layerwise_oas", ["kl_1", "kl_2", "nll", "updates"]].tolist() == [1.5, 0.5, 1.5, 20]
+
+
+def test_one_layer_trained_end_to_end_is_one_layer_of_any_training_and_stuck_flows_are_named() -> None:
+    in_turn = run("square layerwise_random", 2, "layerwise", [-4, -3, -2.5, -2, -1.5])
+    deeper = run("square end_to_end model.layers=2", 2, "end_to_end", [-4, -3, -2, -1.5, -2.6])
+    table = pd.DataFrame(depth.collected([in_turn, deeper], [1, 2])).set_index("method")
+    assert table.loc["end_to_end", ["kl_1", "last_fifth_gain_1", "kl_2", "stuck"]].tolist() == [
+        1.5,
+        0.5,
+        1.6,
+        "at 2",
+    ]
+    assert table.stuck["layerwise_random"] == "" and depth.stuck_at("at 8, 12") == {8, 12}
+    assert depth.stuck_at(math.nan) == depth.stuck_at("") == set()
+
+
+def test_inner_divergences_are_those_of_the_densities() -> None:
+    points, _ = square_grid(-6, 6, 150)
+    wide = torch.distributions.MultivariateNormal(
+        torch.zeros(2).double(), torch.diag(torch.tensor([1.0, 0.25])).double()
+    )
+    measured = {
+        "depths": np.array([0, 8]),
+        "densities": torch.stack(
+            [on_grid(law.log_prob, points) for law in (wide, StandardNormal(2, torch.float64))]
+        ),
+        "edges": np.linspace(-6, 6, 151),
+    }
+    found = fig5.inner(measured)
+    assert found["inner_0"] == pytest.approx(0.5 * (0.25 - 1 - math.log(0.25)), abs=1e-3)
+    assert found["inner_8"] == pytest.approx(0, abs=1e-6)
 
 
 def test_gains_are_those_of_the_last_fifth_of_a_layers_steps() -> None:

@@ -1,17 +1,21 @@
 """What Figures 5 and 6 share: loss over the number of layers for each training method."""
 
 import math
+import re
 from collections.abc import Sequence
 from itertools import product
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from flowrepro.figures.claims import (
+    ENOUGH_SEEDS,
     Given,
     Values,
+    at_least,
     column,
     combined,
     difference,
@@ -36,6 +40,8 @@ LAYERS = 12
 REFERENCE_COLOUR = RED
 # nats that a mean over 20,000 held-out points can resolve
 TOLD_APART = 0.005
+# nats: more layers can do all that fewer can; a flow that is worse than a shallower one by more than this got stuck
+STUCK = 0.02
 
 
 def logarithmic(axis: Axes) -> None:
@@ -90,7 +96,9 @@ def collected(measures: Measures, depths: list[int]) -> list[dict[str, Any]]:
     """One row per data set, method and seed; end-to-end runs are combined.
 
     For each depth there is kl_<layers>, last_fifth_gain_<layers>, and reference_<layers> of the flow without training
-    (`without_training` at the last depth). `states` are those of all runs of a row; `state` is completed if all are.
+    (`without_training` at the last depth). `states` are those of all runs of a row; `state` is completed if all are;
+    `stuck` names the depths at which a flow is worse than a shallower one. Trained end-to-end, one layer with a random
+    rotation is what layer-wise training has after its first: these columns are taken from there.
     """
     rows: dict[tuple[Any, ...], dict[str, Any]] = {}
     for m in measures:
@@ -109,10 +117,34 @@ def collected(measures: Measures, depths: list[int]) -> list[dict[str, Any]]:
             # a run that diverged has no last layer
             row["nll"] = row.get(f"kl_{row['layers']}", math.nan) - m["truth"]
             row["updates"] = layer_updates(method, row["layers"], m["config"]["training.steps_per_layer"])
+    for dataset, method, seed in rows:
+        if method == "end_to_end":
+            first = rows.get((dataset, "layerwise_random", seed), {})
+            rows[dataset, method, seed] = {k: first[k] for k in ONE_LAYER if k in first} | rows[
+                dataset, method, seed
+            ]
     return [
-        row | {"states": " ".join(sorted(row["states"])), "state": _worst(row["states"])}
+        row
+        | {
+            "states": " ".join(sorted(row["states"])),
+            "state": _worst(row["states"]),
+            "stuck": _stuck(row, depths),
+        }
         for row in rows.values()
     ]
+
+
+ONE_LAYER = ("kl_1", "last_fifth_gain_1")
+
+
+def _stuck(row: dict[str, Any], depths: list[int]) -> str:
+    """The depths at which the divergence is higher than at a smaller one: `at 8, 12`, or nothing."""
+    lowest, found = row["kl_0"], []
+    for k in depths:
+        value = row.get(f"kl_{k}", math.nan)
+        found += [str(k)] if value > lowest + STUCK else []
+        lowest = min(lowest, value) if value == value else lowest
+    return f"at {', '.join(found)}" if found else ""
 
 
 def _worst(states: set[str]) -> str:
@@ -122,6 +154,43 @@ def _worst(states: set[str]) -> str:
 def kl(method: str, layers: int, dataset: str) -> Values:
     """The divergence of a method after that many layers, in nats."""
     return column(f"kl_{layers}", method=method, dataset=dataset)
+
+
+def against_mean(values: Values, other: Values) -> Values:
+    """Each seed's value minus the mean of other ones over their seeds, which are independent draws; nan if one is."""
+    return lambda table: values(table) - other(table).mean(skipna=False)
+
+
+def unstuck(values: Values, methods: Sequence[str], depths: Sequence[int]) -> Values:
+    """The same without the seeds for which one of the methods got stuck at one of these depths."""
+    return lambda table: values(table).loc[lambda v: ~v.index.isin(_stuck_seeds(table, methods, depths))]
+
+
+def _stuck_seeds(table: pd.DataFrame, methods: Sequence[str], depths: Sequence[int]) -> set[int]:
+    rows = table[table.method.isin(methods)]
+    return {int(seed) for seed, at in zip(rows.seed, rows.stuck, strict=True) if stuck_at(at) & set(depths)}
+
+
+def stuck_at(told: object) -> set[int]:
+    """The depths in a cell of the column `stuck`, which is empty for most."""
+    return {int(k) for k in re.findall(r"\d+", told)} if isinstance(told, str) else set()
+
+
+def seeds_left(values: Values) -> Given:
+    """Enough seeds are left without those that have a stuck run."""
+    what = f"at least {ENOUGH_SEEDS} seeds without a stuck run (column stuck)"
+    return Given(what, lambda table: pd.Series([float(len(values(table)))]), at_least(ENOUGH_SEEDS))
+
+
+def errors_apart(one: Values, other: Values) -> Values:
+    """The difference of the means over seeds in its standard errors, at each seed; the held-out points' error included."""
+
+    def apart(table: pd.DataFrame) -> pd.Series:
+        a, b = one(table), other(table)
+        error = math.hypot(a.sem(), b.sem(), TOLD_APART / 2)
+        return pd.Series((a.mean(skipna=False) - b.mean(skipna=False)) / error, index=b.index)
+
+    return apart
 
 
 def above_reference(method: str, layers: int, dataset: str) -> Values:
@@ -143,13 +212,6 @@ def trained_out(
     return near(
         largest(*above), margin, "layer-wise flows are near those without training (nats)"
     ), is_settled
-
-
-def not_stuck(shallower: int, margin: float, datasets: Sequence[str]) -> Given:
-    """End-to-end training at full depth reaches at least what it reaches at a smaller depth."""
-    losses = [difference(kl("end_to_end", LAYERS, d), kl("end_to_end", shallower, d)) for d in datasets]
-    what = f"{LAYERS} layers trained end-to-end are not worse than {shallower} (nats)"
-    return near(largest(*losses), margin, what)
 
 
 # the largest deviation of a density's mass on the grid from one, for each seed
