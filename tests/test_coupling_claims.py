@@ -243,12 +243,15 @@ def angles(tried=(0, 40, 50, 75, 90), excess=0.001) -> pd.DataFrame:
     return pd.DataFrame(rows).assign(last_fifth_gain=0.0)
 
 
-def test_figure_1_asks_for_the_bound_and_for_a_grid_that_can_miss():
-    on_grid = verdicts(fig1, angles())
-    assert on_grid["best_rotation"] == "not settled" and set(on_grid.drop("best_rotation")) == {"holds"}
+def test_figure_1_asks_for_the_bound_and_finds_its_best_angle_beside_it():
+    assert set(verdicts(fig1, angles())) == {"holds"}
     beside = angles()
     beside = beside[beside.angle != 46.4]
-    assert verdicts(fig1, beside)["best_rotation"] == "holds"
+    assert verdicts(fig1, beside, "best_rotation")["best_rotation"] == "holds"
+    (
+        pd.testing.assert_series_equal(fig1._off_lowest(beside), fig1._off_lowest(angles())),
+        "never the answer itself",
+    )
     wrong = beside.assign(kl=beside.kl.where(beside.angle != 0, 0.1))
     assert verdicts(fig1, wrong)["best_rotation"] == "does not hold"
     far = verdicts(fig1, angles(excess=0.1))

@@ -119,9 +119,16 @@ def test_a_coupling_that_learnt_nothing_does_not() -> None:
 
 
 def test_a_coupling_at_the_optimum_that_misses_one_place_speaks_against_the_paper(exact_measures) -> None:
-    table = fig2.table(exact_measures).assign(last_fifth_gain=0.0, worst_after_std_error=0.3)
+    table = fig2.table(exact_measures).assign(last_fifth_gain=0.0, rms_after_std_error=0.3)
     judged = judge(fig2.CLAIMS, of_three_seeds(table), "cpu").set_index("key").verdict
     assert judged["std_after"] == "does not hold" and judged["mean_after"] == "holds"
+
+
+def test_the_median_seed_is_drawn() -> None:
+    excess = pd.Series({0: 0.01, 1: 0.9, 2: 0.02, 3: 0.5})
+    table = pd.DataFrame({"seed": excess.index, "excess": excess})
+    both = pd.concat([table.assign(case="w"), table.assign(case="wu")])
+    assert fig2.shown_seed(both) == 2
 
 
 def test_figure_3_tells_a_trained_coupling_from_an_untrained_one() -> None:

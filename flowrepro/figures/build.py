@@ -40,7 +40,8 @@ def evaluate_figure(config: Config) -> None:
     measures = measure_runs(spec, config, device) if spec.runs else _measure_seeds(spec, scale)
     table = store.as_stored(spec.module.table(measures))
     claims = judge(spec.module.CLAIMS, table, scale)
-    arrays = spec.module.arrays([m for m in measures if m["seed"] == spec.seeds[scale][0]])
+    shown = shown_seed(spec, scale, table)
+    arrays = spec.module.arrays([m for m in measures if m["seed"] == shown])
     folder = store.folder_of(Path(config.output_dir), spec.key, scale)
     remove_leftovers(folder)
     provenance = _provenance(spec, scale, measures, time.monotonic() - began, device)
@@ -153,12 +154,19 @@ def draw_for_report(outputs: Path, key: str, scale: str) -> Path:
     return picture
 
 
+def shown_seed(spec: FigureSpec, scale: str, table: pd.DataFrame) -> int:
+    """The seed whose flows are drawn: the first, or what the figure's own `shown_seed(table)` chooses."""
+    choose = getattr(spec.module, "shown_seed", None)
+    return int(choose(table)) if choose else spec.seeds[scale][0]
+
+
 def label(spec: FigureSpec, scale: str, table: pd.DataFrame) -> str:
     """The line under the picture: key, scale, whether it is reduced, seeds."""
     seeds = sorted(table.seed.unique()) if "seed" in table else []
     mark = " · reduced: not the paper's settings" if spec.reduced(scale) else ""
+    mark += f" · the paper does not give {spec.unknown}" if spec.unknown else ""
     measured = f"seed{'s' * (len(seeds) > 1)} {', '.join(map(str, seeds))}"
-    single = f"; single flows are those of seed {seeds[0]}" if len(seeds) > 1 else ""
+    single = f"; single flows are those of seed {shown_seed(spec, scale, table)}" if len(seeds) > 1 else ""
     return f"{spec.key} · scale {scale}{mark} · {measured}{single}"
 
 

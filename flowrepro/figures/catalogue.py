@@ -48,6 +48,8 @@ class FigureSpec:
     one_seed: list[str] = field(default_factory=list)
     options: dict[str, dict[str, Any]] = field(default_factory=dict)
     minutes: dict[str, float] = field(default_factory=dict)
+    # settings that the paper does not give, so that no scale is known to be its own
+    unknown: str = ""
     # the papers do not use early stopping
     checkpoint: str = "last"
 

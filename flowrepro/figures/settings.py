@@ -11,7 +11,9 @@ MAX_LINES = 20
 
 
 def reductions(spec: FigureSpec, scale: str) -> list[str]:
-    """One line per setting, e.g. `training.steps 6000 (paper: 100000)`; empty where nothing differs."""
+    """One line per setting, e.g. `training.steps 6000 (paper: 100000)`; empty where nothing differs, or is unknown."""
+    if spec.unknown:
+        return [f"the paper does not give {spec.unknown}: ours are our own choice, also at paper scale"]
     if not spec.reduced(scale):
         return []
     if "paper" not in spec.seeds:

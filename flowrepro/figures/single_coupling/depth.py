@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from flowrepro.figures.claims import (
@@ -25,7 +26,7 @@ from flowrepro.figures.claims import (
     settled,
 )
 from flowrepro.figures.drawn import Measures
-from flowrepro.pictures.style import BLUE, GREEN, ORANGE, RED
+from flowrepro.pictures.style import BLUE, GREEN, GREY, ORANGE, RED
 
 # method, the second word of a run's name -> label, colour, line style, marker; dashed lines have random rotations
 METHODS: dict[str, tuple[str, str, str, str]] = {
@@ -37,7 +38,6 @@ METHODS: dict[str, tuple[str, str, str, str]] = {
 }
 # the depth at which the paper compares
 LAYERS = 12
-REFERENCE_COLOUR = RED
 # nats that a mean over 20,000 held-out points can resolve
 TOLD_APART = 0.005
 # nats: more layers can do all that fewer can; a flow that is worse than a shallower one by more than this got stuck
@@ -50,6 +50,34 @@ def logarithmic(axis: Axes) -> None:
     axis.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
     axis.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axis.yaxis.set_minor_formatter(NullFormatter())
+
+
+def draw_losses(axis: Axes, rows: pd.DataFrame, method: str, depths: Sequence[int]) -> None:
+    """Mean and range over the seeds of one method; stuck runs are crosses and count for neither."""
+    label, colour, style, marker = METHODS[method]
+    there = [k for k in depths if f"kl_{k}" in rows and rows[f"kl_{k}"].notna().all()]
+    values = rows[[f"kl_{k}" for k in there]].to_numpy()
+    stuck = np.array([[k in stuck_at(at) for k in there] for at in rows["stuck"]])
+    kept = np.where(stuck & ~stuck.all(0), np.nan, values)
+    axis.fill_between(there, np.nanmin(kept, 0), np.nanmax(kept, 0), color=colour, alpha=0.13, lw=0)
+    axis.plot(there, np.nanmean(kept, 0), color=colour, ls=style, marker=marker, ms=3.5, lw=1.2, label=label)
+    # a flow that blew up stretches no axis
+    highest = 1.2 * rows.kl_0.max()
+    axis.plot(np.array(there)[np.nonzero(stuck)[1]], values[stuck].clip(max=highest), "x", color=colour, ms=6)
+    axis.set_ylim(top=1.4 * highest)
+
+
+def draw_references(axis: Axes, curves: dict[str, np.ndarray]) -> None:
+    """The divergences (layers + 1,) of flows without training, by the layer-wise method whose rotations they have."""
+    for method, curve in curves.items():
+        label = "without training, " + ("OAS" if method == "layerwise_oas" else "random")
+        layers = np.arange(1, len(curve))
+        axis.plot(layers, curve[1:], color=RED, ls=METHODS[method][2], lw=0.9, label=label)
+
+
+def stuck_entry() -> Line2D:
+    """What a legend says of the crosses."""
+    return Line2D([], [], color=GREY, marker="x", ls="", label="stuck, in no mean")
 
 
 def losses(measure: dict[str, Any]) -> dict[int, float]:
@@ -168,7 +196,8 @@ def unstuck(values: Values, methods: Sequence[str], depths: Sequence[int]) -> Va
 
 def _stuck_seeds(table: pd.DataFrame, methods: Sequence[str], depths: Sequence[int]) -> set[int]:
     rows = table[table.method.isin(methods)]
-    return {int(seed) for seed, at in zip(rows.seed, rows.stuck, strict=True) if stuck_at(at) & set(depths)}
+    cells = zip(rows.seed, rows["stuck"], strict=True)
+    return {int(seed) for seed, at in cells if stuck_at(at) & set(depths)}
 
 
 def stuck_at(told: object) -> set[int]:

@@ -2,8 +2,8 @@
 
 What one should see: (a) the W density; (b) mean and standard deviation of a given p, true and as the trained coupling
 predicts them from its scale and shift; (c, d) pushed forward, W becomes normal and WU uniform in a', the same for
-every p; (e) the moments of a' given p, close to 0 and 1. Densities are exact, by the change of variables. A small sixth
-panel shows the two laws of a' against the normal and the uniform one.
+every p; (e) the moments of a' given p, close to 0 and 1. Densities are exact, by the change of variables. A sixth panel
+shows the two laws of a' against the normal and the uniform one. The seed that is drawn is the median one.
 
 The paper's settings: one hidden layer of 256, Adam at 0.1 x 0.9 every 100 epochs, 4,096 epochs of 4,096 fresh samples.
 Ours: the factor 0.1 on the network's output and the soft clamp of s, without which that learning rate diverges.
@@ -49,25 +49,53 @@ def arrays(measures: Measures) -> Arrays:
     return taken(w, *moments) | taken(measures, "pushed", "edges", "histogram", "bin_edges")
 
 
+def shown_seed(table: pd.DataFrame) -> int:
+    """The median seed, by nats above the best coupling of W and WU together."""
+    by_excess = table.groupby("seed").excess.sum().sort_values()
+    return int(by_excess.index[(len(by_excess) - 1) // 2])
+
+
 def draw(table: pd.DataFrame, arrays: Arrays) -> Figure:
     """Panels (a) to (e) in the paper's order, and the laws of a'."""
-    figure, axes = panels(2, 3, 3.3, 2.9)
-    (contours, moments, after), (pushed_w, pushed_wu, laws) = axes
+    figure, axes = panels(2, 3, 3.1, 2.8)
+    (contours, moments, pushed_w), (pushed_wu, after, laws) = axes
     _density(contours, arrays, "w/density", "(a) W density", "a")
+    _contours(contours, arrays)
     _moments(moments, arrays)
+    peak = max(float(arrays[f"{case}/pushed"].max()) for case in ("w", "wu"))
+    _density(pushed_w, arrays, "w/pushed", "(c) W, pushed forward", "a'", peak)
+    _density(pushed_wu, arrays, "wu/pushed", "(d) WU, pushed forward", "a'", peak)
     _after(after, arrays)
-    _density(pushed_w, arrays, "w/pushed", "(c) W, pushed forward", "a'")
-    _density(pushed_wu, arrays, "wu/pushed", "(d) WU, pushed forward", "a'")
     _laws(laws, arrays)
     return figure
 
 
-def _density(axis: Axes, arrays: Arrays, name: str, title: str, active: str) -> None:
+def _density(
+    axis: Axes, arrays: Arrays, name: str, title: str, active: str, peak: float | None = None
+) -> None:
     edges = arrays["w/edges"]
     extent = (edges[0], edges[-1], edges[0], edges[-1])
-    axis.imshow(arrays[name], origin="lower", extent=extent, cmap="Blues", vmin=0, aspect="auto")
+    image = axis.imshow(
+        arrays[name],
+        origin="lower",
+        extent=extent,
+        cmap="Blues",
+        vmin=0,
+        vmax=peak,
+        aspect="auto",
+        interpolation="bicubic",
+    )
+    axis.figure.colorbar(image, ax=axis, pad=0.02).ax.tick_params(labelsize=7)
     axis.grid(False)
     axis.set(title=title, xlabel="passive $p$", ylabel=f"active ${active}$")
+
+
+def _contours(axis: Axes, arrays: Arrays) -> None:
+    density, edges = arrays["w/density"], arrays["w/edges"]
+    centre = (edges[:-1] + edges[1:]) / 2
+    axis.contour(
+        centre, centre, density, np.linspace(0.15, 0.9, 4) * density.max(), colors=BLUE, linewidths=0.6
+    )
 
 
 def _moments(axis: Axes, arrays: Arrays) -> None:
@@ -75,19 +103,26 @@ def _moments(axis: Axes, arrays: Arrays) -> None:
         axis.plot(
             arrays["w/p"], arrays[f"w/true_{name}"], color=colour, lw=3, alpha=0.35, label=f"true ${text}$"
         )
-        axis.plot(arrays["w/p"], arrays[f"w/{name}"], color=colour, lw=1, label=f"learned ${text}$")
-    axis.set(title="(b) W: conditional moments", xlabel="passive $p$", ylim=(-0.65, 1.15))
-    axis.legend(ncols=2, fontsize=7, loc="upper center")
+        off = _deviation(arrays, arrays[f"w/{name}"] - arrays[f"w/true_{name}"])
+        axis.plot(arrays["w/p"], arrays[f"w/{name}"], color=colour, lw=1, label=f"learned ${text}$: {off}")
+    axis.set(title="(b) W: conditional moments", xlabel="passive $p$", ylim=(-0.65, 1.45))
+    axis.legend(fontsize=7.5, loc="upper center", handlelength=1.2)
 
 
 def _after(axis: Axes, arrays: Arrays) -> None:
     for name, colour, text, aim in (("mean", BLUE, "mean", 0), ("std", ORANGE, "std", 1)):
         axis.axhline(aim, color=GREY, lw=0.8, ls="--")
-        axis.plot(
-            arrays["w/p"], arrays[f"w/after_{name}"], color=colour, lw=1, label=f"{text} of $a'$ given $p$"
-        )
-    axis.set(title="(e) W: moments after the coupling", xlabel="passive $p$", ylim=(-0.5, 1.5))
-    axis.legend(fontsize=7, loc="center right")
+        values = arrays[f"w/after_{name}"]
+        label = f"{text} of $a'$: {_deviation(arrays, values - aim)}"
+        axis.plot(arrays["w/p"], values, color=colour, lw=1, label=label)
+    axis.set(title="(e) W: moments after the coupling", xlabel="passive $p$", ylim=(-0.7, 2.1))
+    axis.legend(fontsize=7.5, loc="upper center", handlelength=1.2)
+
+
+def _deviation(arrays: Arrays, off: np.ndarray) -> str:
+    """Root mean square over p, whose nodes are not evenly spaced, and the largest deviation."""
+    rms = math.sqrt(np.trapezoid(off**2, arrays["w/p"]) / (arrays["w/p"][-1] - arrays["w/p"][0]))
+    return f"rms {rms:.2f}, max {np.abs(off).max():.2f}"
 
 
 def _laws(axis: Axes, arrays: Arrays) -> None:
@@ -97,8 +132,8 @@ def _laws(axis: Axes, arrays: Arrays) -> None:
     x = np.linspace(edges[0], edges[-1], 400)
     axis.plot(x, np.exp(-(x**2) / 2) / math.sqrt(2 * math.pi), color=GREY, lw=1, label="normal")
     axis.plot(x, (np.abs(x) < ROOT3) / (2 * ROOT3), color=GREY, lw=1, ls="--", label="uniform")
-    axis.set(title="laws of $a'$, all $p$", xlabel="active $a'$", ylabel="density", ylim=(0, 0.55))
-    axis.legend(ncols=2, fontsize=7, loc="upper center")
+    axis.set(title="laws of $a'$, all $p$", xlabel="active $a'$", ylabel="density", ylim=(0, 0.58))
+    axis.legend(ncols=2, fontsize=8, loc="upper center")
 
 
 # only a coupling that has learned every oscillation can show what holds for every p
@@ -155,9 +190,9 @@ CLAIMS = [
             f"{name}_after",
             "Fig. 2e",
             f"After the transport the {words}.",
-            "largest deviation over p, for W",
-            column(f"worst_after_{column_name}", case="w"),
-            at_most(0.2),
+            f"root mean square deviation over p, for W; the largest is in the column worst_after_{column_name}",
+            column(f"rms_after_{column_name}", case="w"),
+            at_most(0.1),
             "0",
             to_refute=RESOLVED["w"],
         )

@@ -2,9 +2,12 @@
 
 What one should see: rows are layer-wise training with optimal rotations, layer-wise with random ones, and end-to-end;
 columns are the density after a number of layers (exact, by the change of variables; the end-to-end row shows the inner
-layers of the flow of twelve). Below, the remaining divergence over the number of layers, all seeds: equal numbers of
+layers of the flow of twelve). Below left, the remaining divergence over the number of layers, all seeds: equal numbers of
 gradient steps, 1,000 per layer, end-to-end trained afresh at each depth; the number of layers that those steps update
-differs, and the table counts it. The red line needs no training: couplings from binned conditional moments.
+differs, and the table counts it. The red line needs no training: couplings from binned conditional moments. Below right,
+the divergence after each layer of the flows of twelve: layer by layer the first ones do most, trained end-to-end the last
+ones, and what they are given is no closer to normal than before. A run that is worse than a shallower one got stuck; it is
+a cross, counts for no mean, and the table names it.
 
 The paper gives no network, learning rate or number of steps for its deep flows; ours are in the config.
 
@@ -19,6 +22,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.image import AxesImage
 
 from flowrepro.figures.claims import (
     EVERY_SCALE,
@@ -40,16 +44,19 @@ from flowrepro.figures.single_coupling.depth import (
     LAYERS,
     MASS_ERROR,
     METHODS,
-    REFERENCE_COLOUR,
     against_mean,
     collected,
+    draw_losses,
+    draw_references,
     errors_apart,
     kl,
     logarithmic,
     seeds_left,
+    stuck_entry,
     trained_out,
     unstuck,
 )
+from flowrepro.figures.single_coupling.one_layer import UNIFORM
 from flowrepro.pictures.style import GREY
 
 DEPTHS = [1, 2, 3, 4, 6, 8, 12]
@@ -87,52 +94,56 @@ def arrays(measures: Measures) -> Arrays:
 
 
 def draw(table: pd.DataFrame, arrays: Arrays) -> Figure:
-    """Densities in rows of methods, and the curves below."""
+    """Densities in rows of methods, and below the divergences of all depths and those inside the deepest flows."""
     last = int(table.layers.max())
     keys = [f"square {r}{f' model.layers={last}' * (r == 'end_to_end')}" for r in ROWS]
-    shown, edges = arrays[f"{keys[0]}/depths"].tolist(), arrays[f"{keys[0]}/edges"]
-    extent = (edges[0], edges[-1], edges[0], edges[-1])
-    figure = Figure(figsize=(1.55 * len(shown) + 0.6, 8.4), layout="constrained")
-    grid = figure.add_gridspec(4, len(shown), height_ratios=[1, 1, 1, 1.7])
+    shown = arrays[f"{keys[0]}/depths"].tolist()
+    figure = Figure(figsize=(9.0, 7.6), layout="constrained")
+    grid = figure.add_gridspec(4, 2 * len(shown), height_ratios=[1, 1, 1, 1.9])
+    axes = []
     for row, (method, key) in enumerate(zip(ROWS, keys, strict=True)):
         for place, depth in enumerate(shown):
-            axis = figure.add_subplot(grid[row, place])
-            image = arrays[f"{key}/densities"][place]
-            axis.imshow(image, origin="lower", extent=extent, cmap="Blues", vmin=0, vmax=0.3)
-            axis.set(xticks=[], yticks=[])
+            axes.append(figure.add_subplot(grid[row, 2 * place : 2 * place + 2]))
+            image = _draw_density(axes[-1], arrays[f"{key}/densities"][place], arrays[f"{key}/edges"])
             if row == 0:
-                axis.set_title(f"{depth} layer{'s' * (depth != 1)}")
+                axes[-1].set_title(f"{depth} layer{'s' * (depth != 1)}")
             if place == 0:
-                axis.set_ylabel(METHODS[method][0].replace(", ", ",\n"), fontsize=8)
-    _draw_curves(figure.add_subplot(grid[3, :]), table, arrays)
+                axes[-1].set_ylabel(METHODS[method][0].replace(", ", ",\n"))
+    figure.colorbar(image, ax=axes, extend="max", aspect=40, pad=0.01, label="density")
+    losses, within_flow = figure.add_subplot(grid[3, : len(shown)]), figure.add_subplot(grid[3, len(shown) :])
+    _draw_curves(losses, table, arrays)
+    _draw_inner(within_flow, table, shown)
+    handles, _ = losses.get_legend_handles_labels()
+    figure.legend(handles=[*handles, stuck_entry()], loc="outside lower center", ncols=3, fontsize=8)
     return figure
+
+
+def _draw_density(axis: Axes, density: np.ndarray, edges: np.ndarray) -> AxesImage:
+    extent = (edges[0], edges[-1], edges[0], edges[-1])
+    axis.set(xticks=[], yticks=[])
+    return axis.imshow(
+        density, origin="lower", extent=extent, cmap="Blues", vmin=0, vmax=0.3, interpolation="bilinear"
+    )
 
 
 def _draw_curves(axis: Axes, table: pd.DataFrame, arrays: Arrays) -> None:
     for method in ROWS:
-        label, colour, style, marker = METHODS[method]
-        rows = table[table.method == method]
-        depths = [k for k in DEPTHS if f"kl_{k}" in rows and rows[f"kl_{k}"].notna().all()]
-        values = rows[[f"kl_{k}" for k in depths]].to_numpy()
-        axis.fill_between(depths, values.min(0), values.max(0), color=colour, alpha=0.13, lw=0)
-        axis.plot(depths, values.mean(0), color=colour, ls=style, marker=marker, ms=4, label=label)
-    for method in ROWS[:2]:
-        curve = arrays[f"square {method}/reference"]
-        style = METHODS[method][2]
-        label = "without training, " + ("OAS" if style == "-" else "random")
-        axis.plot(range(len(curve)), curve, color=REFERENCE_COLOUR, ls=style, lw=0.9, label=label)
-    axis.axhline(2 * 0.1764852, color=GREY, lw=0.8, ls=":", label="where couplings along the axes stall")
+        draw_losses(axis, table[table.method == method], method, DEPTHS)
+    draw_references(axis, {m: arrays[f"square {m}/reference"] for m in ROWS[:2]})
+    axis.axhline(2 * UNIFORM, color=GREY, lw=0.8, ls=":", label="where couplings along the axes stall")
     logarithmic(axis)
-    axis.set(xlabel="layers", ylabel="KL divergence (nats)", xlim=(-0.2, table.layers.max() + 0.2))
-    axis.legend(
-        fontsize=7.5,
-        ncols=2,
-        title="mean and range over seeds",
-        title_fontsize=7.5,
-        frameon=True,
-        edgecolor="none",
-        framealpha=1,
-    )
+    axis.set(xlabel="layers of the flow", ylabel="KL divergence (nats)", title="at the end, mean and range")
+
+
+def _draw_inner(axis: Axes, table: pd.DataFrame, depths: list[int]) -> None:
+    for method in ROWS:
+        rows = table[table.method == method]
+        values = rows[[f"inner_{k}" for k in depths]].to_numpy()
+        _, colour, style, marker = METHODS[method]
+        axis.fill_between(depths, values.min(0), values.max(0), color=colour, alpha=0.13, lw=0)
+        axis.plot(depths, values.mean(0), color=colour, ls=style, marker=marker, ms=3.5, lw=1.2)
+    axis.set_ylim(0, 1.5 * float(table.kl_0.max()))
+    axis.set(xlabel=f"layers passed, of {table.layers.max():g}", title="inside the flow of twelve layers")
 
 
 def _first_angle(table: pd.DataFrame) -> pd.Series:

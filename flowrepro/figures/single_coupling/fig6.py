@@ -5,6 +5,8 @@ optimal (OAS) or random rotations; below each column the divergence over the num
 structure that the data do not have: filaments between and beyond the modes. Equal numbers of gradient steps for all, 1,000
 for each layer; end-to-end is trained afresh at each depth, and updates twelve times as many layers as layer-wise training
 with the same steps (the table counts them). The red line needs no training: couplings from binned conditional moments.
+Above each density, its divergence and the mass outside the data's support. A run that is worse than a shallower one of its
+method got stuck; it is a cross, counts for no mean, and the table names it.
 
 The paper's toy densities are not known; these are the usual ones, each with its density, so that divergences have their
 floor at zero. Data are standardised by the first layer. The paper tuned each method; here all have the same settings.
@@ -19,9 +21,17 @@ import pandas as pd
 from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.image import AxesImage
 
 from flowrepro.figures.drawn import Arrays, Measures, taken
-from flowrepro.figures.single_coupling.depth import METHODS, REFERENCE_COLOUR, collected, logarithmic
+from flowrepro.figures.single_coupling.depth import (
+    METHODS,
+    collected,
+    draw_losses,
+    draw_references,
+    logarithmic,
+    stuck_entry,
+)
 from flowrepro.figures.single_coupling.fig6_claims import CLAIMS, DEPTHS, TITLES
 
 __all__ = ["CLAIMS", "arrays", "draw", "table"]
@@ -53,61 +63,59 @@ def _shades(measure: dict[str, Any], name: str) -> np.ndarray:
 
 def draw(table: pd.DataFrame, arrays: Arrays) -> Figure:
     """The true density, a row for each method, and the curves."""
-    datasets = list(dict.fromkeys(table.dataset))
-    figure = Figure(figsize=(1.35 * len(datasets) + 0.9, 11.0), layout="constrained")
-    grid = figure.add_gridspec(
-        len(METHODS) + 2, len(datasets), height_ratios=[*(len(METHODS) + 1) * [1], 1.5]
-    )
-    last = int(table.layers.max())
+    datasets, last = list(dict.fromkeys(table.dataset)), int(table.layers.max())
+    figure = Figure(figsize=(1.2 * max(3, len(datasets)) + 0.9, 10.4), layout="constrained")
+    heights = [*(len(METHODS) + 1) * [1], 1.7]
+    grid = figure.add_gridspec(len(METHODS) + 2, len(datasets), height_ratios=heights)
+    axes = []
     for place, dataset in enumerate(datasets):
         deep = {m: f" model.layers={last}" * (m == "end_to_end") for m in METHODS}
         names = {m: f"toys {m}{deep[m]} dataset={dataset}" for m in METHODS}
         truth, edges = (arrays[f"{names['layerwise_oas']}/{name}"] for name in ("true_density", "edges"))
         images = [("data", truth), *((m, arrays[f"{names[m]}/density"]) for m in METHODS)]
         for row, (name, image) in enumerate(images):
-            axis = figure.add_subplot(grid[row, place])
-            _draw_density(axis, image, edges)
-            axis.set_title(
-                TITLES.get(dataset, dataset) if row == 0 else _told(table, dataset, name), fontsize=7.5
+            axes.append(figure.add_subplot(grid[row, place]))
+            shown = _draw_density(axes[-1], image, edges)
+            axes[-1].set_title(
+                TITLES.get(dataset, dataset) if row == 0 else _told(table, dataset, name), fontsize=8
             )
             if place == 0:
-                axis.set_ylabel(
-                    METHODS[name][0].replace(", ", ",\n") if name in METHODS else "data", fontsize=8
-                )
-        axis = figure.add_subplot(grid[-1, place])
-        _draw_curves(axis, table[table.dataset == dataset], arrays, names)
-        axis.set_xlabel("layers")
+                axes[-1].set_ylabel(METHODS[name][0].replace(", ", ",\n") if row else "data")
+        curves = figure.add_subplot(grid[-1, place])
+        _draw_curves(curves, table[table.dataset == dataset], arrays, names)
         if place == 0:
-            axis.set_ylabel("KL divergence (nats)")
-            handles = axis.get_legend_handles_labels()
-    figure.legend(*handles, loc="outside upper center", ncols=4, fontsize=7.5)
+            curves.set_ylabel("KL divergence (nats)")
+            handles, _ = curves.get_legend_handles_labels()
+    _draw_scale(figure, axes, shown)
+    figure.legend(handles=[*handles, stuck_entry()], loc="outside lower center", ncols=3, fontsize=8)
     return figure
 
 
-def _draw_density(axis: Axes, image: np.ndarray, edges: np.ndarray) -> None:
+def _draw_density(axis: Axes, image: np.ndarray, edges: np.ndarray) -> AxesImage:
     extent = (edges[0], edges[-1], edges[0], edges[-1])
+    axis.set(xticks=[], yticks=[])
     # fewer shades make a smaller file
     shades = colormaps["Blues"].resampled(SHADES)
-    axis.imshow(image, origin="lower", extent=extent, cmap=shades, vmin=0, vmax=255)
-    axis.set(xticks=[], yticks=[])
+    return axis.imshow(image, origin="lower", extent=extent, cmap=shades, vmin=0, vmax=255)
+
+
+def _draw_scale(figure: Figure, axes: list[Axes], image: AxesImage) -> None:
+    """The scale of all densities: shades are square roots."""
+    shares = np.array([0, 0.05, 0.2, 0.5, 1])
+    bar = figure.colorbar(image, ax=axes, aspect=60, pad=0.01, label="density over the peak of the data's")
+    bar.set_ticks(255 * np.sqrt(shares), labels=[f"{share:g}" for share in shares])
 
 
 def _told(table: pd.DataFrame, dataset: str, method: str) -> str:
     rows = table[(table.dataset == dataset) & (table.method == method)]
     first = rows[rows.seed == rows.seed.min()].iloc[0]
-    return f"KL {first[f'kl_{int(first.layers)}']:.3f}, outside {100 * first.outside:.0f} %"
+    return f"{first[f'kl_{int(first.layers)}']:.2f} nats, {100 * first.outside:.0f} %"
 
 
 def _draw_curves(axis: Axes, table: pd.DataFrame, arrays: Arrays, names: dict[str, str]) -> None:
-    for method, (label, colour, style, marker) in METHODS.items():
-        rows = table[table.method == method]
-        depths = [k for k in DEPTHS if f"kl_{k}" in rows and rows[f"kl_{k}"].notna().all()]
-        values = rows[[f"kl_{k}" for k in depths]].to_numpy()
-        axis.fill_between(depths, values.min(0), values.max(0), color=colour, alpha=0.12, lw=0)
-        axis.plot(depths, values.mean(0), color=colour, ls=style, marker=marker, ms=3, lw=1, label=label)
-    for method, style in (("layerwise_oas", "-"), ("layerwise_random", "--")):
-        curve = arrays[f"{names[method]}/reference"]
-        label = f"without training, {'OAS' if style == '-' else 'random'}"
-        axis.plot(range(1, len(curve)), curve[1:], color=REFERENCE_COLOUR, ls=style, lw=0.9, label=label)
+    for method in METHODS:
+        draw_losses(axis, table[table.method == method], method, DEPTHS)
+    draw_references(axis, {m: arrays[f"{names[m]}/reference"] for m in METHODS if m.startswith("layerwise")})
     logarithmic(axis)
-    axis.tick_params(labelsize=7)
+    axis.set(xlabel="layers", xticks=(1, 4, 8, 12))
+    axis.tick_params(labelsize=8)

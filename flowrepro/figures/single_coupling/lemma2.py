@@ -136,16 +136,17 @@ def arrays(measures: Measures) -> Arrays:
 
 def draw(table: pd.DataFrame, arrays: Arrays) -> Figure:
     """The outputs of the best coupling on three sets, how dependent they are, and what is left of the divergence."""
-    figure = Figure(figsize=(8.4, 5.6), layout="constrained")
-    grid = figure.add_gridspec(2, 6)
+    figure = Figure(figsize=(8.4, 5.4), layout="constrained")
+    rows = figure.add_gridspec(2, 1)
+    above, below = rows[0].subgridspec(1, 3), rows[1].subgridspec(1, 2)
     for place, (name, title) in enumerate(TITLES.items()):
-        axis = figure.add_subplot(grid[0, 2 * place : 2 * place + 2])
+        axis = figure.add_subplot(above[place])
         axis.scatter(*arrays[f"{name}_points"].T, color=PALE if name != "peaks" else ORANGE, **DOTS)
-        axis.set(title=f"{title}: best coupling", xlabel="passive $p$", ylim=(-3.5, 3.5))
-        axis.set_ylabel("active $a'$" if place == 0 else "")
+        axis.set(title=title, xlabel="passive $p$", ylim=(-3.5, 3.5))
+        axis.set_ylabel("best coupling: active $a'$" if place == 0 else "")
     mean = table.mean(numeric_only=True)
-    _draw_dependence(figure.add_subplot(grid[1, :3]), mean)
-    _draw_left(figure.add_subplot(grid[1, 3:]), mean)
+    _draw_dependence(figure.add_subplot(below[0]), mean)
+    _draw_left(figure.add_subplot(below[1]), mean)
     return figure
 
 
@@ -154,7 +155,7 @@ def _draw_dependence(axis: Axes, mean: pd.Series) -> None:
     after = [*(mean[f"{name}_after"] for name in TITLES), mean["space_1"], mean["space_2"]]
     _bars(axis, before, after, ("before", GREY), ("after", BLUE))
     axis.axvline(mean["noise"], color=ORANGE, lw=1, ls="--", label="independent samples")
-    axis.set(xlabel="dependence (KS distance)", xlim=(0, 0.85))
+    axis.set(xlabel="dependence (KS distance)", xlim=(0, 1.05))
     axis.legend(fontsize=8, loc="upper right")
 
 
@@ -162,7 +163,7 @@ def _draw_left(axis: Axes, mean: pd.Series) -> None:
     names = (*TITLES, "space_1", "space_2")
     left, finished = ([mean[f"{name}_{what}"] for name in names] for what in ("left", "finished"))
     _bars(axis, left, finished, ("after the couplings", BLUE), ("and one flow per dimension", GREEN))
-    axis.set(xlabel="divergence from N(0, I) (nats)")
+    axis.set(xlabel="divergence from N(0, I) (nats)", xlim=(0, 1.25))
     axis.legend(fontsize=8, loc="upper right")
 
 
