@@ -44,9 +44,11 @@ TOLD_APART = 0.005
 STUCK = 0.02
 
 
-def logarithmic(axis: Axes) -> None:
-    """A logarithmic vertical axis with plain numbers at 1, 2 and 5 times powers of ten."""
+def logarithmic(axis: Axes, highest: float) -> None:
+    """A logarithmic axis from the lowest line up to `highest`, with plain numbers at 1, 2 and 5 times powers of ten."""
+    values = np.concatenate([np.asarray(line.get_ydata(), dtype=float) for line in axis.lines])
     axis.set_yscale("log")
+    axis.set_ylim(0.8 * values[values > 0].min(), highest)
     axis.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
     axis.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axis.yaxis.set_minor_formatter(NullFormatter())
@@ -62,9 +64,8 @@ def draw_losses(axis: Axes, rows: pd.DataFrame, method: str, depths: Sequence[in
     axis.fill_between(there, np.nanmin(kept, 0), np.nanmax(kept, 0), color=colour, alpha=0.13, lw=0)
     axis.plot(there, np.nanmean(kept, 0), color=colour, ls=style, marker=marker, ms=3.5, lw=1.2, label=label)
     # a flow that blew up stretches no axis
-    highest = 1.2 * rows.kl_0.max()
-    axis.plot(np.array(there)[np.nonzero(stuck)[1]], values[stuck].clip(max=highest), "x", color=colour, ms=6)
-    axis.set_ylim(top=1.4 * highest)
+    shown = values[stuck].clip(max=rows.kl_0.max())
+    axis.plot(np.array(there)[np.nonzero(stuck)[1]], shown, "x", color=colour, ms=6)
 
 
 def draw_references(axis: Axes, curves: dict[str, np.ndarray]) -> None:

@@ -108,7 +108,7 @@ def _draw_curve(axis: Axes, table: pd.DataFrame, angles: np.ndarray, bounds: np.
     trained = bounds + np.interp(angles, excess.index, excess, period=180)
     axis.axhline(kl_before(), color=GREY, lw=0.8, ls="--", label="before the coupling")
     axis.plot(angles, bounds, color=BLUE, lw=5, alpha=0.35, label="lower bound, closed form")
-    axis.plot(angles, trained, color=ORANGE, lw=1.3, label="trained couplings, mean of all seeds")
+    axis.plot(angles, trained, color=ORANGE, lw=1.3, label="trained couplings, mean, interpolated")
     axis.plot(table.angle % 180, table.kl, "o", color=ORANGE, ms=3, label="at the trained angles, each seed")
     axis.set(
         xlabel="rotation angle θ (degrees)",

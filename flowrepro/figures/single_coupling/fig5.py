@@ -99,22 +99,23 @@ def draw(table: pd.DataFrame, arrays: Arrays) -> Figure:
     keys = [f"square {r}{f' model.layers={last}' * (r == 'end_to_end')}" for r in ROWS]
     shown = arrays[f"{keys[0]}/depths"].tolist()
     figure = Figure(figsize=(9.0, 7.6), layout="constrained")
-    grid = figure.add_gridspec(4, 2 * len(shown), height_ratios=[1, 1, 1, 1.9])
+    parts = figure.add_gridspec(2, 1, height_ratios=[3, 1.7])
+    grid, below = parts[0].subgridspec(len(ROWS), len(shown)), parts[1].subgridspec(1, 2)
     axes = []
     for row, (method, key) in enumerate(zip(ROWS, keys, strict=True)):
         for place, depth in enumerate(shown):
-            axes.append(figure.add_subplot(grid[row, 2 * place : 2 * place + 2]))
+            axes.append(figure.add_subplot(grid[row, place]))
             image = _draw_density(axes[-1], arrays[f"{key}/densities"][place], arrays[f"{key}/edges"])
             if row == 0:
                 axes[-1].set_title(f"{depth} layer{'s' * (depth != 1)}")
             if place == 0:
                 axes[-1].set_ylabel(METHODS[method][0].replace(", ", ",\n"))
     figure.colorbar(image, ax=axes, extend="max", aspect=40, pad=0.01, label="density")
-    losses, within_flow = figure.add_subplot(grid[3, : len(shown)]), figure.add_subplot(grid[3, len(shown) :])
+    losses, within_flow = (figure.add_subplot(below[place]) for place in (0, 1))
     _draw_curves(losses, table, arrays)
     _draw_inner(within_flow, table, shown)
     handles, _ = losses.get_legend_handles_labels()
-    figure.legend(handles=[*handles, stuck_entry()], loc="outside lower center", ncols=3, fontsize=8)
+    figure.legend(handles=[*handles, stuck_entry()], loc="outside upper center", ncols=3, fontsize=8)
     return figure
 
 
@@ -131,7 +132,7 @@ def _draw_curves(axis: Axes, table: pd.DataFrame, arrays: Arrays) -> None:
         draw_losses(axis, table[table.method == method], method, DEPTHS)
     draw_references(axis, {m: arrays[f"square {m}/reference"] for m in ROWS[:2]})
     axis.axhline(2 * UNIFORM, color=GREY, lw=0.8, ls=":", label="where couplings along the axes stall")
-    logarithmic(axis)
+    logarithmic(axis, 1.2 * float(table.kl_0.max()))
     axis.set(xlabel="layers of the flow", ylabel="KL divergence (nats)", title="at the end, mean and range")
 
 

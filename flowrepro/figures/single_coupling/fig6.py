@@ -65,8 +65,8 @@ def draw(table: pd.DataFrame, arrays: Arrays) -> Figure:
     """The true density, a row for each method, and the curves."""
     datasets, last = list(dict.fromkeys(table.dataset)), int(table.layers.max())
     figure = Figure(figsize=(1.2 * max(3, len(datasets)) + 0.9, 10.4), layout="constrained")
-    heights = [*(len(METHODS) + 1) * [1], 1.7]
-    grid = figure.add_gridspec(len(METHODS) + 2, len(datasets), height_ratios=heights)
+    parts = figure.add_gridspec(2, 1, height_ratios=[len(METHODS) + 1, 1.5])
+    grid, below = (parts[row].subgridspec(n, len(datasets)) for row, n in ((0, len(METHODS) + 1), (1, 1)))
     axes = []
     for place, dataset in enumerate(datasets):
         deep = {m: f" model.layers={last}" * (m == "end_to_end") for m in METHODS}
@@ -81,13 +81,13 @@ def draw(table: pd.DataFrame, arrays: Arrays) -> Figure:
             )
             if place == 0:
                 axes[-1].set_ylabel(METHODS[name][0].replace(", ", ",\n") if row else "data")
-        curves = figure.add_subplot(grid[-1, place])
+        curves = figure.add_subplot(below[place])
         _draw_curves(curves, table[table.dataset == dataset], arrays, names)
         if place == 0:
             curves.set_ylabel("KL divergence (nats)")
             handles, _ = curves.get_legend_handles_labels()
     _draw_scale(figure, axes, shown)
-    figure.legend(handles=[*handles, stuck_entry()], loc="outside lower center", ncols=3, fontsize=8)
+    figure.legend(handles=[*handles, stuck_entry()], loc="outside upper center", ncols=3, fontsize=8)
     return figure
 
 
@@ -116,6 +116,6 @@ def _draw_curves(axis: Axes, table: pd.DataFrame, arrays: Arrays, names: dict[st
     for method in METHODS:
         draw_losses(axis, table[table.method == method], method, DEPTHS)
     draw_references(axis, {m: arrays[f"{names[m]}/reference"] for m in METHODS if m.startswith("layerwise")})
-    logarithmic(axis)
+    logarithmic(axis, 1.2 * float(table.kl_0.max()))
     axis.set(xlabel="layers", xticks=(1, 4, 8, 12))
     axis.tick_params(labelsize=8)
