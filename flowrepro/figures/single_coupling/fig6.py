@@ -87,7 +87,8 @@ def draw(table: pd.DataFrame, arrays: Arrays) -> Figure:
             curves.set_ylabel("KL divergence (nats)")
             handles, _ = curves.get_legend_handles_labels()
     _draw_scale(figure, axes, shown)
-    figure.legend(handles=[*handles, stuck_entry()], loc="outside upper center", ncols=3, fontsize=8)
+    columns = 3 if len(datasets) > 3 else 2
+    figure.legend(handles=[*handles, stuck_entry()], loc="outside upper center", ncols=columns, fontsize=8)
     return figure
 
 
