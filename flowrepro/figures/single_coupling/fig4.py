@@ -21,7 +21,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from flowrepro.analysis.coupling import gmm_conditionals, improvement
-from flowrepro.analysis.moments import MIN_COUNT, bin_moments, equal_counts, log_variance_bias
+from flowrepro.analysis.moments import MIN_COUNT, bin_moments, bin_sums, equal_counts, log_variance_bias
 from flowrepro.analysis.oas import BINS, binned_improvement, plane_rotation
 from flowrepro.data.toy import TOYS
 from flowrepro.figures.claims import (
@@ -48,7 +48,7 @@ SHOWN = (64, 256, 8192)
 def unbiased_improvement(x: Tensor, rotations: Tensor) -> Tensor:
     """Delta in nats for each of C rotations (C, 2, 2) of samples x (N, 2): variances divided by n - 1, equal counts."""
     y = rotations.to(x) @ x.mT
-    counts, mean, variance = bin_moments(y[:, 0], y[:, 1:].mT, BINS, equal_counts)
+    counts, mean, variance = bin_moments(bin_sums(y[:, 0], y[:, 1:].movedim(1, 0), BINS, equal_counts))
     there = (counts[..., None] >= MIN_COUNT) & (variance > 0)
     unbiased = variance * (counts / (counts - 1).clamp(min=1))[..., None]
     gain = torch.where(there, improvement(mean, torch.where(there, unbiased, 1)), 0)
