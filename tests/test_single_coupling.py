@@ -14,8 +14,10 @@ from flowrepro.analysis.coupling import gmm_active, gmm_conditionals, w_conditio
 from flowrepro.analysis.pushforward import on_grid, pushforward, square_grid
 from flowrepro.config.schema import CouplingConfig
 from flowrepro.data.toy import TOYS, w_mean, w_std
-from flowrepro.figures.catalogue import load_spec
+from flowrepro.figures.build import label
+from flowrepro.figures.catalogue import FigureSpec, load_spec
 from flowrepro.figures.claims import judge
+from flowrepro.figures.settings import reductions
 from flowrepro.figures.single_coupling import depth, fig2, fig3, fig4, fig5, lemma2, one_layer, theorem1
 from flowrepro.flows.bases import StandardNormal
 from flowrepro.flows.core import Chain, Flow
@@ -339,6 +341,19 @@ def test_references_take_optimal_rotations_or_those_of_the_flow() -> None:
         assert kls[kind].shape == (4,) and (np.diff(kls[kind]) < 0.01).all()
     assert kls["oas"][3] < kls["random"][3]
     assert kls["oas"][0] == pytest.approx(untrained.baselines(flow, data("moons"))["kl_0"], abs=0.05)
+
+
+def test_what_the_paper_does_not_give_is_said_instead_of_not_reduced() -> None:
+    for name in ("fig5", "fig6"):
+        told = reductions(load_spec(f"single_coupling/{name}"), "cpu")
+        assert len(told) == 1 and told[0].startswith("the paper does not give")
+    seeds = {"cpu": [0], "paper": [0]}
+    known, unknown = (
+        FigureSpec("", "single_coupling/fig4", seeds=seeds, unknown=u) for u in ("", "its network")
+    )
+    table = pd.DataFrame({"seed": [0]})
+    assert "not give" not in label(known, "cpu", table) and reductions(known, "cpu") == []
+    assert "the paper does not give its network" in label(unknown, "cpu", table)
 
 
 def test_every_method_of_the_figures_is_trained() -> None:
