@@ -127,6 +127,20 @@ def test_fewer_components_lead_to_a_manifold_whose_points_stay(bent):
     np.testing.assert_allclose(line.manifold_distance(x), distance, atol=1e-9)
 
 
+@BOTH
+def test_fewer_components_are_the_first_of_all(components):
+    t = np.random.default_rng(6).normal(size=(60, 2))
+    x = np.column_stack([t, t[:, 0] ** 2])
+    keys = {**QUICK, "max_iter": 60, "components": components, "estimate_dimension": False}
+    two, all_of_them = FlowPCA(2, **keys).fit(x), FlowPCA(**keys).fit(x)
+    assert not two.linear_
+    np.testing.assert_allclose(two.transform(x), all_of_them.transform(x)[:, :2], rtol=0, atol=1e-9)
+    np.testing.assert_allclose(
+        two.explained_variance_ratio_, all_of_them.explained_variance_ratio_[:2], atol=1e-9
+    )
+    assert two.score(x) == all_of_them.score(x)
+
+
 def test_a_row_gives_the_same_numbers_in_any_company(bent):
     pca, x, _ = bent
     for method in (pca.transform, pca.score_samples, pca.loadings, pca.manifold_distance):
