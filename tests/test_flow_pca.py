@@ -21,12 +21,14 @@ from flowrepro import FlowPCA
 from flowrepro.analysis.dimension import intrinsic_dimension, noise_curve
 from flowrepro.analysis.jacobian import jacobian
 from flowrepro.config.schema import DenseConfig
+from flowrepro.errors import Diverged
 from flowrepro.figures.beyond.factors import SETS
-from flowrepro.flow_pca import fitting
+from flowrepro.flow_pca import fitting, noise
 from flowrepro.flow_pca.noise import noise_stds
 from flowrepro.flows.activations import Asinh
 from flowrepro.flows.models.vectors import dense
 from flowrepro.training.principal import all_rows, one_row
+from flowrepro.training.steps import steps
 
 RNG = np.random.default_rng(0)
 GAUSSIAN = RNG.normal(size=(80, 4)) @ RNG.normal(size=(4, 4)) + 3
@@ -97,6 +99,7 @@ def test_its_density_is_that_of_the_gaussian():
 
 def test_a_curve_is_unrolled(bent):
     pca, x, t = bent
+    assert not pca.linear_
     if pca.components == "principal":
         first = pca.transform(x)[:, :1]
         assert KNeighborsRegressor().fit(first[:300], t[:300]).score(first[300:], t[300:]) > 0.9
@@ -122,6 +125,20 @@ def test_fewer_components_lead_to_a_manifold_whose_points_stay(bent):
     assert line.manifold_distance(near).max() < 1e-6
     distance = np.linalg.norm((x - near) / line.scale_, axis=1)
     np.testing.assert_allclose(line.manifold_distance(x), distance, atol=1e-9)
+
+
+@BOTH
+def test_fewer_components_are_the_first_of_all(components):
+    t = np.random.default_rng(6).normal(size=(60, 2))
+    x = np.column_stack([t, t[:, 0] ** 2])
+    keys = {**QUICK, "max_iter": 60, "components": components, "estimate_dimension": False}
+    two, all_of_them = FlowPCA(2, **keys).fit(x), FlowPCA(**keys).fit(x)
+    assert not two.linear_
+    np.testing.assert_allclose(two.transform(x), all_of_them.transform(x)[:, :2], rtol=0, atol=1e-9)
+    np.testing.assert_allclose(
+        two.explained_variance_ratio_, all_of_them.explained_variance_ratio_[:2], atol=1e-9
+    )
+    assert two.score(x) == all_of_them.score(x)
 
 
 def test_a_row_gives_the_same_numbers_in_any_company(bent):
@@ -229,6 +246,32 @@ def test_noise_of_columns_counts_as_dimension_where_it_is_wider_than_the_last_no
     assert FlowPCA(layers=0, standardize=False, alpha=1e-6).fit(x).intrinsic_dimension_ == 3
 
 
+def test_a_curve_that_breaks_off_tells_no_dimension(monkeypatch):
+    def breaks_off(session):
+        for stage in steps(session):
+            if session.counters.step > 12:
+                raise Diverged("diverged at step 13 (loss)")
+            yield stage
+
+    monkeypatch.setattr(noise, "steps", breaks_off)
+    x = np.random.default_rng(4).normal(size=(40, 2))
+    with pytest.warns(
+        ConvergenceWarning, match=r"no intrinsic_dimension_: its flow diverged at step 13 \(loss\)"
+    ):
+        pca = FlowPCA(**QUICK).fit(x)
+    assert pca.intrinsic_dimension_ is None and len(pca.dimension_curve_["variance"]) == 12
+
+
+def test_the_dimension_is_read_off_rows_of_the_whole_table(monkeypatch):
+    seen = []
+    monkeypatch.setattr(noise, "local_stds", lambda flow, x: seen.append(x[:256]) or np.ones(2))
+    t = torch.linspace(-1, 1, 2_000, dtype=torch.float64)
+    noise_stds(torch.stack([t, t**2], 1), 1e-3, 1, 0)
+    # the first rows of the table as it comes all lie at one end
+    expected = [(t**2).std().item(), t.std().item()]
+    assert seen[0].std(0).tolist() == pytest.approx(expected, rel=0.15)
+
+
 def test_without_an_estimate_there_is_no_dimension():
     pca = FlowPCA(estimate_dimension=False, **QUICK).fit(GAUSSIAN)
     assert pca.intrinsic_dimension_ is None and pca.dimension_curve_ == {}
@@ -291,7 +334,12 @@ def test_a_warm_start_after_other_layers_begins_anew():
 
 def test_where_layers_do_not_help_held_out_rows_it_is_pca():
     pca = FlowPCA(2, **QUICK).fit(GAUSSIAN)
-    assert len(list(pca.flow_.chain)) == 2 and pca.n_iter_ == 20 and pca.intrinsic_dimension_ == 4
+    assert (
+        pca.linear_
+        and len(list(pca.flow_.chain)) == 2
+        and pca.n_iter_ == 20
+        and pca.intrinsic_dimension_ == 4
+    )
 
 
 def test_training_stops_where_held_out_rows_gain_no_more():
@@ -307,8 +355,14 @@ def seed_of(random_state):
 
 
 def test_the_time_budget_stops_it_with_a_warning():
-    with pytest.warns(ConvergenceWarning, match="stopped by max_seconds=0 at step 1;"):
-        assert FlowPCA(max_seconds=0, **QUICK).fit(GAUSSIAN).n_iter_ == 1
+    with pytest.warns(ConvergenceWarning) as told:
+        pca = FlowPCA(max_seconds=0, **QUICK).fit(GAUSSIAN)
+    assert [str(warning.message) for warning in told] == [
+        "stopped by max_seconds=0 at step 1; the best flow so far is kept",
+        "no intrinsic_dimension_: its flow stopped by max_seconds=0 at step 1",
+    ]
+    assert {warning.filename for warning in told} == {__file__}
+    assert pca.n_iter_ == 1 and pca.intrinsic_dimension_ is None
 
 
 def test_a_flow_that_diverges_keeps_its_best():
@@ -320,7 +374,9 @@ def test_a_flow_that_diverges_keeps_its_best():
 def test_verbose_prints_and_nothing_is_written(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     FlowPCA(verbose=True, **QUICK).fit(GAUSSIAN)
-    assert "step 20/20  held-out log-likelihood" in capsys.readouterr().out
+    told = capsys.readouterr().out
+    assert "step 20/20  held-out log-likelihood" in told
+    assert "step 15/15 of the dimension  variance of the noise 0.0001" in told
     assert not list(tmp_path.iterdir())
 
 

@@ -39,16 +39,20 @@ def _has_inverse(estimator: "FlowPCA") -> bool:
 class FlowPCA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     """Nonlinear principal component analysis by a normalizing flow.
 
-    A normalizing flow is an invertible map of the data to independent standard normal latents, trained by maximum
-    likelihood. Where PCA whitens the data by one matrix, the flow whitens them differently at each point: the singular
-    value decomposition of its Jacobian ``J = U S V^T`` has the local principal directions in ``V`` and the local standard
-    deviations in ``1 / S`` [1]_. So there is a density, samples, and components that follow a curved manifold. Without
-    hidden layers, or where held-out rows are no likelier with them, it is PCA.
+    A normalizing flow is an invertible map of rows to as many independent standard normal numbers, their latents,
+    trained by maximum likelihood. Where PCA whitens the data by one matrix, the flow whitens them differently at each
+    point: the singular value decomposition of its Jacobian ``J = U S V^T`` has the local principal directions in ``V``
+    and the local standard deviations in ``1 / S`` [1]_. So there is a density, samples, and components that follow a
+    curved manifold. Without hidden layers, or where held-out rows are no likelier with them, it is PCA (`linear_`).
+
+    Outliers are the rows of lowest `score_samples`. With the defaults, fit takes about 25 s on one core for a few columns,
+    half of it for the dimension; rows hardly add to that, as each step takes 256 of them.
 
     Parameters
     ----------
     n_components : int, default=None
-        Number of components kept, those of largest standard deviation; all of them if None.
+        Number of components kept, those of largest standard deviation; all of them if None. It does not change the
+        training: the first two of all are those of ``n_components=2``.
     components : {"principal", "local"}, default="principal"
         The axes of a flow trained by likelihood alone are arbitrary: any rotation of its latents is as likely.
 
@@ -61,13 +65,14 @@ class FlowPCA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
 
         For a flow without hidden layers both are the scores of PCA.
     alpha : float, default=1e-3
-        Weight of the Tikhonov penalty, in the convention of [1]_: it acts as noise of variance ``alpha`` on the
-        standardised data. Collinear columns need it; larger values smooth the manifold. The 5e-5 of [1]_ needs more
-        steps.
+        Weight of the penalty on the squared Jacobian (Tikhonov), in the convention of [1]_: it acts as noise of variance
+        ``alpha`` on the standardised data. Collinear and constant columns need it: in density and samples they have
+        this noise, not none. Larger values smooth the manifold. The 5e-5 of [1]_ needs more steps.
     layers : int, default=6
         Hidden layers of the flow, each a square matrix and an inverse hyperbolic sine. 0 is PCA, in closed form.
     max_iter : int, default=2000
-        Optimizer steps, of up to 256 rows each.
+        Optimizer steps, of up to 256 rows each. ``alpha`` and the learning rate fall over all of them, so that fewer
+        give a coarser flow; the dimension takes three quarters as many.
     learning_rate : float, default=0.02
         Step size of Adam.
     validation_fraction : float, default=0.1
@@ -75,32 +80,39 @@ class FlowPCA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     n_iter_no_change : int, default=15
         Stop after so many of 40 validations without an improvement.
     max_seconds : float, default=300
-        Stop training after this time, with a warning; None for no limit.
+        Stop each of the two trainings, of the components and of the dimension, after this time, with a warning; None
+        for no limit.
     standardize : bool, default=True
         Divide columns by their standard deviation first. Components and loadings are in these units.
     warm_start : bool, default=False
-        Go on from the flow of the previous call to fit, with its standardisation.
+        Go on from the flow of the previous call to fit, with its standardisation. The dimension starts anew.
     estimate_dimension : bool, default=True
-        Whether to estimate `intrinsic_dimension_`, which takes about as long as the rest of fit.
+        Whether to estimate `intrinsic_dimension_`, which takes about as long as the rest of fit. Components and
+        density do not depend on it: False in a grid search.
     verbose : bool, default=False
-        Print the held-out likelihood during training.
+        Print the held-out likelihood during training, then the noise of the dimension.
     random_state : int, RandomState instance or None, default=None
-        Source of the split, the initial weights and the order of rows. An int gives the same result every time.
+        Source of the split, the initial weights and the order of rows. An int gives the same result every time,
+        unless `max_seconds` stops it.
 
     Attributes
     ----------
     explained_variance_ratio_ : ndarray of shape (n_components,)
-        The share of the variance that each further component adds to `inverse_transform`, on the rows of fit. It can be
+        The share of the variance that each further component adds to `inverse_transform`, on the rows of fit. It need
+        not descend, since components are ordered by `explained_variance_` (with heavy tails it rarely does), and can be
         negative where the flow fits badly.
     explained_entropy_ratio_ : ndarray of shape (n_components,)
         Entropy power of each component over that of all: the squared geometric mean of its local standard deviation.
         Unlike the variance, it does not depend on how a manifold is bent.
     explained_variance_ : ndarray of shape (n_components,)
-        That squared geometric mean.
+        That squared geometric mean. Not the variance of the column of `transform`, which is larger where a manifold is
+        bent.
     intrinsic_dimension_ : int or None
         How many local standard deviations stay where noise is added to the data and its variance falls to ``alpha / 10``
-        [3]_, in a second flow, of couplings. A dimension whose own variance exceeds that counts. None without
-        `estimate_dimension`.
+        [3]_, in a second flow, of another kind. Whatever varies by more than about a third of ``alpha`` counts, be it
+        noise: take a larger ``alpha`` to leave that out. Much fewer steps than the default ``max_iter`` give too large
+        a number, fewer than some hundred rows often too small a one, and ``layers=0`` that of a linear subspace. None
+        without `estimate_dimension`, or where a warning says that training broke off.
     dimension_curve_ : dict of ndarrays
         What it is read from: the ``variance`` of the noise of shape (m,), ``std`` of shape (m, n_features) with the local
         standard deviations, and the ``slope`` of shape (n_features,) of their logarithm over the last decade: 1 for
@@ -109,6 +121,8 @@ class FlowPCA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         Log-likelihood per held-out row at each validation, in nats, of standardised data.
     n_iter_ : int
         Steps taken.
+    linear_ : bool
+        Whether this is PCA: no hidden layers, fewer than 20 rows, or held-out rows no likelier with hidden layers.
     flow_ : flowrepro.flows.core.Flow
         The flow, on standardised data.
     mean_, scale_ : ndarray of shape (n_features,)
@@ -208,6 +222,7 @@ class FlowPCA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         self._range = x.amin(0), x.amax(0)
         found = self._trained(x, seed, resumed)
         self.flow_, self.n_iter_ = found.flow, found.taken
+        self.linear_ = found.linear
         self.held_out_ = np.array(found.held_out)
         self._estimate_dimension(x, seed)
         self._read(x, seed)
@@ -255,7 +270,7 @@ class FlowPCA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         return readings.by_row(self.flow_.log_prob, x).numpy() - np.log(self.scale_).sum()
 
     def score(self, X: Any, y: None = None) -> float:
-        """Mean log-density of the rows, in nats."""
+        """Mean log-density of the rows, in nats: the same for every `n_components`, so no search by it can choose that."""
         return float(self.score_samples(X).mean())
 
     def sample(self, n_samples: int = 1, random_state: Any = None) -> Array:
@@ -323,17 +338,22 @@ class FlowPCA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
             max_seconds=self.max_seconds,
             seed=seed,
         )
-        tell = print if self.verbose else lambda line: None
         parts = split(x, self.validation_fraction, seed)
-        return trained_flow(*parts, settings, self.flow_ if resumed else None, tell)
+        return trained_flow(*parts, settings, self.flow_ if resumed else None, self._tell)
+
+    def _tell(self, line: str) -> None:
+        if self.verbose:
+            print(line)
 
     def _estimate_dimension(self, x: Tensor, seed: int) -> None:
         self.dimension_curve_, self.intrinsic_dimension_ = {}, None
         if self.estimate_dimension:
             linear = not self.layers or len(x) < FEW_ROWS
-            curve = noise_stds(x, self.alpha, 0 if linear else round(NOISE_STEPS * self.max_iter), seed)
+            number = 0 if linear else round(NOISE_STEPS * self.max_iter)
+            curve = noise_stds(x, self.alpha, number, seed, self.max_seconds, self._tell)
             self.dimension_curve_ = noise_curve(curve.variances, curve.stds)
-            self.intrinsic_dimension_ = intrinsic_dimension(self.dimension_curve_["slope"])
+            if curve.complete:
+                self.intrinsic_dimension_ = intrinsic_dimension(self.dimension_curve_["slope"])
 
     def _read(self, x: Tensor, seed: int) -> None:
         """Order the axes, and read what the components explain off some rows (all, if they are few)."""

@@ -60,12 +60,13 @@ class Settings:
 class Trained:
     """A flow with the weights of the best held-out log-likelihood, and the validations on the way there.
 
-    held_out: log-likelihoods in nats per row.
+    linear: whether the flow has no hidden layers. held_out: log-likelihoods in nats per row.
     """
 
     flow: Flow
     taken: int = 0
     held_out: list[float] = field(default_factory=list)
+    linear: bool = False
 
     @property
     def since_best(self) -> int:
@@ -79,7 +80,7 @@ def linear_flow(x: Tensor, alpha: float) -> Trained:
     flow = centred_flow((x.shape[1],), x.dtype, False, dense)
     flow.init_from(x)
     align(flow, x)
-    return Trained(flow.eval().requires_grad_(False), taken=1)
+    return Trained(flow.eval().requires_grad_(False), taken=1, linear=True)
 
 
 def trained_flow(
@@ -164,7 +165,7 @@ def _validate(found: Trained, session: Session) -> None:
 
 
 def _warn(what: str) -> None:
-    warnings.warn(f"{what}; the best flow so far is kept", ConvergenceWarning, stacklevel=4)
+    warnings.warn(f"{what}; the best flow so far is kept", ConvergenceWarning, stacklevel=5)
 
 
 def align(flow: Flow, x: Tensor) -> None:

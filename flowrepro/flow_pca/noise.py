@@ -5,10 +5,15 @@ closed or rolled up.
 """
 
 import math
-from dataclasses import dataclass, field
+import time
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 import torch
+from sklearn.exceptions import ConvergenceWarning
 from torch import Generator, Tensor
 
 from flowrepro.analysis.dimension import local_stds
@@ -22,6 +27,7 @@ from flowrepro.config.schema import (
 )
 from flowrepro.data import Data
 from flowrepro.errors import Diverged
+from flowrepro.randomness import generator
 from flowrepro.training.session import Session
 from flowrepro.training.steps import steps
 
@@ -34,35 +40,52 @@ BATCH_SIZE, LEARNING_RATE = 256, 2e-3
 
 @dataclass
 class Curve:
-    """Variances of the noise, falling, and the local standard deviations at each, descending, (D,)."""
+    """Variances of the noise, falling, and the local standard deviations at each, descending, (D,).
+
+    complete: whether the noise fell to its last variance; no dimension can be read off a curve that breaks off before.
+    """
 
     variances: list[float] = field(default_factory=list)
     stds: list[np.ndarray] = field(default_factory=list)
+    complete: bool = True
 
 
-def noise_stds(x: Tensor, alpha: float, steps_taken: int, seed: int) -> Curve:
-    """The curve of standardised rows x (N, D) with noise down to a tenth of alpha, by so many optimizer steps.
+def noise_stds(
+    x: Tensor,
+    alpha: float,
+    number: int,
+    seed: int,
+    max_seconds: float | None = None,
+    tell: Callable[[str], Any] = lambda line: None,
+) -> Curve:
+    """The curve of standardised rows x (N, D) with noise down to a tenth of alpha, by a number of optimizer steps.
 
     Principal directions in which the data vary less than the last noise need no flow: there the noise is all there is.
+    A ConvergenceWarning says where training broke off, or where time ran out.
     """
     last = LAST * alpha
     variances, axes = torch.linalg.eigh(torch.cov(x.mT, correction=0).reshape(x.shape[1], -1))
     wide, flat = variances > last, variances[variances <= last].clamp(min=0).numpy()
-    if int(wide.sum()) < 2 or not steps_taken:
+    if int(wide.sum()) < 2 or not number:
         levels = np.geomspace(FIRST, last, READINGS)
         return Curve(levels.tolist(), [_descending(variances.clamp(min=0).numpy() + v) for v in levels])
-    found = _trained((x - x.mean(0)) @ axes[:, wide], last, steps_taken, seed)
+    found = _trained((x - x.mean(0)) @ axes[:, wide], last, number, seed, max_seconds, tell)
     both = zip(found.variances, found.stds, strict=True)
-    return Curve(found.variances, [_descending(np.concatenate([std**2, flat + v])) for v, std in both])
+    stds = [_descending(np.concatenate([std**2, flat + v])) for v, std in both]
+    return Curve(found.variances, stds, found.complete)
 
 
 def _descending(variances: np.ndarray) -> np.ndarray:
     return np.sqrt(np.sort(variances)[::-1])
 
 
-def _trained(x: Tensor, last: float, number: int, seed: int) -> Curve:
-    """The curve of x (N, D), D at least 2; it ends where training diverges."""
-    x, variance = x.float(), FIRST
+def _trained(
+    x: Tensor, last: float, number: int, seed: int, max_seconds: float | None, tell: Callable[[str], Any]
+) -> Curve:
+    """The curve of x (N, D), D at least 2; it ends where training diverges, or where time runs out."""
+    # it is read off the first rows, and tables come sorted
+    x = x.float()[torch.randperm(len(x), generator=generator(seed, "noise"))]
+    variance, began = FIRST, time.monotonic()
 
     def noisy(n: int, generator: Generator) -> Tensor:
         rows = x[torch.randint(len(x), (n,), generator=generator)]
@@ -78,10 +101,18 @@ def _trained(x: Tensor, last: float, number: int, seed: int) -> Curve:
                 found.variances.append(variance)
                 found.stds.append(local_stds(flow, x))
                 flow.train()
+                tell(f"step {taken}/{number} of the dimension  variance of the noise {variance:.2g}")
+            if max_seconds is not None and time.monotonic() - began > max_seconds and taken < number:
+                return _broken(found, f"stopped by max_seconds={max_seconds:g} at step {taken}")
             variance = FIRST * (last / FIRST) ** min(1.0, taken / (FALLING * number))
-    except Diverged:
-        pass
+    except Diverged as error:
+        return _broken(found, str(error))
     return found
+
+
+def _broken(curve: Curve, why: str) -> Curve:
+    warnings.warn(f"no intrinsic_dimension_: its flow {why}", ConvergenceWarning, stacklevel=6)
+    return replace(curve, complete=False)
 
 
 def _config(number: int, seed: int) -> Config:
