@@ -119,7 +119,7 @@ def _config(number: int, seed: int) -> Config:
     return Config(
         dataset=None,
         model=RealNVPConfig(
-            "realnvp", layers=6, passive=0, hidden=[64, 64], scale="soft_clamp", batch_norm=False
+            "realnvp", layers=8, passive=0, hidden=[64, 64], scale="soft_clamp", batch_norm=False, rotation="random"
         ),
         regularizer=NoRegularizerConfig("none"),
         phases=PhasesConfig(
