@@ -119,7 +119,13 @@ def _config(number: int, seed: int) -> Config:
     return Config(
         dataset=None,
         model=RealNVPConfig(
-            "realnvp", layers=8, passive=0, hidden=[64, 64], scale="soft_clamp", batch_norm=False, rotation="random"
+            "realnvp",
+            layers=8,
+            passive=0,
+            hidden=[64, 64],
+            scale="soft_clamp",
+            batch_norm=False,
+            rotation="random",
         ),
         regularizer=NoRegularizerConfig("none"),
         phases=PhasesConfig(
