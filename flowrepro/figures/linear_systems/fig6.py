@@ -13,8 +13,8 @@ integrates to the base's mass there, and latents outside cannot be inverted. Sam
 counted in the table.
 
 The curve's flow is trained by Adam and then by L-BFGS on all points: Adam alone is still far from the optimum after
-40,000 steps, with a largest singular value of 107. L-BFGS from a cold start ends in different places with and without
-regularisation.
+40,000 steps, with a largest singular value of 107. From a cold start L-BFGS takes another path with than without
+regularisation, so that only flows from the same start of Adam are compared.
 
 Costs half an hour on two cores at cpu scale, 3 seeds.
 """
