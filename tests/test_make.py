@@ -1,5 +1,6 @@
 """The Makefile: a figure is made in a fresh clone, skipped once made, and made again when something changed."""
 
+import importlib
 import os
 import shutil
 import subprocess
@@ -114,3 +115,13 @@ def test_stamps_and_the_demo_leave_git_clean():
 
 def test_verify_is_one_command(clone):
     assert planned(clone, "verify") == [".venv/bin/flowrepro evaluate figure=all claims=verify"]
+
+
+def test_a_benchmark_tells_a_row_for_each_peer(monkeypatch, capsys):
+    monkeypatch.syspath_prepend(str(Path(__file__).parent / "benchmarks"))
+    timing = importlib.import_module("timing")
+    peers = {"twice": lambda: sum(range(20_000)), "four times": lambda: sum(range(40_000))}
+    rows = timing.compare("sums", lambda: sum(range(10_000)), peers, repeats=4)
+    assert [row["peer"] for row in rows] == list(peers)
+    assert all(row["ratio"] > 0 and row["ours_ms"] > 0 for row in rows)
+    assert "four times" in capsys.readouterr().out

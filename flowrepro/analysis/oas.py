@@ -30,7 +30,7 @@ BINS = 32
 CANDIDATES, REGRESSED_CANDIDATES = 180, 24
 MAX_SAMPLES = 8192
 # rotations at a time, so that they fit into the processor's cache
-CHUNK = 8
+CHUNK = 24
 # beyond the plane: how often the best candidate is turned, and how far at first
 REFINEMENTS, FIRST_TURN = 4, 0.5
 

@@ -50,8 +50,8 @@ def compare(
             run()
             times[name].append(1000 * (now() - began) / parts[name != "ours"])
     found = [row(workload, times["ours"], peer, times[peer]) for peer in peers]
-    for row in found:
-        print("  ".join(f"{v:.3g}" if isinstance(v, float) else str(v) for v in row.values()), flush=True)
+    for told in found:
+        print("  ".join(f"{v:.3g}" if isinstance(v, float) else str(v) for v in told.values()), flush=True)
     return found
 
 
