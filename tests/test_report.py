@@ -241,6 +241,9 @@ def test_what_was_found_is_computed():
     assert "“C” (a: 0.5, passes if ≥ 1)" in told[1] and "“B”" in told[2]
     assert content.findings([holds])[:2] == ["Its claim holds.", "None is refuted."]
     assert content.findings([]) == ["None of its claims has been measured."]
+    assert content.findings([more | {"kind": "beyond"}])[0] == "Its claim holds."
+    assert content.conditions({"values": "0:1 1:2"}, 0) == "2 seeds"
+    assert content.conditions({"values": "0:1"}, 4) == "one seed, 4 settings differ from the paper’s"
     chosen = readme.findings([{"claims": [holds, fails]}, {"claims": []}, {"claims": [more]}])
     assert [c["says"] for c in chosen] == ["C.", "A.", "B."]
 

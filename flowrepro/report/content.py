@@ -71,6 +71,8 @@ def figure(outputs: Path, key: str) -> dict[str, Any]:
     folder = store.folder_of(outputs, key, scales[0])
     stored = store.load_evaluation(folder, key, scales[0])
     found = claims(spec, stored.table, scales[0])
+    for claim in found:
+        claim["conditions"] = conditions(claim, len(stored.provenance["reduced"]))
     picture = folder / "figure.png"
     return shown | {
         "scale": scales[0],
@@ -129,6 +131,13 @@ def claims(spec: FigureSpec, table: pd.DataFrame, scale: str) -> list[dict[str, 
     return sorted(found, key=lambda c: (KINDS.index(c["kind"]), ORDER.index(c["verdict"])))
 
 
+def conditions(claim: dict[str, Any], differing: int) -> str:
+    """How many seeds a verdict rests on, and how many of its figure's settings differ from the paper's."""
+    seeds = len(claim["values"].split())
+    told = "one seed" if seeds == 1 else f"{seeds} seeds"
+    return told + (f", {differing} settings differ from the paper’s" if differing else "")
+
+
 def values(stored: str) -> list[float]:
     """The single values of a claim, as `0:0.99 1:0.98` stores them by seed."""
     return [float(value.split(":")[-1]) for value in stored.split()]
@@ -152,11 +161,11 @@ def share(fraction: float) -> str:
 
 
 def findings(found: list[dict[str, Any]]) -> list[str]:
-    """What was found about a paper, in at most three sentences, computed from its claims."""
-    paper = [c for c in found if c["kind"] == "paper"]
-    if not paper:
+    """What was found about a paper, in at most three sentences, computed from its claims, or from ours if it has none."""
+    judged = own(found)
+    if not judged:
         return ["None of its claims has been measured."]
-    return [s for s in (sentence(paper), _refuted(paper), _most_certain(paper)) if s]
+    return [s for s in (sentence(judged), _refuted(judged), _most_certain(judged)) if s]
 
 
 def sentence(found: list[dict[str, Any]]) -> str:
