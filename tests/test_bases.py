@@ -176,5 +176,6 @@ def test_a_model_with_a_bound_is_trained_resumed_and_evaluated_with_the_same_noi
     assert all(torch.equal(whole[name], parts[name]) for name in whole)
     config = quick(*words)
     flow, data = on_vectors(Bound), load(config.dataset, torch.float64)
-    tables = [evaluate.likelihood_table(flow, data, config, "cpu") for _ in range(2)]
+    scores = [evaluate.scores_of(flow, data, config, "cpu") for _ in range(2)]
+    tables = [evaluate.likelihood_table(found, data, config) for found in scores]
     pd.testing.assert_frame_equal(*tables)

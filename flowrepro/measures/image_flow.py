@@ -25,11 +25,14 @@ RECONSTRUCTED = 32
 
 
 def measure_images(
-    flow: Flow, data: ImageData, config: Config, device: str, folder: Path
+    flow: Flow, data: ImageData, scores: dict[str, Tensor], config: Config, device: str, folder: Path
 ) -> tuple[dict[str, Any], list[str]]:
-    """Writes likelihood.csv, layers.csv and samples.npz; returns numbers for measures.json and lines to print."""
+    """Writes likelihood.csv, layers.csv and samples.npz; returns numbers for measures.json and lines to print.
+
+    `scores` are log p in nats of the images of each split, (draws, N).
+    """
     settings, size = config.evaluation, config.training.eval_batch_size
-    table = likelihood_table(flow, data, config, device)
+    table = likelihood_table(scores, data, config.model.name)
     write_text(folder / "likelihood.csv", table.to_csv(index=False))
     shown, ends = (data.val[:n].to(device) for n in (RECONSTRUCTED, 2 * PAIRS))
     layers = layer_trace(flow, shown[:size])
@@ -81,18 +84,10 @@ def has_manifold(flow: Flow) -> bool:
     return flow.base.latent_dim < flow.base.dim
 
 
-def likelihood_table(flow: Flow, data: ImageData, config: Config, device: str) -> pd.DataFrame:
-    """Nats and bits/dim of both sets; on held-out images over several draws of the dequantisation noise."""
-    draws, size = {"train": 1, "val": config.evaluation.draws}, config.training.eval_batch_size
+def likelihood_table(scores: dict[str, Tensor], data: ImageData, model: str) -> pd.DataFrame:
+    """Nats and bits/dim of both sets."""
     return pd.DataFrame(
-        [
-            {
-                "model": config.model.name,
-                "split": split,
-                **bits(flow, images, data, draws[split], size, device, config.seed),
-            }
-            for split, images in data.reported.items()
-        ]
+        [{"model": model, "split": split, **bits_of(values, data)} for split, values in scores.items()]
     )
 
 
@@ -104,9 +99,9 @@ def bits(
 
 
 def log_probs_of_draws(
-    flow: Flow, images: Images, draws: int, size: int, device: str = "cpu", seed: int = 0
+    flow: Flow, images: Tensor | Images, draws: int, size: int, device: str = "cpu", seed: int = 0
 ) -> Tensor:
-    """log p of every image in nats for each draw of the dequantisation noise, (draws, N).
+    """log p of every image, or vector, in nats for each draw of the dequantisation noise, (draws, N).
 
     `seed` is of the noise of bounds; that of the pixels is the data's own.
     """

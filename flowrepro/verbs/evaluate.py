@@ -20,9 +20,9 @@ from flowrepro.errors import FlowreproError
 from flowrepro.flows.bases import std_factor
 from flowrepro.flows.core import Flow
 from flowrepro.measures import inverse_health
-from flowrepro.measures.image_flow import measure_images
+from flowrepro.measures.image_flow import log_probs_of_draws, measure_images
 from flowrepro.metrics.correlation import rank_correlations
-from flowrepro.metrics.likelihood import bits_per_dim, log_prob_of, log_probs, summary
+from flowrepro.metrics.likelihood import bits_per_dim, summary
 from flowrepro.randomness import generator
 from flowrepro.runs import checkpoints
 from flowrepro.runs.data import data_of, dataset_of
@@ -85,8 +85,9 @@ def evaluate_run(run: Run, config: Config, wanted: EvaluationConfig) -> Path:
     settings = dataclasses.replace(run.config, evaluation=wanted, seed=config.seed, dataset=dataset)
     named = distances.options(settings) if wanted.distances not in ("auto", "none") else None
     with staged(folder) as staging:
+        scores = scores_of(flow, data, settings, device)
         if isinstance(data, ImageData):
-            found, told = measure_images(flow, data, settings, device, staging)
+            found, told = measure_images(flow, data, scores, settings, device, staging)
             health = inverse_health.measure(
                 flow, data, size=settings.training.eval_batch_size, seed=config.seed
             )
@@ -95,8 +96,8 @@ def evaluate_run(run: Run, config: Config, wanted: EvaluationConfig) -> Path:
                 frame = distances.of_run(run, which, named, device, trained)
                 found["distances"], told = frame.to_dict("records"), [*told, *distances.told(frame)]
         else:
-            found, told = measure_vectors(flow, data, settings, device, staging)
-        own_rows.write_log_probs(flow, data, settings, device, staging)
+            found, told = measure_vectors(flow, data, scores, settings, device, staging)
+        own_rows.write_log_probs(scores, data, settings, staging)
     measures = {
         "run": run.name,
         "checkpoint": which,
@@ -131,11 +132,21 @@ def what_to_measure(run: Run, config: Config, overrides: list[str]) -> Evaluatio
     return dataclasses.replace(run.config.evaluation, **{k: getattr(config.evaluation, k) for k in given})
 
 
+def scores_of(flow: Flow, data: Data | ImageData, config: Config, device: str) -> dict[str, Tensor]:
+    """log p in nats of the samples of each reported split, (draws, N): held-out images have several draws of their noise."""
+    draws = {"val": config.evaluation.draws} if isinstance(data, ImageData) else {}
+    size = config.training.eval_batch_size
+    return {
+        split: log_probs_of_draws(flow, x, draws.get(split, 1), size, device, config.seed)
+        for split, x in data.reported.items()
+    }
+
+
 def measure_vectors(
-    flow: Flow, data: Data, config: Config, device: str, folder: Path
+    flow: Flow, data: Data, scores: dict[str, Tensor], config: Config, device: str, folder: Path
 ) -> tuple[dict[str, Any], list[str]]:
     """Write likelihood.csv, samples.npz and components.npz; return numbers for measures.json and lines to print."""
-    table = likelihood_table(flow, data, config, device)
+    table = likelihood_table(scores, data, config)
     write_text(folder / "likelihood.csv", table.to_csv(index=False))
     drawn = sample(flow, config, device)
     save_arrays(folder / "samples.npz", samples=drawn, reference=data.val[: len(drawn)].numpy())
@@ -162,14 +173,10 @@ def measures_folder(run: Run, digest: str) -> Path:
     return run.path / "measures" / digest[:12]
 
 
-def likelihood_table(flow: Flow, data: Data, config: Config, device: str) -> pd.DataFrame:
+def likelihood_table(scores: dict[str, Tensor], data: Data, config: Config) -> pd.DataFrame:
     """One row for the flow and one for the closed-form linear baseline, on the training and the held-out set."""
     alpha = getattr(config.regularizer, "alpha", 0.0) or BASELINE_ALPHA
-    rows = []
-    for split, x in data.reported.items():
-        log_prob = log_prob_of(flow, config.seed, device)
-        values = log_probs(log_prob, x, config.training.eval_batch_size, device)
-        rows.append(_row(config.model.name, split, values, data))
+    rows = [_row(config.model.name, split, values[0], data) for split, values in scores.items()]
     rows += _baseline(data, alpha)
     if data.entropy is not None:
         rows.append({"model": "the data's own density", "split": "exact", "log_prob": -data.entropy})

@@ -5,37 +5,34 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from torch import Tensor
 
 from flowrepro.config.identity import image_files
 from flowrepro.config.schema import ArrayConfig, Config, ImagesConfig
 from flowrepro.data import Data, ImageData
 from flowrepro.data.array import split
-from flowrepro.flows.core import Flow
-from flowrepro.metrics.likelihood import bits_per_dim, log_prob_of, log_probs
+from flowrepro.metrics.likelihood import bits_per_dim
 from flowrepro.writing import write_text
 
 # columns named of each component, components told, and the ratio of stds beyond which units decide what comes first
 NAMED, TOLD, UNITS = 3, 6, 30
 
 
-def write_log_probs(flow: Flow, data: Data | ImageData, config: Config, device: str, folder: Path) -> None:
+def write_log_probs(scores: dict[str, Tensor], data: Data | ImageData, config: Config, folder: Path) -> None:
     """Write log_prob.csv: a row of the file, counted from 0, or an image's file, with split, log_prob and bits/dim.
 
     Nothing is written of data that are not the user's own.
 
     Args:
-        flow: the trained flow.
-        data: what it was trained on.
+        scores: log p in nats of the samples of each split, (draws, N), of which the first draw is told.
+        data: what they are of.
         config: the run's, with the path at which the data are now.
-        device: where to compute.
         folder: where the table goes.
     """
     origin, heading = _origin(config.dataset, data), _heading(config.dataset)
     tables = []
-    for name, x in data.reported.items() if origin else ():
-        values = log_probs(
-            log_prob_of(flow, config.seed, device), x, config.training.eval_batch_size, device
-        ).numpy()
+    for name, draws in scores.items() if origin else ():
+        values = draws[0].numpy()
         bits = [bits_per_dim(value, data.dim) for value in values.tolist()]
         found = {"split": name, "log_prob": values, "bits_per_dim": bits}
         tables.append(pd.DataFrame({heading: origin[name][: len(values)], **found}))
