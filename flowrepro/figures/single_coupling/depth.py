@@ -223,10 +223,15 @@ def errors_apart(one: Values, other: Values) -> Values:
     return apart
 
 
+def without_training(method: str, layers: int, dataset: str) -> Values:
+    """The divergence, in nats, of the flow without training whose rotations are chosen as a layer-wise method does."""
+    name = "without_training" if layers == LAYERS else f"reference_{layers}"
+    return column(name, method=method, dataset=dataset)
+
+
 def above_reference(method: str, layers: int, dataset: str) -> Values:
     """Nats by which a layer-wise flow stays above the one without training with rotations chosen the same way."""
-    name = "without_training" if layers == LAYERS else f"reference_{layers}"
-    return difference(kl(method, layers, dataset), column(name, method=method, dataset=dataset))
+    return difference(kl(method, layers, dataset), without_training(method, layers, dataset))
 
 
 def trained_out(

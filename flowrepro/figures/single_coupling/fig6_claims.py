@@ -36,6 +36,7 @@ from flowrepro.figures.single_coupling.depth import (
     seeds_left,
     trained_out,
     unstuck,
+    without_training,
 )
 
 DEPTHS = [1, 2, 4, 8, 11, 12]
@@ -62,14 +63,9 @@ def _never_behind(method: str) -> Values:
     return average(*(combined(lambda b: (b <= TOLD_APART).where(b.notna()), one) for one in behind))
 
 
-def _untrained(method: str, layers: int, dataset: str) -> Values:
-    name = "without_training" if layers == LAYERS else f"reference_{layers}"
-    return column(name, method=method, dataset=dataset)
-
-
 def _against(dataset: str, layers: int = LAYERS) -> Values:
     """Nats by which optimal rotations are ahead without training, if they are not ahead with it; else zero."""
-    without = difference(*(_untrained(m, layers, dataset) for m in (RANDOM, OAS)))
+    without = difference(*(without_training(m, layers, dataset) for m in (RANDOM, OAS)))
     ahead = difference(kl(RANDOM, layers, dataset), kl(OAS, layers, dataset))
     return combined(lambda a, w: w.where(a < TOLD_APART, 0.0), ahead, without)
 
