@@ -69,6 +69,12 @@ def components(flow: InvertibleMap, x: Tensor, k: int | None = None, method: str
     )
 
 
+def median_angle(a: Tensor, b: Tensor) -> float:
+    """The median angle in degrees between the lines along unit vectors a and b (n, D)."""
+    cosines = (a * b).sum(1).abs().clamp(max=1)
+    return float(torch.rad2deg(cosines.arccos()).median())
+
+
 def neighbour_signs(components: Components, x: Tensor, neighbours: int = 10) -> Components:
     """The same components with signs that agree between neighbours in data space; x is the batch, (B, D).
 

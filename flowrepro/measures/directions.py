@@ -9,6 +9,7 @@ from torch import Tensor
 
 from flowrepro.analysis.autoencoder import linear_decoder
 from flowrepro.analysis.bounds import manifold_log_likelihood
+from flowrepro.analysis.components import median_angle
 from flowrepro.analysis.manifolds import SINE_STRETCH, normal_entropy
 from flowrepro.data import Data
 from flowrepro.data.toy import PLANE
@@ -78,8 +79,7 @@ def curve_angles(directions: Tensor, latents: Tensor) -> dict[str, float]:
     """In degrees: the median angle between the first component and the curve's tangent (2, 2 cos 2e)."""
     tangents = torch.cat([torch.ones_like(latents), (2 * latents).cos()], 1)
     tangents = tangents / tangents.norm(dim=1, keepdim=True)
-    cosines = (directions[:, :, 0] * tangents).sum(1).abs().clamp(max=1)
-    return {"angle": float(torch.rad2deg(cosines.arccos()).median())}
+    return {"angle": median_angle(directions[:, :, 0], tangents)}
 
 
 def degrees(cosine: Tensor) -> float:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from flowrepro.analysis.bounds import manifold_log_likelihood
-from flowrepro.analysis.components import Components, components_of, neighbour_signs
+from flowrepro.analysis.components import Components, components_of, median_angle, neighbour_signs
 from flowrepro.analysis.manifolds import MANIFOLDS
 from flowrepro.data import Data
 from flowrepro.device import device_of
@@ -32,7 +32,7 @@ def measure(flow: Flow, data: Data, n: int) -> dict[str, Any]:
     val = log_probs(flow.log_prob, data.val, BATCH, device)
     found = neighbour_signs(flow.components(x), x)
     exact = components_of(MANIFOLDS[data.name].exact_flow(ALPHA), x.double())
-    spread, normals = found.values[:, 0].abs(), found.directions[:, :, -1]
+    spread, normals = found.values[:, 0].abs(), found.directions[:, :, -1].double()
     return (
         projection_numbers(found, latents)
         | sample_numbers(flow, data)
@@ -45,8 +45,8 @@ def measure(flow: Flow, data: Data, n: int) -> dict[str, Any]:
             "std_2": float(found.std[:, 1].median()),
             "null_std": float(found.std[:, -1].median()),
             "wide": int((found.std.median(0).values > WIDE * math.sqrt(ALPHA)).sum()),
-            "normal_angle": between(normals, exact.directions[:, :, -1]),
-            "shuffled_normal_angle": between(normals.flip(0), exact.directions[:, :, -1]),
+            "normal_angle": median_angle(normals, exact.directions[:, :, -1]),
+            "shuffled_normal_angle": median_angle(normals.flip(0), exact.directions[:, :, -1]),
             "s_max": float(1 / found.std[:, -1].min()),
             "s_max_p99": float((1 / found.std[:, -1]).quantile(0.99)),
             "spread": float(spread.std()),
@@ -77,12 +77,6 @@ def sample_numbers(flow: Flow, data: Data) -> dict[str, float]:
         "energy_of_gaussian": energy_distance(gaussian, val),
         "lost_samples": len(drawn) - len(finite),
     }
-
-
-def between(a: Tensor, b: Tensor) -> float:
-    """The median angle in degrees between the lines along a and b (n, D)."""
-    cosines = (a.double() * b).sum(1).abs().clamp(max=1)
-    return float(torch.rad2deg(cosines.arccos()).median())
 
 
 def projection_numbers(found: Components, latents: Tensor) -> dict[str, float]:
