@@ -123,7 +123,11 @@ def test_interrupted_and_continued_equals_undisturbed_bit_for_bit(undisturbed, w
     ("phases", "stops"), [("layerwise", [8, 13]), ("progressive", [16]), ("layerwise_start", [1])]
 )  # a layer has eight steps; four in the last
 def test_layers_and_rotations_in_turn_resume_bit_for_bit(workdir, monkeypatch, phases, stops):
-    words = [*LAYERS, f"phases={phases}"]
+    check_resumes(workdir, monkeypatch, stops, *LAYERS, f"phases={phases}")
+
+
+def check_resumes(workdir, monkeypatch, stops, *words):
+    """A run that is stopped after these steps, and goes on each time, ends as one that is not."""
     train(quick(*words, "output_dir=undisturbed"))
     stop_at(stops, monkeypatch)
     while stops:
@@ -476,16 +480,7 @@ LBFGS = "{share:0.5,optimizer:lbfgs,lr:1}"
 
 @pytest.mark.parametrize("stops", [[5], [12], [13, 20]])  # the first half has twelve steps
 def test_lbfgs_after_minibatches_resumes_bit_for_bit(workdir, monkeypatch, stops):
-    words = [f"phases.sequence=[{{share:0.5}},{LBFGS}]"]
-    train(quick(*words, "output_dir=undisturbed"))
-    stop_at(stops, monkeypatch)
-    while stops:
-        with pytest.raises(Stopped):
-            train(quick(*words))
-    assert train(quick(*words))["state"] == "completed"
-    stopped, whole = (find("latest", workdir / o / "runs") for o in ("outputs", "undisturbed"))
-    assert all(equal(weights(stopped, which), weights(whole, which)) for which in ("last", "best"))
-    assert timeless(stopped) == timeless(whole)
+    check_resumes(workdir, monkeypatch, stops, f"phases.sequence=[{{share:0.5}},{LBFGS}]")
 
 
 def test_lbfgs_reaches_the_closed_form_of_a_linear_flow(workdir):

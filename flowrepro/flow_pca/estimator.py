@@ -326,7 +326,7 @@ class FlowPCA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         return torch.from_numpy((X - self.mean_) / self.scale_)
 
     def _trained(self, x: Tensor, seed: int, resumed: bool) -> Trained:
-        if not self.layers or len(x) < FEW_ROWS:
+        if self._stays_linear(x):
             return linear_flow(x, self.alpha)
         settings = Settings(
             layers=self.layers,
@@ -341,6 +341,9 @@ class FlowPCA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         parts = split(x, self.validation_fraction, seed)
         return trained_flow(*parts, settings, self.flow_ if resumed else None, self._tell)
 
+    def _stays_linear(self, x: Tensor) -> bool:
+        return not self.layers or len(x) < FEW_ROWS
+
     def _tell(self, line: str) -> None:
         if self.verbose:
             print(line)
@@ -348,8 +351,7 @@ class FlowPCA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     def _estimate_dimension(self, x: Tensor, seed: int) -> None:
         self.dimension_curve_, self.intrinsic_dimension_ = {}, None
         if self.estimate_dimension:
-            linear = not self.layers or len(x) < FEW_ROWS
-            number = 0 if linear else round(NOISE_STEPS * self.max_iter)
+            number = 0 if self._stays_linear(x) else round(NOISE_STEPS * self.max_iter)
             curve = noise_stds(x, self.alpha, number, seed, self.max_seconds, self._tell)
             self.dimension_curve_ = noise_curve(curve.variances, curve.stds)
             if curve.complete:
