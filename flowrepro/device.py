@@ -2,6 +2,8 @@
 
 import ctypes
 import functools
+from collections.abc import Iterator
+from contextlib import contextmanager
 from itertools import chain
 
 import torch
@@ -44,6 +46,21 @@ def choose_device(device: str = "auto", threads: int = 0) -> str:
     if device == "cuda" and not torch.cuda.is_available():
         raise UsageError("device=cuda, but torch sees no GPU; use device=cpu")
     return device
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Let torch compute on one CPU thread; also a decorator.
+
+    With several, the LU decomposition of a batch of matrices of some 150 columns and more hangs or is wrong (pytorch issue
+    141358), which inverses, solutions and determinants are made from; and small matrices gain nothing from more threads.
+    """
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def wait_for(device: str) -> None:

@@ -243,6 +243,7 @@ def run(case: str, layers: int, phases: str, values: list[float]) -> dict:
         "config": {
             "dataset.name": "moons",
             "model.layers": layers,
+            "training.lr": 0.01,
             "training.steps_per_layer": 10,
             "phases.name": phases,
         },

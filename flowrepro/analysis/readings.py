@@ -12,6 +12,7 @@ from torch import Tensor
 
 from flowrepro.analysis.bounds import linear_baseline
 from flowrepro.analysis.quasi_linear import optimum
+from flowrepro.device import one_thread
 
 NOISE = 1 / 12
 
@@ -40,6 +41,7 @@ def pseudo_determinant(x: Tensor) -> Tensor:
     return _bits_of(flat.square().sum(1).log(), flat.shape[1])
 
 
+@one_thread()
 def minibatches(x: Tensor, size: int) -> Tensor:
     """S = mean of x x^T over batches of `size` images, for each whole batch: (n // size,)."""
     flat = x.flatten(1)

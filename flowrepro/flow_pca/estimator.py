@@ -15,6 +15,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import Tensor
 
 from flowrepro.analysis.dimension import intrinsic_dimension, noise_curve
+from flowrepro.device import one_thread
 from flowrepro.flow_pca import readings
 from flowrepro.flow_pca.fitting import Settings, Trained, linear_flow, split, trained_flow, turn
 from flowrepro.flow_pca.noise import noise_stds
@@ -189,6 +190,7 @@ class FlowPCA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         self.verbose = verbose
         self.random_state = random_state
 
+    @one_thread()
     def fit(self, X: Any, y: None = None) -> Self:
         """Train the flow and read its components.
 
@@ -287,6 +289,7 @@ class FlowPCA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
             drawn = np.concatenate([drawn, x[(x == self._inside(x)).all(1)].numpy()])
         return drawn[:n_samples] * self.scale_ + self.mean_
 
+    @one_thread()
     def loadings(self, X: Any) -> Array:
         """How much each column moves with each component at each row, (n_samples, n_components, n_features).
 

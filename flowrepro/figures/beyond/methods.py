@@ -35,7 +35,15 @@ def flow_pca(train: Array, test: Array, k: int, seed: int, max_iter: int) -> Fou
 
 def flow_pca_local(train: Array, test: Array, k: int, seed: int, max_iter: int) -> Found:
     """FlowPCA with the local components of linear_systems Sec. 4."""
-    pca = FlowPCA(k, components="local", max_iter=max_iter, max_seconds=None, random_state=seed).fit(train)
+    # its dimension would be that of the principal components
+    pca = FlowPCA(
+        k,
+        components="local",
+        max_iter=max_iter,
+        max_seconds=None,
+        estimate_dimension=False,
+        random_state=seed,
+    ).fit(train)
     return Found(pca.transform(test), None, pca.score(test), estimator=pca)
 
 

@@ -121,6 +121,23 @@ def layer_updates(method: str, layers: int, per_layer: int) -> int:
     return per_layer * changed[method.split("_")[0]]
 
 
+def tuned(measures: Measures) -> Measures:
+    """For each data set, method, number of layers and seed the run with the best learning rate, by its held-out points."""
+    best: dict[tuple[Any, ...], dict[str, Any]] = {}
+    for m in measures:
+        case = " ".join(w for w in m["case"].split() if not w.startswith("training.lr="))
+        other = best.get((case, m["seed"]))
+        if other is None or _held_out(m) > _held_out(other):
+            best[case, m["seed"]] = m | {"case": case}
+    return list(best.values())
+
+
+def _held_out(measure: dict[str, Any]) -> float:
+    """The log-likelihood of held-out points at the end, in nats; minus infinity for a run that diverged."""
+    value = float(measure["history"]["val_log_prob"][-1])
+    return value if measure["state"] == "completed" and math.isfinite(value) else -math.inf
+
+
 def collected(measures: Measures, depths: list[int]) -> list[dict[str, Any]]:
     """One row per data set, method and seed; end-to-end runs are combined.
 
@@ -145,6 +162,7 @@ def collected(measures: Measures, depths: list[int]) -> list[dict[str, Any]]:
             row |= {f"reference_{k}": float(m["reference"][k]) for k in depths if k < row["layers"]}
             # a run that diverged has no last layer
             row["nll"] = row.get(f"kl_{row['layers']}", math.nan) - m["truth"]
+            row["lr"] = m["config"]["training.lr"]
             row["updates"] = layer_updates(method, row["layers"], m["config"]["training.steps_per_layer"])
     for dataset, method, seed in rows:
         if method == "end_to_end":
