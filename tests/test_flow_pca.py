@@ -36,6 +36,10 @@ QUICK = {"layers": 2, "max_iter": 20, "random_state": 0}
 BOTH = pytest.mark.parametrize("components", ["principal", "local"])
 
 
+# fits of few rows tell so, which has a test of its own
+pytestmark = pytest.mark.filterwarnings("ignore:intrinsic_dimension_ is often too small")
+
+
 @pytest.fixture(autouse=True, scope="module")
 def one_thread():
     before = torch.get_num_threads()
@@ -377,6 +381,29 @@ def test_verbose_prints_and_nothing_is_written(tmp_path, monkeypatch, capsys):
     assert "step 20/20  held-out log-likelihood" in told
     assert "step 15/15 of the dimension  variance of the noise 0.0001" in told
     assert not list(tmp_path.iterdir())
+
+
+def test_wide_tables_do_not_hang_on_several_threads():
+    # with LU decompositions of batches on two threads it does, from 150 columns on
+    wide = RNG.normal(size=(300, 160))
+    threads = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        pca = FlowPCA(layers=1, max_iter=1, estimate_dimension=False).fit(wide)
+        assert pca.loadings(wide).shape == (300, 160, 160) and torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(threads)
+
+
+def test_few_rows_for_a_dimension_are_warned_of():
+    few = "intrinsic_dimension_ is often too small with fewer than 1000 rows, and these are 80"
+    with pytest.warns(UserWarning, match=few) as told:
+        FlowPCA(**QUICK).fit(GAUSSIAN)
+    assert told[0].filename == __file__
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        FlowPCA(estimate_dimension=False, **QUICK).fit(GAUSSIAN)
+        FlowPCA(layers=0).fit(GAUSSIAN)
 
 
 def test_few_rows_stay_linear_and_are_warned_of():

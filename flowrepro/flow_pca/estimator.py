@@ -22,6 +22,9 @@ from flowrepro.flow_pca.noise import noise_stds
 
 Array = NDArray[np.float64]
 FEW_ROWS = 20
+# with fewer, the flow that the dimension is read off learns the rows by heart: five dimensions of 20 need 1,000 rows, two
+# of three 500
+ROWS_FOR_DIMENSION = 1000
 # of the flow that the dimension is read off, as a share of max_iter
 NOISE_STEPS = 0.75
 # elements of the rows that explained ratios are read from
@@ -112,7 +115,7 @@ class FlowPCA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         How many local standard deviations stay where noise is added to the data and its variance falls to ``alpha / 10``
         [3]_, in a second flow, of another kind. Whatever varies by more than about a third of ``alpha`` counts, be it
         noise: take a larger ``alpha`` to leave that out. Much fewer steps than the default ``max_iter`` give too large
-        a number, fewer than some hundred rows often too small a one, and ``layers=0`` that of a linear subspace. None
+        a number, fewer than 1,000 rows often too small a one, and ``layers=0`` that of a linear subspace. None
         without `estimate_dimension`, or where a warning says that training broke off.
     dimension_curve_ : dict of ndarrays
         What it is read from: the ``variance`` of the noise of shape (m,), ``std`` of shape (m, n_features) with the local
@@ -145,14 +148,14 @@ class FlowPCA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
 
     >>> import numpy as np
     >>> from flowrepro import FlowPCA
-    >>> t = np.random.default_rng(0).normal(size=500)
+    >>> t = np.random.default_rng(0).normal(size=1000)
     >>> X = np.column_stack([t, t**2 + t])
     >>> pca = FlowPCA(n_components=1, layers=3, max_iter=300, random_state=0).fit(X)
     >>> T = pca.transform(X)
     >>> T.shape, pca.inverse_transform(T).shape, pca.loadings(X).shape
-    ((500, 1), (500, 2), (500, 1, 2))
+    ((1000, 1), (1000, 2), (1000, 1, 2))
     >>> pca.sample(10).shape, pca.score_samples(X).shape
-    ((10, 2), (500,))
+    ((10, 2), (1000,))
     >>> pca.score(X) > FlowPCA(layers=0).fit(X).score(X)    # than the Gaussian of PCA
     True
     """
@@ -395,10 +398,16 @@ class FlowPCA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
 
     def _warn(self, shape: tuple[int, int]) -> None:
         rows, dim = shape
+        if self.intrinsic_dimension_ and self.layers and FEW_ROWS <= rows < ROWS_FOR_DIMENSION:
+            warnings.warn(
+                f"intrinsic_dimension_ is often too small with fewer than {ROWS_FOR_DIMENSION} rows, and these are {rows}; "
+                "estimate_dimension=False leaves it out",
+                stacklevel=4,
+            )
         if rows <= dim:
             warnings.warn(
                 f"{rows} rows of {dim} columns: the density is that of few rows, and does not generalise",
-                stacklevel=3,
+                stacklevel=4,
             )
 
     @property

@@ -165,7 +165,7 @@ def _validate(found: Trained, session: Session) -> None:
 
 
 def _warn(what: str) -> None:
-    warnings.warn(f"{what}; the best flow so far is kept", ConvergenceWarning, stacklevel=5)
+    warnings.warn(f"{what}; the best flow so far is kept", ConvergenceWarning, stacklevel=6)
 
 
 def align(flow: Flow, x: Tensor) -> None:

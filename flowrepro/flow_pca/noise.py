@@ -111,7 +111,7 @@ def _trained(
 
 
 def _broken(curve: Curve, why: str) -> Curve:
-    warnings.warn(f"no intrinsic_dimension_: its flow {why}", ConvergenceWarning, stacklevel=6)
+    warnings.warn(f"no intrinsic_dimension_: its flow {why}", ConvergenceWarning, stacklevel=7)
     return replace(curve, complete=False)
 
 

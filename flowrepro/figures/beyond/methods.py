@@ -28,7 +28,10 @@ Method = Callable[[Array, Array, int, int, int], Found]
 
 def flow_pca(train: Array, test: Array, k: int, seed: int, max_iter: int) -> Found:
     """FlowPCA with its defaults, however busy the machine."""
-    pca = FlowPCA(k, max_iter=max_iter, max_seconds=None, random_state=seed).fit(train)
+    with warnings.catch_warnings():
+        # which the table tells by itself
+        warnings.filterwarnings("ignore", message="intrinsic_dimension_ is often too small")
+        pca = FlowPCA(k, max_iter=max_iter, max_seconds=None, random_state=seed).fit(train)
     components = pca.transform(test)
     return Found(components, pca.inverse_transform(components), pca.score(test), estimator=pca)
 
