@@ -175,6 +175,14 @@ class CouplingConfig(VectorModelConfig):
     layers: int = option(12, "coupling layers", low=1)
     passive: int = option(1, "dimensions that a coupling leaves unchanged (0: half of them)", low=0)
     hidden: list[int] = option([64], "widths of the hidden layers of a coupling's network", low=1)
+    activation: str = option(
+        "relu", "between the layers of a coupling's network", choices=("relu", "tanh", "silu")
+    )
+    input_scale: float = option(
+        1.0,
+        "factor on the first weights and biases at the start; large values spread tanh units for steep functions",
+        above=0,
+    )
     scale: str = option(
         "soft_clamp",
         "exponential has no bound; soft_clamp stays within e^-2 to e^2",

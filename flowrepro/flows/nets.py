@@ -16,16 +16,22 @@ def mlp(
     zero_last: bool = False,
     dtype: torch.dtype | None = None,
     init: str = "glorot",
+    first: float = 1.0,
 ) -> nn.Sequential:
     """Linear layers of the given sizes with an activation between them, (B, sizes[0]) -> (B, sizes[-1]).
 
     `init` glorot: weights are Glorot-uniform and biases zero, as in the TensorFlow code of linear_systems; fan_in:
-    torch's own, which spreads the kinks of the first layer. `zero_last` makes the output zero at first.
+    torch's own, which spreads the kinks of the first layer, and `first` multiplies its weights and biases. `zero_last` makes
+    the output zero at first.
     """
     layers: list[nn.Module] = []
     for i, (width_in, width_out) in enumerate(zip(sizes[:-1], sizes[1:], strict=True)):
         layers += [ACTIVATIONS[activation]()] if i else []
         layers.append(INITS[init](width_in, width_out, generator, dtype))
+    if first != 1.0:
+        with torch.no_grad():
+            for parameter in layers[0].parameters():
+                parameter.mul_(first)
     if zero_last:
         nn.init.zeros_(layers[-1].weight)  # type: ignore[arg-type]
     return nn.Sequential(*layers)

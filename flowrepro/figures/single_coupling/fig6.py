@@ -67,6 +67,7 @@ def _shades(measure: dict[str, Any], name: str) -> np.ndarray:
 def draw(table: pd.DataFrame, arrays: Arrays) -> Figure:
     """The true density, a row for each method of the table, and the curves."""
     methods = [m for m in METHODS if m in set(table.method)]
+    group = next(iter(arrays)).split()[0]
     datasets, last = list(dict.fromkeys(table.dataset)), int(table.layers.max())
     figure = Figure(
         figsize=(1.2 * max(3, len(datasets)) + 0.9, 3.9 + 1.3 * len(methods)), layout="constrained"
@@ -76,7 +77,7 @@ def draw(table: pd.DataFrame, arrays: Arrays) -> Figure:
     axes = []
     for place, dataset in enumerate(datasets):
         deep = {m: f" model.layers={last}" * (m == "end_to_end") for m in methods}
-        names = {m: f"toys {m}{deep[m]} dataset={dataset}" for m in methods}
+        names = {m: f"{group} {m}{deep[m]} dataset={dataset}" for m in methods}
         truth, edges = (arrays[f"{names['layerwise_oas']}/{name}"] for name in ("true_density", "edges"))
         images = [("data", truth), *((m, arrays[f"{names[m]}/density"]) for m in methods)]
         for row, (name, image) in enumerate(images):

@@ -106,9 +106,10 @@ def coupling(
     sizes = [passive, *config.hidden, 2 * (dim - passive)]
     built: list[Layer] = []
     for i in range(config.layers):
-        net = nn.Sequential(mlp(sizes, generator, dtype=dtype, init="fan_in"), Scaled(config.output_scale))
+        net = mlp(sizes, generator, config.activation, dtype=dtype, init="fan_in", first=config.input_scale)
         built.append(rotation(config.rotation, dim, passive, i, generator, dtype, config.angle))
-        built.append(AffineCoupling(passive, net, config.scale))
+        scaled = nn.Sequential(net, Scaled(config.output_scale))
+        built.append(AffineCoupling(passive, scaled, config.scale))
     return centred_flow(shape, dtype, config.standardize, *built)
 
 
