@@ -376,3 +376,15 @@ def test_a_run_that_diverged_has_no_last_loss() -> None:
         and "kl_3" not in row
         and np.isnan(row["nll"])
     )
+
+
+def test_first_weights_and_activations_of_a_coupling_are_those_of_its_config() -> None:
+    def net(**keys: object) -> torch.nn.Sequential:
+        config = CouplingConfig("coupling", layers=1, hidden=[4], **keys)
+        flow = build(config, (2,), None, torch.Generator().manual_seed(0), torch.float64)
+        return next(layer for layer in flow.chain if isinstance(layer, AffineCoupling)).net[0]
+
+    plain, wide = net(), net(activation="tanh", input_scale=8.0)
+    assert isinstance(plain[1], torch.nn.ReLU) and isinstance(wide[1], torch.nn.Tanh)
+    assert torch.equal(8 * plain[0].weight, wide[0].weight) and torch.equal(8 * plain[0].bias, wide[0].bias)
+    assert torch.equal(plain[2].weight, wide[2].weight)
