@@ -121,7 +121,13 @@ FIG5 = rows(
 )
 FIG6 = rows(
     [
-        {"problem": problem, "model": model, "last_fifth_gain": 0.01, "optimum": 1.0, "train_log_prob": 0.9}
+        {
+            "problem": problem,
+            "model": model,
+            "train_last_fifth_gain": 0.01,
+            "optimum": 1.0,
+            "train_log_prob": 0.9,
+        }
         | {"angle": wrong, "axis_angle": wrong, "s_max": s_max * growth}
         | {"std_1": 2.03, "std_2": 1.01, "pca_std_1": 2.03, "pca_std_2": 1.0}
         | {"autoencoder_angle": 1e-6, "autoencoder_axis_angle": 25.0}
@@ -281,7 +287,7 @@ TURNS = [
     (fig6, {"model": "unregularised"}, {"angle": 0.1}, "curve_unregularised_wrong", FAILS),
     (fig6, {"model": "unregularised"}, {"s_max": 110.0}, "curve_unregularised_wrong", UNSETTLED),
     (fig6, {"problem": "curve"}, {"train_log_prob": -1.1}, "curve_unregularised_wrong", UNSETTLED),
-    (fig6, {"problem": "plane"}, {"last_fifth_gain": 0.3}, "plane_unregularised_wrong", UNSETTLED),
+    (fig6, {"problem": "plane"}, {"train_last_fifth_gain": 0.3}, "plane_unregularised_wrong", UNSETTLED),
     (fig3, {"dataset": "sine", "model": "regularised"}, {"normal_angle": 9.0}, "normal_sine", FAILS),
     (fig3, {"dataset": "scurve", "model": "regularised"}, {"normal_angle": 9.0}, "normal_scurve", FAILS),
     (fig3, {"dataset": "sine"}, {"shuffled_normal_angle": 3.0}, "normal_sine", UNSETTLED),
@@ -296,12 +302,12 @@ TURNS = [
     (fig6, {"model": "unregularised"}, {"s_max": 330.0}, "curve_diverges", FAILS),
     (fig6, {"model": "regularised"}, {"angle": 20.0}, "curve_regularised_angle", FAILS),
     (fig6, {"model": "regularised"}, {"s_max": 80.0}, "plane_s_max", FAILS),
-    (fig6, {"model": "regularised"}, {"last_fifth_gain": 0.05}, "plane_s_max", UNSETTLED),
+    (fig6, {"model": "regularised"}, {"train_last_fifth_gain": 0.05}, "plane_s_max", UNSETTLED),
     (fig6, {"model": "unregularised"}, {"s_max": 110.0}, "plane_diverges", FAILS),
     (
         fig6,
         {"model": "unregularised"},
-        {"s_max": 110.0, "last_fifth_gain": 0.3},
+        {"s_max": 110.0, "train_last_fifth_gain": 0.3},
         "plane_diverges",
         UNSETTLED,
     ),
