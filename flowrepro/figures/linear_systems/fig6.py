@@ -172,7 +172,7 @@ def _arrived(problem: str, model: str) -> Given:
 def _learned(problem: str, model: str, margin: float = DIRECTION) -> tuple[Given, ...]:
     """Settled against the margin of a claim (nats), and near the optimum of the regularised flow or beyond it.
 
-    On the training points, which L-BFGS takes all at once: a few held-out points beyond their range decide the held-out mean.
+    On the training points, which L-BFGS takes all at once: few held-out points beyond their range decide the held-out mean.
     """
     gain = _of(problem, model, "train_last_fifth_gain")
     return settled(gain, margin, f"the {model} {NAMES[problem]}s, on training points"), _arrived(
