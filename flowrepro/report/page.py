@@ -3,6 +3,7 @@
 import os
 import re
 from collections.abc import Callable, Iterable
+from importlib.metadata import PackageNotFoundError, metadata
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import pandas as pd
 from flowrepro.figures.claims import FAILS
 from flowrepro.report import tally
 from flowrepro.report.content import clearest, minutes, number, papers, told
+from flowrepro.report.making import hours
 from flowrepro.report.single import inside
 from flowrepro.report.tally import SYMBOLS, counts
 from flowrepro.writing import write_text
@@ -47,6 +49,7 @@ def render(shown: list[dict[str, Any]], link: Link, single: bool = False) -> str
         "table": table,
         "told": told,
         "marked": marked,
+        "hours": hours,
     }
     claims, figures = ([x for entry in shown for x in entry[part]] for part in ("claims", "figures"))
     return environment.get_template("template.html").render(
@@ -55,14 +58,28 @@ def render(shown: list[dict[str, Any]], link: Link, single: bool = False) -> str
         all=tally.verdicts([c for c in claims if c["kind"] == "paper"]),
         shifts=tally.shifts(claims),
         reasons=tally.reasons(claims),
+        remedies=tally.remedies(shown),
         refuted=[c for c in claims if c["kind"] == "paper" and c["verdict"] == FAILS],
         clearest=[c for entry in shown for c in clearest(entry["claims"])[:1]],
         scales=sorted({f["scale"] for f in figures if f["scale"]}),
         measured=sum(bool(f["scales"]) for f in figures),
         figures=len(figures),
+        reduced=sum(bool(f["scales"] and f["reduced"] and not f["spec"].unknown) for f in figures),
+        unknown=sum(bool(f["scales"] and f["spec"].unknown) for f in figures),
+        clone=repository(),
         single=single,
         symbols=SYMBOLS,
     )
+
+
+def repository() -> str:
+    """The address to clone from, as the project's metadata have it; empty if they have none."""
+    try:
+        named = metadata("flowrepro").get_all("Project-URL") or []
+    except PackageNotFoundError:
+        return ""
+    found = dict(entry.split(", ", 1) for entry in named)
+    return next((url for name, url in found.items() if name.lower() in ("repository", "source")), "")
 
 
 def doubled(values: Iterable[str]) -> list[tuple[str, str]]:
