@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from importlib.metadata import PackageNotFoundError, metadata
 from pathlib import Path
 from typing import Any
@@ -13,11 +13,9 @@ from flowrepro.figures.claims import FAILS
 from flowrepro.report import tally
 from flowrepro.report.content import clearest, minutes, number, papers, told
 from flowrepro.report.making import hours
-from flowrepro.report.single import inside
+from flowrepro.report.single import LEFT_OUT, Link, one_file
 from flowrepro.report.tally import SYMBOLS, counts
 from flowrepro.writing import write_text
-
-Link = Callable[[Path], str]
 
 
 def build(outputs: Path, single: bool = False) -> Path:
@@ -27,9 +25,12 @@ def build(outputs: Path, single: bool = False) -> Path:
     """
     path = outputs / "report" / ("flowrepro.html" if single else "index.html")
     shown = papers(outputs)
-    pictures = [figure["picture"] for entry in shown for figure in entry["figures"] if figure["picture"]]
-    beside: Link = lambda target: os.path.relpath(target, path.parent)  # noqa: E731
-    write_text(path, render(shown, inside(pictures) if single else beside, single))
+    if single:
+        pictures = [figure["picture"] for entry in shown for figure in entry["figures"] if figure["picture"]]
+        text = one_file(pictures, lambda link: render(shown, link, single=True))
+    else:
+        text = render(shown, lambda target: os.path.relpath(target, path.parent))
+    write_text(path, text)
     return path
 
 
@@ -68,6 +69,7 @@ def render(shown: list[dict[str, Any]], link: Link, single: bool = False) -> str
         unknown=sum(bool(f["scales"] and f["spec"].unknown) for f in figures),
         clone=repository(),
         single=single,
+        left_out=LEFT_OUT if single else (),
         symbols=SYMBOLS,
     )
 
@@ -104,6 +106,6 @@ def marked(text: str) -> str:
 
 
 def table(frame: pd.DataFrame) -> str:
-    """A table as HTML."""
+    """A table as HTML, without the end tags that HTML does not need."""
     written = frame.to_html(index=False, border=0, float_format="%.4g", na_rep="–")
-    return re.sub(r">\s+<", "><", written)
+    return re.sub(r"</t[dhr]>|(?<=>)\s+(?=<)", "", written)
