@@ -28,7 +28,8 @@ from flowrepro.figures.claims import (
     within,
 )
 from flowrepro.figures.linear_systems import fig2
-from flowrepro.report import content, curves, papers, readme, single, tally
+from flowrepro.report import content, curves, needs, papers, readme, single, tally
+from flowrepro.report.order import in_order, ours, title
 from flowrepro.report.strip import EDGE, WIDTH, strip
 
 
@@ -84,6 +85,15 @@ def test_the_page_tells_all(flowrepro, workdir, claims):
     assert "what wrong measures" in shown and "beyond the paper:" in shown and "check:" in shown
     assert "settings differ from the paper" in html
     without = len(papers.known()) - len({key.split("/")[0] for key in catalogue.keys()})
+    assert '<pre class="command">make linear_systems/fig2 SCALE=smoke' in html and "arrays.npz" in html
+    own, ours = html.split("questions of our own:")[:2]
+    assert ">Figure 6\n" in own and ">ablation alpha\n" not in own and ">ablation alpha\n" in ours
+    counted = re.findall(r"<strong>([\d a-z]+)</strong>: settings differ", html)
+    assert counted == ["2 of 2 figures are reduced"]
+    told = re.search(r"<strong>(\d+ claims? not settled, \d+ not measured); to settle them", html)
+    # one of figure 2, and one of figure 1
+    assert told is not None and told[1] == "1 claim not settled, 2 not measured"
+    assert "No command settles it: “it is" in shown
     assert html.count("No figure of this paper is reproduced yet") == without
 
 
@@ -167,7 +177,7 @@ def test_why_claims_are_not_settled_is_counted():
         claim("not met: b: ≥ 1 (is 0)"), claim("the table has no column 'c'; train and evaluate again"),
         claim("not met: a", HOLDS), claim("not met: a", kind="beyond"),
     ])  # fmt: skip
-    assert list(found.values()) == [2, 1, 1] and next(iter(found)) == tally.OTHER
+    assert list(found.values()) == [2, 1, 1] and next(iter(found)) == needs.CONDITION
 
 
 def test_curves_stand_where_their_scores_are():
@@ -194,18 +204,21 @@ def test_curves_stand_where_their_scores_are():
 
 def test_pictures_shrink_until_all_fit_into_one_file(tmp_path, monkeypatch):
     noise = np.random.default_rng(0).integers(0, 256, (600, 1500, 3), dtype=np.uint8)
-    Image.fromarray(noise).save(tmp_path / "a.png")
+    picture = tmp_path / "a.png"
+    Image.fromarray(noise).save(picture)
     widths = []
-    for room in (10**7, 300_000, 0):
-        monkeypatch.setattr(single, "ROOM", room)
-        content = base64.b64decode(single.inside([tmp_path / "a.png"])(tmp_path / "a.png").split(",")[1])
+    for limit in (10**7, 700_000, 0):
+        monkeypatch.setattr(single, "LIMIT", limit)
+        page = single.one_file([picture], lambda link: "x" * 300_000 + link(picture))
+        assert len(page) <= limit or limit == 0
+        content = base64.b64decode(page.split(",")[1])
         widths.append(Image.open(io.BytesIO(content)).width)
     assert widths[0] == single.SIZES[0][0] > widths[1] > widths[2] == single.SIZES[-1][0]
 
 
 def test_a_table_inside_an_address_comes_back(tmp_path):
     (tmp_path / "a.csv").write_text("a b,c%\n1,“2 # & 3”\n")
-    head, content = single.inside([])(tmp_path / "a.csv").split(",", 1)
+    head, content = single.inside([], 0)(tmp_path / "a.csv").split(",", 1)
     found = base64.b64decode(content).decode() if head.endswith("base64") else unquote(content)
     assert found == (tmp_path / "a.csv").read_text()
 
@@ -223,11 +236,17 @@ def test_marks_stand_where_their_values_are():
 
 
 def test_figures_stand_in_the_papers_order():
-    order = [content.title(key) for key in content.in_order("across_dimensions")]
+    order = [title(key) for key in in_order("across_dimensions")]
     assert order[:3] == ["Figure 1", "Figure 2", "Figure 3"] and order.index("Figure 9") < order.index(
         "Figure 10"
     )
     assert order.index("Figure 14") < order.index("Table 1") < order.index("gain")
+    coupling = in_order("single_coupling")
+    numbered = [title(key) for key in coupling if not ours(key)]
+    assert numbered[-2:] == ["Lemma 2", "Theorem 1"] and "start" in [
+        title(key) for key in coupling if ours(key)
+    ]
+    assert [title(key) for key in coupling[: len(numbered)]] == numbered, "ours come last"
 
 
 def test_what_was_found_is_computed():
@@ -242,8 +261,14 @@ def test_what_was_found_is_computed():
     assert content.findings([holds])[:2] == ["Its claim holds.", "None is refuted."]
     assert content.findings([]) == ["None of its claims has been measured."]
     assert content.findings([more | {"kind": "beyond"}])[0] == "Its claim holds."
-    assert content.conditions({"values": "0:1 1:2"}, 0) == "2 seeds"
-    assert content.conditions({"values": "0:1"}, 4) == "one seed, 4 settings differ from the paper’s"
+    seeds = {"values": "0:1 1:2", "seeds": 2, "rests_on": "one seed"}
+    assert content.conditions(seeds, 0) == "2 seeds"
+    assert content.conditions(seeds | {"rests_on": content.CALCULATED}, 0) == "calculated for 2 seeds"
+    alone = {"values": "0:1", "seeds": 1, "rests_on": "one seed"}
+    assert content.conditions(alone, 4) == "one seed, 4 settings differ from the paper’s"
+    assert content.conditions(alone | {"rests_on": content.CALCULATED}, 1) == (
+        "calculated, one setting differs from the paper’s"
+    )
     chosen = readme.findings([{"claims": [holds, fails]}, {"claims": []}, {"claims": [more]}])
     assert [c["says"] for c in chosen] == ["C.", "A.", "B."]
 
@@ -272,6 +297,18 @@ def test_the_command_line_tells_what_is_not_settled(flowrepro, workdir, claims):
     assert re.search(r"not settled +what open says", told) and "not met: it is > 1000: ≥ 1000 (is 8." in told
     assert re.search(r"holds \(one seed\) +what single says", told)
     assert re.search(r"not measured at this scale what unmeasured says\n(?! )", told)
+
+
+def test_refutations_by_calculation_are_not_marked_as_weak(flowrepro, workdir, claims):
+    flowrepro("evaluate", "figure=linear_systems/fig2", "scale=smoke")
+    found = {c["key"]: c for c in content.figure(workdir / "outputs", "linear_systems/fig2")["claims"]}
+    assert found["wrong"]["rests_on"] == "calculated" and found["wrong"]["conditions"].startswith(
+        "calculated,"
+    )
+    assert found["single"]["rests_on"] == "one seed" and found["unmeasured"]["rests_on"] == ""
+    assert found["wrong"]["missing"] is None and found["unmeasured"]["missing"].command.endswith(
+        "SCALE=paper"
+    )
 
 
 def test_the_largest_scale_is_shown(flowrepro, workdir):

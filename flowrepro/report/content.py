@@ -1,7 +1,6 @@
 """What the report shows, from what is stored under `outputs`: papers, their figures, and the figures' claims."""
 
 import math
-import re
 from pathlib import Path
 from typing import Any
 
@@ -10,18 +9,19 @@ from PIL import Image
 
 from flowrepro.config.reading import conf_dir
 from flowrepro.figures import curves, store
-from flowrepro.figures.catalogue import FigureSpec, keys, load_spec
-from flowrepro.figures.claims import FAILS, HOLDS, MIXED, UNSETTLED, judge
+from flowrepro.figures.catalogue import FigureSpec, load_spec
+from flowrepro.figures.claims import FAILS, HOLDS, MIXED, UNSETTLED, Claim, judge
 from flowrepro.report.curves import panels
+from flowrepro.report.making import command, planned
+from flowrepro.report.missing import missing
+from flowrepro.report.order import in_order, ours, title
 from flowrepro.report.papers import known
 from flowrepro.report.strip import strip
 from flowrepro.report.tally import ORDER, own, verdicts
 
 KINDS = ("paper", "beyond", "check")
-# what a paper numbers; other figures are ours, and come after these
-NUMBERED = re.compile(r"(fig|table|lemma)(\d+)")
-NAMES = {"fig": "Figure", "table": "Table", "lemma": "Lemma"}
-FILES = ("figure.svg", "figure.pdf", "table.csv", "claims.csv", "curves.csv", "provenance.json")
+CALCULATED = "calculated"
+FILES = ("figure.svg", "figure.pdf", "table.csv", "claims.csv", "arrays.npz", "curves.csv", "provenance.json")
 
 
 def papers(outputs: Path) -> list[dict[str, Any]]:
@@ -35,30 +35,13 @@ def papers(outputs: Path) -> list[dict[str, Any]]:
     return found
 
 
-def in_order(paper: str) -> list[str]:
-    """The keys of a paper's figures: figures by number, tables, then what is beyond the paper."""
-    return sorted((k for k in keys() if k.startswith(paper + "/")), key=_place)
-
-
-def _place(key: str) -> tuple[int, int, str]:
-    name = key.split("/")[1]
-    numbered = NUMBERED.fullmatch(name)
-    return (list(NAMES).index(numbered[1]), int(numbered[2]), name) if numbered else (len(NAMES), 0, name)
-
-
-def title(key: str) -> str:
-    """`linear_systems/fig3` -> `Figure 3`; what a paper does not number has its name."""
-    name = key.split("/")[1]
-    numbered = NUMBERED.fullmatch(name)
-    return f"{NAMES[numbered[1]]} {numbered[2]}" if numbered else name.replace("_", " ")
-
-
 def figure(outputs: Path, key: str) -> dict[str, Any]:
     """What is shown of one figure: its largest scale, and the names of the others."""
     spec, scales = load_spec(key), store.scales_there(outputs, key)
     shown: dict[str, Any] = {
         "spec": spec,
         "title": title(key),
+        "ours": ours(key),
         "scales": scales,
         "scale": "",
         "claims": [],
@@ -70,13 +53,13 @@ def figure(outputs: Path, key: str) -> dict[str, Any]:
         return shown
     folder = store.folder_of(outputs, key, scales[0])
     stored = store.load_evaluation(folder, key, scales[0])
-    found = claims(spec, stored.table, scales[0])
-    for claim in found:
-        claim["conditions"] = conditions(claim, len(stored.provenance["reduced"]))
+    reduced = stored.provenance["reduced"]
+    found = claims(spec, stored.table, scales[0], len(reduced))
     picture = folder / "figure.png"
     return shown | {
         "scale": scales[0],
-        "reduced": stored.provenance["reduced"],
+        "reduced": reduced,
+        "command": command(spec, scales[0]),
         "claims": found,
         "verdicts": verdicts(own(found)),
         "alt": f"{spec.title}. {sentence(own(found))}",
@@ -100,11 +83,11 @@ def pixels(picture: Path) -> tuple[int, int]:
 
 def trainings(spec: FigureSpec, scale: str) -> list[str]:
     """The command that trains each case of a figure, with its first seed."""
-    planned = spec.planned(scale) if spec.runs else []
-    first = {p.case: p for p in reversed(planned)}
+    runs = planned(spec.key, scale)
+    first = {run.case: run for run in reversed(runs)}
     return [
         f"flowrepro train {' '.join(first[case].words)}    # {case}"
-        for case in dict.fromkeys(p.case for p in planned)
+        for case in dict.fromkeys(run.case for run in runs)
     ]
 
 
@@ -113,29 +96,41 @@ def source(name: str, path: Path) -> dict[str, str]:
     return {"name": name, "text": path.read_text()}
 
 
-def claims(spec: FigureSpec, table: pd.DataFrame, scale: str) -> list[dict[str, Any]]:
-    """The stored table judged by the current claims: the paper's first, and within each kind those that fail."""
-    thresholds = {claim.key: claim.threshold for claim in spec.module.CLAIMS}
-    judged = judge(spec.module.CLAIMS, table, scale).to_dict("records")
+def claims(spec: FigureSpec, table: pd.DataFrame, scale: str, differing: int) -> list[dict[str, Any]]:
+    """The stored table judged by the current claims: the paper's first, and within each kind those that fail.
+
+    `differing` is how many of the figure's settings are not the paper's.
+    """
+    rows = judge(spec.module.CLAIMS, table, scale).to_dict("records")
     found = [
-        c
-        | {
-            "id": f"{spec.key}/{c['key']}",
-            "figure": spec.key,
-            "scale": scale,
-            "strip": strip(values(c["values"]), thresholds[c["key"]]),
-            "strength": strength(c),
-        }
-        for c in judged
+        shown(row | {"scale": scale}, claim, spec, differing)
+        for row, claim in zip(rows, spec.module.CLAIMS, strict=True)
     ]
     return sorted(found, key=lambda c: (KINDS.index(c["kind"]), ORDER.index(c["verdict"])))
 
 
+def shown(row: dict[str, Any], claim: Claim, spec: FigureSpec, differing: int) -> dict[str, Any]:
+    """A judged claim with what the page tells beside it."""
+    found = row | {
+        "id": f"{spec.key}/{claim.key}",
+        "figure": spec.key,
+        "strip": strip(values(row["values"]), claim.threshold),
+        "strength": strength(row),
+        "missing": missing(row, claim, spec, differing > 0),
+        # nothing is trained, and more seeds would make it no surer
+        "rests_on": CALCULATED if claim.closed_form and row["seeds"] else row["mark"],
+    }
+    return found | {"conditions": conditions(found, differing)}
+
+
 def conditions(claim: dict[str, Any], differing: int) -> str:
-    """How many seeds a verdict rests on, and how many of its figure's settings differ from the paper's."""
-    seeds = len(claim["values"].split())
-    told = "one seed" if seeds == 1 else f"{seeds} seeds"
-    return told + (f", {differing} settings differ from the paper’s" if differing else "")
+    """What a verdict rests on, and how many of its figure's settings differ from the paper's."""
+    seeds = "one seed" if claim["seeds"] == 1 else f"{claim['seeds']} seeds"
+    if claim["rests_on"] == CALCULATED:
+        # the same number for every seed, or one for each
+        seeds = CALCULATED if len(set(values(claim["values"]))) == 1 else f"{CALCULATED} for {seeds}"
+    others = "one setting differs" if differing == 1 else f"{differing} settings differ"
+    return seeds + (f", {others} from the paper’s" if differing else "")
 
 
 def values(stored: str) -> list[float]:

@@ -2,7 +2,8 @@
 
 import os
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
+from importlib.metadata import PackageNotFoundError, metadata
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +12,10 @@ import pandas as pd
 from flowrepro.figures.claims import FAILS
 from flowrepro.report import tally
 from flowrepro.report.content import clearest, minutes, number, papers, told
-from flowrepro.report.single import inside
+from flowrepro.report.making import hours
+from flowrepro.report.single import LEFT_OUT, Link, one_file
 from flowrepro.report.tally import SYMBOLS, counts
 from flowrepro.writing import write_text
-
-Link = Callable[[Path], str]
 
 
 def build(outputs: Path, single: bool = False) -> Path:
@@ -25,9 +25,12 @@ def build(outputs: Path, single: bool = False) -> Path:
     """
     path = outputs / "report" / ("flowrepro.html" if single else "index.html")
     shown = papers(outputs)
-    pictures = [figure["picture"] for entry in shown for figure in entry["figures"] if figure["picture"]]
-    beside: Link = lambda target: os.path.relpath(target, path.parent)  # noqa: E731
-    write_text(path, render(shown, inside(pictures) if single else beside, single))
+    if single:
+        pictures = [figure["picture"] for entry in shown for figure in entry["figures"] if figure["picture"]]
+        text = one_file(pictures, lambda link: render(shown, link, single=True))
+    else:
+        text = render(shown, lambda target: os.path.relpath(target, path.parent))
+    write_text(path, text)
     return path
 
 
@@ -47,6 +50,7 @@ def render(shown: list[dict[str, Any]], link: Link, single: bool = False) -> str
         "table": table,
         "told": told,
         "marked": marked,
+        "hours": hours,
     }
     claims, figures = ([x for entry in shown for x in entry[part]] for part in ("claims", "figures"))
     return environment.get_template("template.html").render(
@@ -55,14 +59,29 @@ def render(shown: list[dict[str, Any]], link: Link, single: bool = False) -> str
         all=tally.verdicts([c for c in claims if c["kind"] == "paper"]),
         shifts=tally.shifts(claims),
         reasons=tally.reasons(claims),
+        remedies=tally.remedies(shown),
         refuted=[c for c in claims if c["kind"] == "paper" and c["verdict"] == FAILS],
         clearest=[c for entry in shown for c in clearest(entry["claims"])[:1]],
         scales=sorted({f["scale"] for f in figures if f["scale"]}),
         measured=sum(bool(f["scales"]) for f in figures),
         figures=len(figures),
+        reduced=sum(bool(f["scales"] and f["reduced"] and not f["spec"].unknown) for f in figures),
+        unknown=sum(bool(f["scales"] and f["spec"].unknown) for f in figures),
+        clone=repository(),
         single=single,
+        left_out=LEFT_OUT if single else (),
         symbols=SYMBOLS,
     )
+
+
+def repository() -> str:
+    """The address to clone from, as the project's metadata have it; empty if they have none."""
+    try:
+        named = metadata("flowrepro").get_all("Project-URL") or []
+    except PackageNotFoundError:
+        return ""
+    found = dict(entry.split(", ", 1) for entry in named)
+    return next((url for name, url in found.items() if name.lower() in ("repository", "source")), "")
 
 
 def doubled(values: Iterable[str]) -> list[tuple[str, str]]:
@@ -87,6 +106,6 @@ def marked(text: str) -> str:
 
 
 def table(frame: pd.DataFrame) -> str:
-    """A table as HTML."""
+    """A table as HTML, without the end tags that HTML does not need."""
     written = frame.to_html(index=False, border=0, float_format="%.4g", na_rep="–")
-    return re.sub(r">\s+<", "><", written)
+    return re.sub(r"</t[dhr]>|(?<=>)\s+(?=<)", "", written)

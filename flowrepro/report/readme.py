@@ -33,7 +33,8 @@ def index(outputs: Path) -> str:
 
 def _row(entry: dict[str, Any]) -> str:
     paper = entry["paper"]
-    figures = " · ".join(_figure(shown) for shown in entry["figures"])
+    own, ours = ([_figure(f) for f in entry["figures"] if f["ours"] == mine] for mine in (False, True))
+    figures = "<br>our own: ".join(" · ".join(group) for group in (own, ours) if group)
     name = f"[{paper.title}]({paper.link})" if paper.link else paper.title
     return f"| {name}<br>`{paper.key}` | {figures} | {_told(entry)} |"
 

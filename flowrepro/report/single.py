@@ -2,25 +2,37 @@
 
 import base64
 import io
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import quote
 
+Link = Callable[[Path], str]
+
 # widths and qualities of pictures; the first with which all of them fit is taken
 SIZES = ((1400, 72), (1200, 62), (1000, 55), (850, 45))
-# bytes for all pictures of a file that is to stay under 5 MB
-ROOM = 2_600_000
+# bytes of the whole file, for mail and forums
+LIMIT = 4_900_000
+# the curves of runs are drawn on the page, and arrays and vector graphics are too large (tables are in table.csv alone)
+LEFT_OUT = ("figure.svg", "figure.pdf", "arrays.npz", "curves.csv")
 KINDS = {".csv": "text/csv", ".json": "application/json"}
 
 
-def inside(pictures: Iterable[Path]) -> Callable[[Path], str]:
-    """The function from a file to an address that holds its content; these `pictures` become smaller WebPs."""
-    found = list(pictures)
+def one_file(pictures: list[Path], render: Callable[[Link], str]) -> str:
+    """The page that `render` writes from the addresses of files, its pictures as large as the limit allows."""
+    rest = render(lambda file: "" if file in pictures else _text(file))
+    return render(inside(pictures, LIMIT - len(rest.encode())))
+
+
+def inside(pictures: list[Path], room: int) -> Link:
+    """The function from a file to an address that holds its content; these `pictures` become WebPs of `room` bytes.
+
+    They are larger if `room` is less than the smallest need.
+    """
     for width, quality in SIZES:
-        shrunk = {picture: smaller(picture, width, quality) for picture in found}
-        if sum(map(len, shrunk.values())) * 4 / 3 <= ROOM:
+        shrunk = {picture: _in_base64("image/webp", smaller(picture, width, quality)) for picture in pictures}
+        if sum(map(len, shrunk.values())) <= room:
             break
-    return lambda file: _in_base64("image/webp", shrunk[file]) if file in shrunk else _text(file)
+    return lambda file: shrunk[file] if file in shrunk else _text(file)
 
 
 def smaller(picture: Path, width: int, quality: int) -> bytes:

@@ -6,16 +6,10 @@ from typing import Any
 import pandas as pd
 
 from flowrepro.figures.claims import FAILS, HOLDS, MIXED, ONE_SEED, UNMEASURED, UNSETTLED, tally
+from flowrepro.report.needs import needs
 
 ORDER = (FAILS, MIXED, UNSETTLED, HOLDS, UNMEASURED)
 SYMBOLS = {HOLDS: "✓", FAILS: "✗", MIXED: "±", UNSETTLED: "?", UNMEASURED: "–"}
-# what an unsettled claim tells, and what that means
-REASONS = (
-    ("refuting it takes", "against the paper, but on fewer than the three seeds that a refutation takes"),
-    ("has no column", "measured before their present test was written"),
-    ("cannot discriminate", "where a control passes the same test"),
-)
-OTHER = "with a precondition not met, such as flows trained to the end"
 SHIFTS = (0.1, 0.25, 0.5)
 
 
@@ -53,8 +47,34 @@ def _both(found: pd.DataFrame, kind: str) -> dict[str, int]:
 def reasons(claims: list[dict[str, Any]]) -> dict[str, int]:
     """Why papers' claims are not settled, the most frequent reason first; each claim counts once, by its first reason."""
     waiting = [c["told"] for c in claims if c["kind"] == "paper" and c["verdict"] == UNSETTLED]
-    found = Counter(next((why for sign, why in REASONS if sign in told), OTHER) for told in waiting)
-    return dict(found.most_common())
+    return dict(Counter(next(iter(needs(told))) for told in waiting).most_common())
+
+
+def remedies(papers: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """What the open claims of each paper take, as far as it has any, each figure once at its longest command.
+
+    `hours` is the sum on two cores over the `timed` figures; `untimed` counts those whose command has no time, of which
+    the `brought` data are needed; `none` counts claims that no command settles.
+    """
+    return [found for entry in papers if (found := _remedy(entry))]
+
+
+def _remedy(entry: dict[str, Any]) -> dict[str, Any]:
+    lacking = [c["missing"] for c in entry["claims"] if c["kind"] == "paper" and c["missing"]]
+    by_time = sorted((m for m in lacking if m.command), key=lambda m: m.hours or 0)
+    commands = {m.command: m for m in by_time}.values()
+    untimed = [m for m in commands if m.hours is None]
+    if not lacking:
+        return {}
+    return {
+        "paper": entry["paper"],
+        "hours": sum(m.hours or 0 for m in commands),
+        "timed": len(commands) - len(untimed),
+        "untimed": len(untimed),
+        "images": any(m.images for m in untimed),
+        "brought": sorted({name for m in untimed for name in m.brought}),
+        "none": sum(not m.command for m in lacking),
+    }
 
 
 def shifts(claims: list[dict[str, Any]]) -> dict[str, Any]:
