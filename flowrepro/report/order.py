@@ -6,7 +6,7 @@ from flowrepro.figures.catalogue import keys
 
 # what a paper numbers; other figures are ours, and come after these
 NAMES = {"fig": "Figure", "table": "Table", "lemma": "Lemma", "theorem": "Theorem"}
-NUMBERED = re.compile(rf"({'|'.join(NAMES)})(\d+)")
+NUMBERED = re.compile(rf"({'|'.join(NAMES)})(\d+)(?:_(\w+))?")
 
 
 def in_order(paper: str) -> list[str]:
@@ -20,9 +20,12 @@ def ours(key: str) -> bool:
 
 
 def title(key: str) -> str:
-    """`linear_systems/fig3` -> `Figure 3`; what a paper does not number has its name."""
+    """`linear_systems/fig3` -> `Figure 3`, `fig6_rotations` -> `Figure 6, rotations`; the name of what has no number."""
     numbered = _numbered(key)
-    return f"{NAMES[numbered[1]]} {numbered[2]}" if numbered else _name(key).replace("_", " ")
+    if not numbered:
+        return _name(key).replace("_", " ")
+    part = f", {numbered[3].replace('_', ' ')}" if numbered[3] else ""
+    return f"{NAMES[numbered[1]]} {numbered[2]}{part}"
 
 
 def _place(key: str) -> tuple[int, int, str]:
