@@ -395,6 +395,18 @@ def test_wide_tables_do_not_hang_on_several_threads():
         torch.set_num_threads(threads)
 
 
+def test_components_beyond_those_of_fit_are_warned_of_and_must_be_finite():
+    pca = FlowPCA(1, layers=0).fit(GAUSSIAN)
+    inside = pca.transform(GAUSSIAN)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        pca.inverse_transform(inside)
+    with pytest.warns(UserWarning, match="2 rows lie beyond the range"):
+        pca.inverse_transform(np.concatenate([inside, 2 * inside.max(0, keepdims=True), 9 * inside[:1]]))
+    with pytest.raises(ValueError, match="NaN"):
+        pca.inverse_transform([[np.nan]])
+
+
 def test_few_rows_for_a_dimension_are_warned_of():
     few = "intrinsic_dimension_ is often too small with fewer than 1000 rows, and these are 80"
     with pytest.warns(UserWarning, match=few) as told:
@@ -417,7 +429,8 @@ def test_few_rows_stay_linear_and_are_warned_of():
 @pytest.mark.parametrize(
     ("keys", "told"),
     [
-        ({"n_components": 5}, "n_components=5 must lie between 1 and 4"),
+        ({"n_components": 0.95}, "n_components=0.95 must be an int from 1 to 4"),
+        ({"n_components": 5}, "n_components=5 must be an int from 1 to 4"),
         ({"components": "global"}, "components='global' is not one of 'principal', 'local'"),
         ({"alpha": 0}, "alpha=0 must be a positive number"),
         ({"layers": 1.5}, "layers=1.5 must be an int of at least 0"),

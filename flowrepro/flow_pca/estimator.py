@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.preprocessing import StandardScaler
-from sklearn.utils import check_random_state
+from sklearn.utils import check_array, check_random_state
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import Tensor
@@ -29,6 +29,8 @@ ROWS_FOR_DIMENSION = 1000
 NOISE_STEPS = 0.75
 # elements of the rows that explained ratios are read from
 READ = 200_000
+# share of the range of a component by which one may lie outside without a warning
+BEYOND = 0.05
 
 
 def _has_inverse(estimator: "FlowPCA") -> bool:
@@ -49,8 +51,9 @@ class FlowPCA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     and the local standard deviations in ``1 / S`` [1]_. So there is a density, samples, and components that follow a
     curved manifold. Without hidden layers, or where held-out rows are no likelier with them, it is PCA (`linear_`).
 
-    Outliers are the rows of lowest `score_samples`. With the defaults, fit takes about 25 s on one core for a few columns,
-    half of it for the dimension; rows hardly add to that, as each step takes 256 of them.
+    Outliers are the rows of lowest `score_samples`. With the defaults, fit takes 10 to 30 s on one core for a few columns,
+    nearly half of it for the dimension; rows hardly add to that, as each step takes 256 of them. Density and samples are as
+    good as the flow: where `held_out_` still rises at its end, a larger ``max_iter`` gives a better one.
 
     Parameters
     ----------
@@ -61,17 +64,17 @@ class FlowPCA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         The axes of a flow trained by likelihood alone are arbitrary: any rotation of its latents is as likely.
 
         - ``"principal"`` trains with a penalty that makes the axes of the latents orthogonal in the data [2]_. They are
-          then the same at all points: coordinates along curves, with an inverse. Each is a standard normal latent times
-          its typical standard deviation.
+          then the same at all points: coordinates along curves, with an inverse. Their scale tells how far the data reach
+          along them: each is a latent, standard normal if the flow fits, times its typical standard deviation.
         - ``"local"`` trains by likelihood and gives the components of [1]_, ``S^-1 U^T f(x)`` with the decomposition at
           each point. They have no inverse, can fold back along a manifold, and their order and signs can change from
           point to point.
 
         For a flow without hidden layers both are the scores of PCA.
     alpha : float, default=1e-3
-        Weight of the penalty on the squared Jacobian (Tikhonov), in the convention of [1]_: it acts as noise of variance
-        ``alpha`` on the standardised data. Collinear and constant columns need it: in density and samples they have
-        this noise, not none. Larger values smooth the manifold. The 5e-5 of [1]_ needs more steps.
+        Weight of the penalty on the squared Jacobian (Tikhonov), which acts as noise of variance ``alpha`` on the
+        standardised data. Collinear and constant columns need it: in density and samples they have this noise, not none.
+        Larger values smooth the manifold: 1e-4 to 1e-1 are worth a try. The 5e-5 of [1]_ needs more steps.
     layers : int, default=6
         Hidden layers of the flow, each a square matrix and an inverse hyperbolic sine. 0 is PCA, in closed form.
     max_iter : int, default=2000
@@ -102,21 +105,23 @@ class FlowPCA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     Attributes
     ----------
     explained_variance_ratio_ : ndarray of shape (n_components,)
-        The share of the variance that each further component adds to `inverse_transform`, on the rows of fit. It need
-        not descend, since components are ordered by `explained_variance_` (with heavy tails it rarely does), and can be
-        negative where the flow fits badly.
+        How much of the variance of the rows of fit their nearest points on the manifold regain with each further component
+        (of local components: with all others zero at the row). It answers how well few components reproduce the rows. It
+        need not descend, since components are ordered by `explained_variance_` (with heavy tails it rarely does), and
+        can be negative where the flow fits badly.
     explained_entropy_ratio_ : ndarray of shape (n_components,)
-        Entropy power of each component over that of all: the squared geometric mean of its local standard deviation.
-        Unlike the variance, it does not depend on how a manifold is bent.
+        `explained_variance_` of each component over the sum of all. It answers how long each axis is, measured along its
+        curve: rolling a sheet up changes the ratio above, not this one.
     explained_variance_ : ndarray of shape (n_components,)
-        That squared geometric mean. Not the variance of the column of `transform`, which is larger where a manifold is
-        bent.
+        The square of the geometric mean, over rows, of a component's local standard deviation (its entropy power). Without
+        hidden layers that of PCA; else near the variance of the column of `transform`, not equal to it.
     intrinsic_dimension_ : int or None
         How many local standard deviations stay where noise is added to the data and its variance falls to ``alpha / 10``
-        [3]_, in a second flow, of another kind. Whatever varies by more than about a third of ``alpha`` counts, be it
-        noise: take a larger ``alpha`` to leave that out. Much fewer steps than the default ``max_iter`` give too large
-        a number, fewer than 1,000 rows often too small a one, and ``layers=0`` that of a linear subspace. None
-        without `estimate_dimension`, or where a warning says that training broke off.
+        [3]_: the slopes below 0.5 of `dimension_curve_`, which come from a second flow, of couplings. What varies by more
+        than about a third of ``alpha`` counts, be it noise, and a slope near 0.5 is a narrow decision: a larger ``alpha``
+        leaves noise out. Much fewer steps than the default ``max_iter`` give too large a number, fewer than 1,000 rows often
+        too small a one, and ``layers=0`` that of a linear subspace. None without `estimate_dimension`, or where a warning
+        says that training broke off.
     dimension_curve_ : dict of ndarrays
         What it is read from: the ``variance`` of the noise of shape (m,), ``std`` of shape (m, n_features) with the local
         standard deviations, and the ``slope`` of shape (n_features,) of their logarithm over the last decade: 1 for
@@ -231,6 +236,9 @@ class FlowPCA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         self.held_out_ = np.array(found.held_out)
         self._estimate_dimension(x, seed)
         self._read(x, seed)
+        if self.components == "principal":
+            components = self._principal(x)
+            self._component_range = components.min(0), components.max(0)
         self._warn(X.shape)
         return self
 
@@ -242,8 +250,7 @@ class FlowPCA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         x = self._checked(X)
         if self.components == "local":
             return readings.local_components(self.flow_, x, self.n_components_).values.numpy()
-        latents = readings.by_row(self.flow_.latents, x).numpy()
-        return latents[:, : self.n_components_] * np.sqrt(self.explained_variance_)
+        return self._principal(x)
 
     @available_if(_has_inverse)
     def inverse_transform(self, T: Any) -> Array:
@@ -251,12 +258,19 @@ class FlowPCA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
 
         With all components this undoes `transform`. With fewer, all others are zero: the points lie on the learned
         manifold, those of transformed rows next to the rows (`manifold_distance`), and no further outside the range of
-        each column of fit than that range.
+        each column of fit than that range. To move a row and keep what fewer components drop, fit all of them. Where
+        components lie outside the range of those of fit, the flow has seen nothing: a warning says so.
         """
         check_is_fitted(self)
-        T = np.asarray(T, dtype=np.float64)
-        if T.ndim != 2 or T.shape[1] != self.n_components_:
+        T = check_array(T, dtype=np.float64, ensure_min_samples=0)
+        if T.shape[1] != self.n_components_:
             raise ValueError(f"expected {self.n_components_} components in each row, not shape {T.shape}")
+        low, high = self._component_range
+        beyond = BEYOND * (high - low)
+        if far := int(((low - beyond > T) | (high + beyond < T)).any(1).sum()):
+            warnings.warn(
+                f"{far} rows lie beyond the range of the components of the rows of fit", stacklevel=2
+            )
         latents = np.zeros((len(T), self.n_features_in_))
         latents[:, : self.n_components_] = T / np.sqrt(self.explained_variance_)
         x = readings.by_row(self.flow_.chain.inverse, torch.from_numpy(latents))
@@ -281,7 +295,8 @@ class FlowPCA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     def sample(self, n_samples: int = 1, random_state: Any = None) -> Array:
         """Points (n_samples, n_features) drawn from the learned density, in the units of the data.
 
-        Those further outside the range of a column of fit than that range are drawn again.
+        Those further outside the range of a column of fit than that range are drawn again. Each call draws others, unless
+        `random_state` is an int.
         """
         check_is_fitted(self)
         rng = check_random_state(random_state)
@@ -296,8 +311,9 @@ class FlowPCA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     def loadings(self, X: Any) -> Array:
         """How much each column moves with each component at each row, (n_samples, n_components, n_features).
 
-        In units of standardised columns per unit of a component. Local loadings are orthonormal, principal ones nearly
-        orthogonal. Without hidden layers they are the `components_` of PCA.
+        In units of standardised columns per unit of a component. Local loadings are orthonormal; principal ones are close
+        to orthogonal, and longer where a step along the component leads further. Without hidden layers they are the
+        `components_` of PCA.
         """
         x = self._checked(X)
         if self.components == "local":
@@ -310,8 +326,11 @@ class FlowPCA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         """Raise ValueError if a parameter is out of range."""
         if self.components not in ("principal", "local"):
             raise ValueError(f"components={self.components!r} is not one of 'principal', 'local'")
-        if self.n_components is not None and not 1 <= self.n_components <= dim:
-            raise ValueError(f"n_components={self.n_components} must lie between 1 and {dim} n_features")
+        whole = isinstance(self.n_components, Integral) and 1 <= self.n_components <= dim
+        if self.n_components is not None and not whole:
+            raise ValueError(
+                f"n_components={self.n_components} must be an int from 1 to {dim} (n_features), or None"
+            )
         for name, least in (("layers", 0), ("max_iter", 1), ("n_iter_no_change", 1)):
             value = getattr(self, name)
             if not isinstance(value, Integral) or value < least:
@@ -378,6 +397,11 @@ class FlowPCA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         self.explained_entropy_ratio_ = variance[:k] / variance.sum()
         nearest = self._nearest(x, list(range(1, k + 1)))
         self.explained_variance_ratio_ = readings.explained_variance(x, nearest)
+
+    def _principal(self, x: Tensor) -> Array:
+        """The first latents of x (N, D), times their typical standard deviations."""
+        latents = readings.by_row(self.flow_.latents, x).numpy()
+        return latents[:, : self.n_components_] * np.sqrt(self.explained_variance_)
 
     def _nearest(self, x: Tensor, numbers: list[int]) -> list[Tensor]:
         """The points on the learned manifold that belong to x (N, D), for these numbers of components."""
