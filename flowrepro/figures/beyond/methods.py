@@ -29,11 +29,11 @@ Method = Callable[[Array, Array, int, int, int], Found]
 def flow_pca(train: Array, test: Array, k: int, seed: int, max_iter: int) -> Found:
     """FlowPCA with its defaults, however busy the machine."""
     with warnings.catch_warnings():
-        # which the table tells by itself
-        warnings.filterwarnings("ignore", message="intrinsic_dimension_ is often too small")
+        # of few rows for a dimension, and of test rows beyond the training rows: the table tells what comes of it
+        warnings.simplefilter("ignore", UserWarning)
         pca = FlowPCA(k, max_iter=max_iter, max_seconds=None, random_state=seed).fit(train)
-    components = pca.transform(test)
-    return Found(components, pca.inverse_transform(components), pca.score(test), estimator=pca)
+        components = pca.transform(test)
+        return Found(components, pca.inverse_transform(components), pca.score(test), estimator=pca)
 
 
 def flow_pca_local(train: Array, test: Array, k: int, seed: int, max_iter: int) -> Found:
