@@ -11,7 +11,7 @@ a cross, counts for no mean, and the table names it.
 
 The paper gives no network, learning rate or number of steps for its deep flows; ours are in the config.
 
-Costs half an hour on two cores at cpu scale.
+Costs 20 minutes on two cores at cpu scale.
 """
 
 import math
