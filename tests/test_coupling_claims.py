@@ -228,9 +228,9 @@ def test_figure_5_is_judged_over_the_draws_of_random_subspaces():
     assert verdicts(fig5, lucky)["beats_random_at_12"] == "holds", "the mean counts, not a lucky draw"
     wide = changed(square, "layerwise_random", seed=0, kl_12=0.01, without_training=0.01)
     wide = changed(wide, "layerwise_random", seed=2, kl_12=0.12, without_training=0.12)
-    assert verdicts(fig5, wide)["beats_random_at_12"] == "does not hold", "against the spread of the draws"
+    assert verdicts(fig5, wide)["beats_random_at_12"] == "not settled", "three draws do not tell their spread"
     all_lucky = {f"kl_{k}": v for k, v in SQUARE["layerwise_oas"].items()}
-    found = verdicts(fig5, changed(square, "layerwise_random", **all_lucky))
+    found = verdicts(fig5, changed(deep(fig5, range(5)), "layerwise_random", **all_lucky))
     assert set(found[["beats_random", "beats_random_at_12"]]) == {"does not hold"}
     start = changed(square, "layerwise_random", kl_1=0.4, kl_2=0.13)
     assert verdicts(fig5, start)["beats_random"] == "holds", "a lucky start is granted"
