@@ -351,7 +351,7 @@ class FlowPCA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         return torch.from_numpy((X - self.mean_) / self.scale_)
 
     def _trained(self, x: Tensor, seed: int, resumed: bool) -> Trained:
-        if self._stays_linear(x):
+        if self._stays_linear(len(x)):
             return linear_flow(x, self.alpha)
         settings = Settings(
             layers=self.layers,
@@ -366,8 +366,8 @@ class FlowPCA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         parts = split(x, self.validation_fraction, seed)
         return trained_flow(*parts, settings, self.flow_ if resumed else None, self._tell)
 
-    def _stays_linear(self, x: Tensor) -> bool:
-        return not self.layers or len(x) < FEW_ROWS
+    def _stays_linear(self, rows: int) -> bool:
+        return not self.layers or rows < FEW_ROWS
 
     def _tell(self, line: str) -> None:
         if self.verbose:
@@ -376,7 +376,7 @@ class FlowPCA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     def _estimate_dimension(self, x: Tensor, seed: int) -> None:
         self.dimension_curve_, self.intrinsic_dimension_ = {}, None
         if self.estimate_dimension:
-            number = 0 if self._stays_linear(x) else round(NOISE_STEPS * self.max_iter)
+            number = 0 if self._stays_linear(len(x)) else round(NOISE_STEPS * self.max_iter)
             curve = noise_stds(x, self.alpha, number, seed, self.max_seconds, self._tell)
             self.dimension_curve_ = noise_curve(curve.variances, curve.stds)
             if curve.complete:
@@ -422,7 +422,7 @@ class FlowPCA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
 
     def _warn(self, shape: tuple[int, int]) -> None:
         rows, dim = shape
-        if self.intrinsic_dimension_ and self.layers and FEW_ROWS <= rows < ROWS_FOR_DIMENSION:
+        if self.intrinsic_dimension_ and not self._stays_linear(rows) and rows < ROWS_FOR_DIMENSION:
             warnings.warn(
                 f"intrinsic_dimension_ is often too small with fewer than {ROWS_FOR_DIMENSION} rows, and these are {rows}; "
                 "estimate_dimension=False leaves it out",

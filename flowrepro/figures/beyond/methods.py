@@ -30,7 +30,9 @@ def flow_pca(train: Array, test: Array, k: int, seed: int, max_iter: int) -> Fou
     """FlowPCA with its defaults, however busy the machine."""
     with warnings.catch_warnings():
         # of few rows for a dimension, and of test rows beyond the training rows: the table tells what comes of it
-        warnings.simplefilter("ignore", UserWarning)
+        warnings.filterwarnings(
+            "ignore", "intrinsic_dimension_ is often too small|.* rows lie beyond the range"
+        )
         pca = FlowPCA(k, max_iter=max_iter, max_seconds=None, random_state=seed).fit(train)
         components = pca.transform(test)
         return Found(components, pca.inverse_transform(components), pca.score(test), estimator=pca)
@@ -38,7 +40,7 @@ def flow_pca(train: Array, test: Array, k: int, seed: int, max_iter: int) -> Fou
 
 def flow_pca_local(train: Array, test: Array, k: int, seed: int, max_iter: int) -> Found:
     """FlowPCA with the local components of linear_systems Sec. 4."""
-    # its dimension would be that of the principal components
+    # it would be the same dimension once more
     pca = FlowPCA(
         k,
         components="local",

@@ -174,10 +174,11 @@ def _learned(problem: str, model: str, margin: float = DIRECTION) -> tuple[Given
 
     On the training points, which L-BFGS takes all at once: few held-out points beyond their range decide the held-out mean.
     """
-    gain = _of(problem, model, "train_last_fifth_gain")
-    return settled(gain, margin, f"the {model} {NAMES[problem]}s, on training points"), _arrived(
-        problem, model
+    gain, who = (
+        _of(problem, model, "train_last_fifth_gain"),
+        f"the {model} {NAMES[problem]}s, on training points",
     )
+    return settled(gain, margin, who), _arrived(problem, model)
 
 
 def _wrong(problem: str, limit: float) -> Claim:

@@ -203,11 +203,6 @@ def kl(method: str, layers: int, dataset: str) -> Values:
     return column(f"kl_{layers}", method=method, dataset=dataset)
 
 
-def against_mean(values: Values, other: Values) -> Values:
-    """Each seed's value minus the mean of other ones over their seeds, which are independent draws; nan if one is."""
-    return lambda table: values(table) - other(table).mean(skipna=False)
-
-
 def unstuck(values: Values, methods: Sequence[str], depths: Sequence[int]) -> Values:
     """The same without the seeds for which one of the methods got stuck at one of these depths."""
     return lambda table: values(table).loc[lambda v: ~v.index.isin(_stuck_seeds(table, methods, depths))]
@@ -227,7 +222,12 @@ def stuck_at(told: object) -> set[int]:
 def seeds_left(values: Values) -> Given:
     """Enough seeds are left without those that have a stuck run."""
     what = f"at least {ENOUGH_SEEDS} seeds without a stuck run (column stuck)"
-    return Given(what, lambda table: pd.Series([float(len(values(table)))]), at_least(ENOUGH_SEEDS))
+    return Given(what, seeds_of(values), at_least(ENOUGH_SEEDS))
+
+
+def seeds_of(values: Values) -> Values:
+    """The number of seeds that have a value."""
+    return lambda table: pd.Series([float(len(values(table)))])
 
 
 def errors_apart(one: Values, other: Values) -> Values:
