@@ -1,5 +1,6 @@
 """The two leading components of images, and how they and principal components order the images by appearance."""
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -7,6 +8,7 @@ import torch
 from sklearn.neighbors import NearestNeighbors
 from torch import Tensor
 
+from flowrepro.analysis.bounds import linear_baseline
 from flowrepro.analysis.components import neighbour_signs
 from flowrepro.data import Data
 from flowrepro.flows.core import Flow
@@ -14,6 +16,7 @@ from flowrepro.metrics.correlation import rank_correlations
 from flowrepro.metrics.images import ink, slant
 
 NEIGHBOURS = 10
+ALPHA = 5e-5  # of the linear flow, as in linear_systems Sec. 6.2
 
 
 def measure(flow: Flow, data: Data, n: int) -> dict[str, Any]:
@@ -30,15 +33,39 @@ def measure(flow: Flow, data: Data, n: int) -> dict[str, Any]:
         **{f"pca_{name}": value for name, value in by_pca.items()},
         "std_1": float(found.std[:, 0].median()),
         "std_2": float(found.std[:, 1].median()),
+        **falls(flow.log_prob, x, found.directions[..., 0], found.std[:, 0], data.train),
+        **{f"linear_{name}": value for name, value in _linear_falls(data.train, x).items()},
         "values": values.astype(np.float32),
         "images": (255 * images).round().astype(np.uint8),
     }
+
+
+def falls(
+    log_prob: Callable[[Tensor], Tensor], x: Tensor, direction: Tensor, std: Tensor, train: Tensor
+) -> dict[str, float]:
+    """How far log p falls from images x (n, D) to both sides along directions (n, D), and how far by their local std (n,).
+
+    The step is the standard deviation `along` of the training set (N, D) in that direction. `fall` is the mean of both
+    sides in nats, so that a slope of log p does not count, `local_fall` what a Gaussian of the local std loses; medians.
+    """
+    along = ((direction.double() @ torch.cov(train.double().mT)) * direction.double()).sum(1).sqrt()
+    step = (along[:, None] * direction).to(x)
+    fall = log_prob(x).double() - (log_prob(x + step).double() + log_prob(x - step).double()) / 2
+    medians = {"along": along, "fall": fall, "local_fall": (along / std.double()).square() / 2}
+    return {name: float(values.median()) for name, values in medians.items()}
 
 
 def principal_components(train: Tensor, x: Tensor) -> np.ndarray:
     """The two leading principal components of x (n, D), of a linear flow fitted to the training set."""
     axes = torch.linalg.eigh(torch.cov(train.double().mT)).eigenvectors[:, -2:].flip(1)
     return ((x.double() - train.double().mean(0)) @ axes).cpu().numpy()
+
+
+def _linear_falls(train: Tensor, x: Tensor) -> dict[str, float]:
+    """`falls` of the best linear flow along its first component."""
+    variances, axes = torch.linalg.eigh(torch.cov(train.double().mT))
+    std = (variances[-1] + ALPHA).sqrt().expand(len(x))
+    return falls(lambda x: linear_baseline(train, x, ALPHA), x, axes[:, -1].expand_as(x), std, train)
 
 
 def style_numbers(values: np.ndarray, images: np.ndarray) -> dict[str, float]:

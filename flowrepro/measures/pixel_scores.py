@@ -15,24 +15,38 @@ from flowrepro.metrics.likelihood import bits_per_dim, log_probs, summary
 
 ALPHA = 5e-5  # for the linear flow, as in linear_systems Sec. 6.2
 BATCH = 500
+# standard deviation of the noise added to images as a control: 13 grey levels
+NOISE = 0.05
 
 
-def measure(flow: Flow, data: Data, n: int, shown: int = 36) -> dict[str, Any]:
-    """Scores on both splits with standard errors and worst images, the linear flow's, and n samples."""
+def measure(flow: Flow, data: Data, n: int, shown: int = 36, worst: int = 6) -> dict[str, Any]:
+    """Scores on both splits with standard errors, the worst validation images, the linear flow's, and n samples.
+
+    The noise of samples is the median over all n, so that up to half of them may be anything; a sample that is not
+    finite counts as infinitely noisy.
+    """
     found: dict[str, Any] = {}
     for split, x in data.reported.items():
-        scores = summary(log_probs(flow.log_prob, x, BATCH, device_of(flow)))
-        base = summary(linear_baseline(data.train, x, ALPHA))
-        found |= {f"{split}_{k}": float(scores[k]) for k in ("log_prob", "se", "median", "worst")}
-        found |= {f"{split}_bits_per_dim": bits_per_dim(scores["log_prob"], data.dim)}
+        scores = log_probs(flow.log_prob, x, BATCH, device_of(flow))
+        told, base = summary(scores), summary(linear_baseline(data.train, x, ALPHA))
+        found |= {f"{split}_{k}": float(told[k]) for k in ("log_prob", "se", "median", "worst")}
+        found |= {f"{split}_bits_per_dim": bits_per_dim(told["log_prob"], data.dim)}
         found |= {f"linear_{split}": base["log_prob"], f"linear_{split}_se": base["se"]}
+    # the last split: validation
+    lowest = scores.nan_to_num(nan=-math.inf).argsort()[:worst]
     assert data.image_shape is not None
+    real = data.val.reshape(-1, *data.image_shape).cpu().numpy()
     drawn = flow.sample(n, generator=torch.Generator().manual_seed(0))
     finite = drawn[drawn.isfinite().all(1)].clamp(0, 1).reshape(-1, *data.image_shape).cpu().numpy()
-    real = data.val.reshape(-1, *data.image_shape).cpu().numpy()
+    noisy = np.clip(real + NOISE * np.random.default_rng(0).standard_normal(real.shape), 0, 1)
+    lost = np.full(n - len(finite), math.inf)
     return found | {
-        "non_finite_samples": float(n - len(finite)),
-        "noise": high_frequency_energy(finite) if len(finite) else math.nan,
-        "noise_of_data": high_frequency_energy(real),
+        "val_negative": float((scores < 0).double().mean()),
+        "non_finite_samples": float(len(lost)),
+        "noise": float(np.median(np.concatenate([high_frequency_energy(finite), lost]))),
+        "noise_of_data": float(np.median(high_frequency_energy(real))),
+        "noise_of_noisy_data": float(np.median(high_frequency_energy(noisy))),
         "samples": (255 * finite[:shown]).astype(np.uint8),
+        "worst_images": (255 * real[lowest.numpy()]).astype(np.uint8),
+        "worst_scores": scores[lowest].numpy(),
     }
