@@ -94,8 +94,8 @@ FIG4 = rows(
     [
         {"flow": flow, "finite": 1000.0, "last_fifth_gain": 5.0}
         | {"fall": 0.02, "local_fall": 0.02, "linear_fall": 0.5, "linear_local_fall": 0.5}
-        | {"likeness": 0.85, "slant": 0.6, "ink": 0.4}
-        | {"pca_likeness": 0.86, "pca_slant": 0.7, "pca_ink": 0.4}
+        | {"likeness": 0.85, "slant": 0.6, "ink": 0.4, "loop": 0.4}
+        | {"pca_likeness": 0.86, "pca_slant": 0.7, "pca_ink": 0.4, "pca_loop": 0.4, "shuffled_loop": 0.1}
         | {"shuffled_likeness": 1.0, "shuffled_slant": 0.02, "shuffled_ink": 0.03}
         for flow in ("authors", "tuned")
     ]
@@ -113,6 +113,7 @@ FIG5 = rows(
         | {"train_log_prob": train, "val_log_prob": val, "linear_val": 1431.0, "peak": 2014.0}
         | {"gap": (train - val) / train, "val_worst": -20_000.0 if "unreg" in model else 900.0}
         | {"noise": 0.3 if "unreg" in model else 0.2, "noise_of_data": 0.2, "noise_of_noisy_data": 0.5}
+        | {"nearest": 6.0, "nearest_of_data": 5.5, "nearest_of_linear": 7.0}
         for model, (train, val) in SCORES.items()
     ]
 )
@@ -215,6 +216,8 @@ TURNS = [
     (fig4, {"flow": "tuned"}, {"likeness": 0.97}, "tuned_alike", FAILS),
     (fig4, {"flow": "tuned"}, {"slant": 0.1}, "tuned_slant", FAILS),
     (fig4, {"flow": "tuned"}, {"ink": 0.1}, "tuned_thickness", FAILS),
+    (fig4, {"flow": "authors"}, {"loop": 0.1}, "authors_curved", FAILS),
+    (fig4, {"flow": "tuned"}, {"loop": 0.1}, "tuned_curved", FAILS),
     (fig4, {"flow": "authors"}, {"fall": 9.0}, "authors_local", FAILS),
     (fig4, {"flow": "tuned"}, {"fall": 9.0}, "tuned_local", FAILS),
     (fig4, {"flow": "authors"}, {"linear_fall": 9.0}, "authors_local", UNSETTLED),
@@ -270,6 +273,14 @@ TURNS = [
     (fig5, {"model": "tuned unregularised"}, {"noise": 0.1}, "samples_cleaner", FAILS),
     (fig5, {"model": "tuned unregularised"}, {"val_log_prob": 2010.0}, "samples_cleaner", UNSETTLED),
     (fig5, {"model": "tuned regularised"}, {"noise_of_noisy_data": 0.1}, "samples_cleaner", UNSETTLED),
+    (fig5, {"model": "tuned unregularised"}, {"nearest": 6.8}, "unregularised_samples", FAILS),
+    (
+        fig5,
+        {"model": "tuned unregularised"},
+        {"nearest": 6.8, "val_log_prob": 2010.0},
+        "unregularised_samples",
+        UNSETTLED,
+    ),
     (fig5, {"model": "realnvp"}, {"state": "completed"}, "realnvp_does_not_converge", FAILS),
     (fig5, {"model": "regularised"}, {"state": "diverged"}, "realnvp_does_not_converge", UNSETTLED),
     (

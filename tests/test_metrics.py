@@ -12,7 +12,7 @@ from flowrepro.analysis.manifolds import MANIFOLDS
 from flowrepro.data.toy import TOYS
 from flowrepro.metrics.correlation import rank_correlations
 from flowrepro.metrics.distance import energy_distance
-from flowrepro.metrics.images import high_frequency_energy, ink, slant
+from flowrepro.metrics.images import high_frequency_energy, ink, loop, nearest, slant
 from flowrepro.metrics.separability import knn_r2
 
 
@@ -58,6 +58,22 @@ def test_slant_is_the_shear_of_a_sheared_bar():
         bar = (np.abs(columns - 14 - shear * (rows - 14)) < 1.5) & (np.abs(rows - 14) < 9)
         assert slant(bar[None].astype(float))[0] == pytest.approx(shear, abs=0.05)
         assert ink(bar[None].astype(float))[0] == bar.mean()
+
+
+def test_a_ring_encloses_its_inside_and_a_line_nothing():
+    y, x = np.mgrid[-1:1:40j, -1:1:40j]
+    ring = (np.abs(np.hypot(x, y) - 0.6) < 0.1).astype(float)
+    line = (np.abs(x) < 0.1).astype(float)
+    enclosed = loop(np.stack([ring, line]))
+    assert enclosed[0] == pytest.approx(np.pi * 0.5**2 / 4, rel=0.05) and enclosed[1] == 0
+
+
+def test_the_nearest_image_is_found_and_its_distance_is_that_of_the_pixels():
+    images = np.random.default_rng(0).random((20, 5, 5))
+    assert nearest(images, images) == pytest.approx(0, abs=1e-6)
+    assert nearest(images[:1], images[1:])[0] == pytest.approx(
+        min(np.linalg.norm(images[0] - b) for b in images[1:])
+    )
 
 
 def test_noise_raises_the_high_frequency_energy_by_its_known_amount():

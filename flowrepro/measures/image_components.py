@@ -13,7 +13,7 @@ from flowrepro.analysis.components import neighbour_signs
 from flowrepro.data import Data
 from flowrepro.flows.core import Flow
 from flowrepro.metrics.correlation import rank_correlations
-from flowrepro.metrics.images import ink, slant
+from flowrepro.metrics.images import ink, loop, slant
 
 NEIGHBOURS = 10
 ALPHA = 5e-5  # of the linear flow, as in linear_systems Sec. 6.2
@@ -69,13 +69,14 @@ def _linear_falls(train: Tensor, x: Tensor) -> dict[str, float]:
 
 
 def style_numbers(values: np.ndarray, images: np.ndarray) -> dict[str, float]:
-    """Of a projection (n, 2) of images (n, H, W): largest rank correlations with slant and ink, likeness of neighbours."""
-    looks = np.stack([slant(images), ink(images)], 1)
+    """Of a projection (n, 2) of images (n, H, W): largest rank correlations with looks, likeness of neighbours."""
+    looks = np.stack([slant(images), ink(images), loop(images)], 1)
     correlations = np.abs(rank_correlations(values, looks)).max(0)
     return {
         "finite": float(np.isfinite(values).all(1).sum()),
         "slant": float(correlations[0]),
         "ink": float(correlations[1]),
+        "loop": float(correlations[2]),
         "likeness": likeness(values, images.reshape(len(images), -1)),
     }
 

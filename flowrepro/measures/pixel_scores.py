@@ -5,12 +5,13 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from flowrepro.analysis.bounds import linear_baseline
 from flowrepro.data import Data
 from flowrepro.device import device_of
 from flowrepro.flows.core import Flow
-from flowrepro.metrics.images import high_frequency_energy
+from flowrepro.metrics.images import high_frequency_energy, nearest
 from flowrepro.metrics.likelihood import bits_per_dim, log_probs, summary
 
 ALPHA = 5e-5  # for the linear flow, as in linear_systems Sec. 6.2
@@ -22,8 +23,8 @@ NOISE = 0.05
 def measure(flow: Flow, data: Data, n: int, shown: int = 36, worst: int = 6) -> dict[str, Any]:
     """Scores on both splits with standard errors, the worst validation images, the linear flow's, and n samples.
 
-    The noise of samples is the median over all n, so that up to half of them may be anything; a sample that is not
-    finite counts as infinitely noisy.
+    `noise` of samples and their distance to the `nearest` training image are medians over all n, so that up to half of
+    them may be anything; a sample that is not finite counts as infinitely noisy and far.
     """
     found: dict[str, Any] = {}
     for split, x in data.reported.items():
@@ -35,9 +36,11 @@ def measure(flow: Flow, data: Data, n: int, shown: int = 36, worst: int = 6) -> 
     # the last split: validation
     lowest = scores.nan_to_num(nan=-math.inf).argsort()[:worst]
     assert data.image_shape is not None
-    real = data.val.reshape(-1, *data.image_shape).cpu().numpy()
-    drawn = flow.sample(n, generator=torch.Generator().manual_seed(0))
-    finite = drawn[drawn.isfinite().all(1)].clamp(0, 1).reshape(-1, *data.image_shape).cpu().numpy()
+    real = _images(data.val, data.image_shape)
+    generator = torch.Generator().manual_seed(0)
+    finite = _images(flow.sample(n, generator=generator), data.image_shape)
+    train = _images(data.train, data.image_shape)
+    linear = _images(_linear_samples(data.train, n, generator), data.image_shape)
     noisy = np.clip(real + NOISE * np.random.default_rng(0).standard_normal(real.shape), 0, 1)
     lost = np.full(n - len(finite), math.inf)
     return found | {
@@ -46,7 +49,22 @@ def measure(flow: Flow, data: Data, n: int, shown: int = 36, worst: int = 6) -> 
         "noise": float(np.median(np.concatenate([high_frequency_energy(finite), lost]))),
         "noise_of_data": float(np.median(high_frequency_energy(real))),
         "noise_of_noisy_data": float(np.median(high_frequency_energy(noisy))),
+        "nearest": float(np.median(np.concatenate([nearest(finite, train), lost]))),
+        "nearest_of_data": float(np.median(nearest(real, train))),
+        "nearest_of_linear": float(np.median(nearest(linear, train))),
         "samples": (255 * finite[:shown]).astype(np.uint8),
         "worst_images": (255 * real[lowest.numpy()]).astype(np.uint8),
         "worst_scores": scores[lowest].numpy(),
     }
+
+
+def _images(x: Tensor, shape: tuple[int, ...]) -> np.ndarray:
+    """The finite rows of x (n, D) as images with pixels in [0, 1]."""
+    return x[x.isfinite().all(1)].clamp(0, 1).reshape(-1, *shape).cpu().numpy()
+
+
+def _linear_samples(train: Tensor, n: int, generator: torch.Generator) -> Tensor:
+    """Samples (n, D) of the best linear flow."""
+    variances, axes = torch.linalg.eigh(torch.cov(train.cpu().double().mT, correction=0))
+    z = torch.randn(n, len(axes), dtype=axes.dtype, generator=generator)
+    return train.cpu().mean(0) + z * (variances.clamp(min=0) + ALPHA).sqrt() @ axes.mT

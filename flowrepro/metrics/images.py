@@ -1,4 +1,4 @@
-"""Numbers about images: how noisy they are, how different from each other, how a digit slants, how much ink it has."""
+"""Numbers about images: how noisy they are, how different from each other, how digits slant, loop and use ink."""
 
 import numpy as np
 
@@ -23,6 +23,22 @@ def slant(images: np.ndarray) -> np.ndarray:
 def ink(images: np.ndarray) -> np.ndarray:
     """The mean pixel of images (n, H, W): thick strokes have more, (n,)."""
     return images.mean((1, 2))
+
+
+def loop(images: np.ndarray) -> np.ndarray:
+    """Share of the pixels of images (n, H, W) that strokes darker than a half enclose: 0 for straight lines, (n,)."""
+    from scipy.ndimage import binary_fill_holes
+
+    strokes = images > 0.5
+    return np.array([(binary_fill_holes(one) & ~one).mean() for one in strokes])
+
+
+def nearest(images: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """The distance in pixels of each of images (n, H, W) to the nearest of others (m, H, W), (n,)."""
+    from sklearn.neighbors import NearestNeighbors
+
+    flat = [one.reshape(len(one), -1) for one in (images, others)]
+    return NearestNeighbors(n_neighbors=1).fit(flat[1]).kneighbors(flat[0])[0][:, 0]
 
 
 def total_variation(images: np.ndarray) -> float:

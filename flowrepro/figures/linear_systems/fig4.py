@@ -143,6 +143,14 @@ def _claims(case: str) -> list[Claim]:
             "ink",
             at_least(0.3),
         ),
+        _claim(
+            case,
+            "curved",
+            "The representation captures curved against straight lines",
+            "largest rank correlation of a component with the area that strokes enclose",
+            "loop",
+            at_least(0.3),
+        ),
         Claim(
             f"{case}_local",
             "Sec. 4",

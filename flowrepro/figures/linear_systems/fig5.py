@@ -312,6 +312,22 @@ CLAIMS = [
         ),
     ),
     Claim(
+        "unregularised_samples",
+        "Sec. 6.2",
+        "Samples of the unregularised model share many consistencies with ground truth.",
+        "distance to the nearest training image beyond that of validation images, over that of the linear flow's samples",
+        ratio(
+            difference(_of(FREE_TUNED, "nearest"), _of(FREE_TUNED, "nearest_of_data")),
+            difference(_of(FREE_TUNED, "nearest_of_linear"), _of(FREE_TUNED, "nearest_of_data")),
+        ),
+        at_most(0.5),
+        "many",
+        to_refute=OVERFITTED,
+        controls=(
+            must_fail("samples of the linear flow", lambda table: 1 + 0 * _of(FREE_TUNED, "nearest")(table)),
+        ),
+    ),
+    Claim(
         "realnvp_does_not_converge",
         "footnote 2",
         "An unregularised RealNVP does not converge on MNIST.",
