@@ -112,7 +112,7 @@ FIG5 = rows(
         {"model": model, "state": "diverged" if model == "realnvp" else "completed", "last_fifth_gain": 5.0}
         | {"train_log_prob": train, "val_log_prob": val, "linear_val": 1431.0, "peak": 2014.0}
         | {"gap": (train - val) / train, "val_worst": -20_000.0 if "unreg" in model else 900.0}
-        | {"noise": 0.3 if "unreg" in model else 0.2, "noise_of_data": 0.2, "noise_of_noisy_data": 0.5}
+        | {"haze": 0.3 if "unreg" in model else 0.2, "haze_of_data": 0.2, "haze_of_noisy_data": 0.5}
         | {"nearest": 6.0, "nearest_of_data": 5.5, "nearest_of_linear": 7.0}
         for model, (train, val) in SCORES.items()
     ]
@@ -270,9 +270,9 @@ TURNS = [
         "unregularised_falls",
         UNSETTLED,
     ),
-    (fig5, {"model": "tuned unregularised"}, {"noise": 0.1}, "samples_cleaner", FAILS),
+    (fig5, {"model": "tuned unregularised"}, {"haze": 0.1}, "samples_cleaner", FAILS),
     (fig5, {"model": "tuned unregularised"}, {"val_log_prob": 2010.0}, "samples_cleaner", UNSETTLED),
-    (fig5, {"model": "tuned regularised"}, {"noise_of_noisy_data": 0.1}, "samples_cleaner", UNSETTLED),
+    (fig5, {"model": "tuned regularised"}, {"haze_of_noisy_data": 0.1}, "samples_cleaner", UNSETTLED),
     (fig5, {"model": "tuned unregularised"}, {"nearest": 6.8}, "unregularised_samples", FAILS),
     (
         fig5,

@@ -11,7 +11,7 @@ from flowrepro.analysis.bounds import linear_baseline
 from flowrepro.data import Data
 from flowrepro.device import device_of
 from flowrepro.flows.core import Flow
-from flowrepro.metrics.images import high_frequency_energy, nearest
+from flowrepro.metrics.images import haze, nearest
 from flowrepro.metrics.likelihood import bits_per_dim, log_probs, summary
 
 ALPHA = 5e-5  # for the linear flow, as in linear_systems Sec. 6.2
@@ -23,8 +23,8 @@ NOISE = 0.05
 def measure(flow: Flow, data: Data, n: int, shown: int = 36, worst: int = 6) -> dict[str, Any]:
     """Scores on both splits with standard errors, the worst validation images, the linear flow's, and n samples.
 
-    `noise` of samples and their distance to the `nearest` training image are medians over all n, so that up to half of
-    them may be anything; a sample that is not finite counts as infinitely noisy and far.
+    `haze` of samples and their distance to the `nearest` training image are medians over all n, so that up to half of
+    them may be anything; a sample that is not finite counts as infinitely hazy and far.
     """
     found: dict[str, Any] = {}
     for split, x in data.reported.items():
@@ -46,9 +46,9 @@ def measure(flow: Flow, data: Data, n: int, shown: int = 36, worst: int = 6) -> 
     return found | {
         "val_negative": float((scores < 0).double().mean()),
         "non_finite_samples": float(len(lost)),
-        "noise": float(np.median(np.concatenate([high_frequency_energy(finite), lost]))),
-        "noise_of_data": float(np.median(high_frequency_energy(real))),
-        "noise_of_noisy_data": float(np.median(high_frequency_energy(noisy))),
+        "haze": float(np.median(np.concatenate([haze(finite), lost]))),
+        "haze_of_data": float(np.median(haze(real))),
+        "haze_of_noisy_data": float(np.median(haze(noisy))),
         "nearest": float(np.median(np.concatenate([nearest(finite, train), lost]))),
         "nearest_of_data": float(np.median(nearest(real, train))),
         "nearest_of_linear": float(np.median(nearest(linear, train))),
