@@ -33,26 +33,38 @@ def measure(flow: Flow, data: Data, n: int) -> dict[str, Any]:
         **{f"pca_{name}": value for name, value in by_pca.items()},
         "std_1": float(found.std[:, 0].median()),
         "std_2": float(found.std[:, 1].median()),
-        **falls(flow.log_prob, x, found.directions[..., 0], found.std[:, 0], data.train),
-        **{f"linear_{name}": value for name, value in _linear_falls(data.train, x).items()},
+        **changes(
+            flow.log_prob, x, found.directions[..., 0], found.values[:, 0], found.std[:, 0], data.train
+        ),
+        **{f"linear_{name}": value for name, value in _linear_changes(data.train, x).items()},
         "values": values.astype(np.float32),
         "images": (255 * images).round().astype(np.uint8),
     }
 
 
-def falls(
-    log_prob: Callable[[Tensor], Tensor], x: Tensor, direction: Tensor, std: Tensor, train: Tensor
+def changes(
+    log_prob: Callable[[Tensor], Tensor],
+    x: Tensor,
+    direction: Tensor,
+    value: Tensor,
+    std: Tensor,
+    train: Tensor,
 ) -> dict[str, float]:
-    """How far log p falls from images x (n, D) to both sides along directions (n, D), and how far by their local std (n,).
+    """How much log p changes from images x (n, D) to both sides along component 1, and how much by its value and std (n,).
 
-    The step is the standard deviation `along` of the training set (N, D) in that direction. `fall` is the mean of both
-    sides in nats, so that a slope of log p does not count, `local_fall` what a Gaussian of the local std loses; medians.
+    The step is the standard deviation `along` of the training set (N, D) in that direction (n, D). `change` in nats is
+    that of log p, `local_change` that of a flow which is linear, as it is at x; medians of absolute values.
     """
     along = ((direction.double() @ torch.cov(train.double().mT)) * direction.double()).sum(1).sqrt()
-    step = (along[:, None] * direction).to(x)
-    fall = log_prob(x).double() - (log_prob(x + step).double() + log_prob(x - step).double()) / 2
-    medians = {"along": along, "fall": fall, "local_fall": (along / std.double()).square() / 2}
-    return {name: float(values.median()) for name, values in medians.items()}
+    here, change, local = log_prob(x).double(), [], []
+    for step in (along, -along):
+        change.append(log_prob(x + (step[:, None] * direction).to(x)).double() - here)
+        local.append((step * value.double() + step.square() / 2) / std.double().square())
+    return {
+        "along": float(along.median()),
+        "change": float(torch.cat(change).abs().median()),
+        "local_change": float(torch.cat(local).abs().median()),
+    }
 
 
 def principal_components(train: Tensor, x: Tensor) -> np.ndarray:
@@ -61,11 +73,12 @@ def principal_components(train: Tensor, x: Tensor) -> np.ndarray:
     return ((x.double() - train.double().mean(0)) @ axes).cpu().numpy()
 
 
-def _linear_falls(train: Tensor, x: Tensor) -> dict[str, float]:
-    """`falls` of the best linear flow along its first component."""
-    variances, axes = torch.linalg.eigh(torch.cov(train.double().mT))
-    std = (variances[-1] + ALPHA).sqrt().expand(len(x))
-    return falls(lambda x: linear_baseline(train, x, ALPHA), x, axes[:, -1].expand_as(x), std, train)
+def _linear_changes(train: Tensor, x: Tensor) -> dict[str, float]:
+    """`changes` of the best linear flow along its first component."""
+    variances, axes = torch.linalg.eigh(torch.cov(train.double().mT, correction=0))
+    axis, std = axes[:, -1], (variances[-1] + ALPHA).sqrt().expand(len(x))
+    value = (x.double() - train.double().mean(0)) @ axis
+    return changes(lambda x: linear_baseline(train, x, ALPHA), x, axis.expand_as(x), value, std, train)
 
 
 def style_numbers(values: np.ndarray, images: np.ndarray) -> dict[str, float]:

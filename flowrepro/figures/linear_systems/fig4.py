@@ -7,7 +7,7 @@ Principal components of the same images are the reference for every number.
 Components at D = 784 are found without forming a Jacobian, by block Lanczos on products with the Jacobian of the
 inverse map. Signs are carried between neighbouring images: each image's components are known up to a sign only, and
 the paper's rule (the largest loading is positive) flips among like images. The local standard deviation of component 1
-may exceed that of all images: it holds next to an image only, and `fall` beside `local_fall` says how far.
+may exceed that of all images: it holds next to an image only, and `change` beside `local_change` says how far.
 
 Axes from the 2nd to the 98th percentile; of images that would cover one another, the first is shown.
 Costs five minutes at cpu scale after the runs of figure 5.
@@ -154,10 +154,10 @@ def _claims(case: str) -> list[Claim]:
         Claim(
             f"{case}_local",
             "Sec. 4",
-            "The singular values at an image describe the density around it, as far as the data reach along the first "
+            "The Jacobian at an image describes the density around it, as far as the data reach along the first "
             f"component ({FLOWS[case]}).",
-            "fall of log p one standard deviation of the data along component 1, over that by the local one; medians",
-            ratio(column("fall", flow=case), column("local_fall", flow=case)),
+            "change of log p a standard deviation of the data along component 1, over that of the linear map there; medians",
+            ratio(column("change", flow=case), column("local_change", flow=case)),
             Threshold(0.5, 2),
             "1 for a linear flow",
             kind="beyond",
@@ -165,7 +165,7 @@ def _claims(case: str) -> list[Claim]:
             controls=(
                 must_pass(
                     "the best linear flow",
-                    ratio(column("linear_fall", flow=case), column("linear_local_fall", flow=case)),
+                    ratio(column("linear_change", flow=case), column("linear_local_change", flow=case)),
                 ),
             ),
         ),
