@@ -71,6 +71,7 @@ def test_a_ring_encloses_its_inside_and_a_line_nothing():
 def test_the_nearest_image_is_found_and_its_distance_is_that_of_the_pixels():
     images = np.random.default_rng(0).random((20, 5, 5))
     assert nearest(images, images) == pytest.approx(0, abs=1e-6)
+    assert len(nearest(images[:0], images)) == 0
     assert nearest(images[:1], images[1:])[0] == pytest.approx(
         min(np.linalg.norm(images[0] - b) for b in images[1:])
     )

@@ -38,6 +38,8 @@ def nearest(images: np.ndarray, others: np.ndarray) -> np.ndarray:
     """The distance in pixels of each of images (n, H, W) to the nearest of others (m, H, W), (n,)."""
     from sklearn.neighbors import NearestNeighbors
 
+    if not len(images):
+        return np.empty(0)
     flat = [one.reshape(len(one), -1) for one in (images, others)]
     return NearestNeighbors(n_neighbors=1).fit(flat[1]).kneighbors(flat[0])[0][:, 0]
 
