@@ -77,15 +77,15 @@ def arrays(measures: Measures) -> Arrays:
 
 def draw(table: pd.DataFrame, arrays: Arrays) -> Figure:
     """For three flows, one beside the other: scores over the steps, samples, and the worst validation images."""
-    figure = Figure(figsize=(11.4, 8.6), layout="constrained")
-    curves, samples, worst = figure.subplots(3, 3, height_ratios=[1.25, 0.85, 0.3])
+    figure = Figure(figsize=(11.4, 6.9), layout="constrained")
+    curves, samples, worst = figure.subplots(3, 3, height_ratios=[1.15, 0.75, 0.25])
     for i, (model, title) in enumerate(TITLES.items()):
         of = f"mnist2 {model}"
         row = table[table.model == model].iloc[0]
         _draw_curves(curves[i], arrays, of, row)
         if model != "realnvp":
             _draw_authors(curves[i], arrays, table[table.model == _plain(model)])
-        _limit(curves[i], row)
+        _limit(curves[i], arrays[f"{of}/history_train_log_prob"], row)
         curves[i].set_title(
             title + ("" if row.state == "completed" else f": {row.state} at step {row.step:,}")
         )
@@ -144,20 +144,17 @@ def _draw_authors(axis: Axes, arrays: Arrays, rows: pd.DataFrame) -> None:
     axis.plot([], [], color=GREY, lw=0.7, marker="o", ms=3.5, mfc="white", label=told)
 
 
-def _limit(axis: Axes, row: pd.Series) -> None:
-    """Limits with the paper's scores where they are near, and words where they lie below; the legend."""
+def _limit(axis: Axes, scores: np.ndarray, row: pd.Series) -> None:
+    """Limits around training scores, the linear flow's and the paper's as far as they are near; the legend."""
     printed = PAPER.get(_plain(row.model), ())
-    for score, colour in zip(printed, (BLUE, ORANGE), strict=False):
-        axis.axhline(score, color=colour, ls=AS_PRINTED, lw=1, label=f"paper: {score:,.0f}")
-    ends = [v for v in (row.train_log_prob, row.val_log_prob, *printed[:1]) if math.isfinite(v)]
-    top = max(ends, default=2 * row.linear_val)
+    top = max([*scores[np.isfinite(scores)], *printed, row.linear_val + SCORE])
     # the first steps and single images fall far below
-    margin = 0.2 * (top - row.linear_val)
-    bottom = row.linear_val - 1.5 * margin
-    axis.set(xlabel="step", ylabel="log-likelihood (nats per image)", ylim=(bottom, top + margin / 2))
-    for score in (s for s in printed if s < bottom):
-        told = f"▼ paper, validation: {score:,.0f}"
-        axis.annotate(told, (0.02, 0.015), xycoords="axes fraction", va="bottom", fontsize=6.5)
+    bottom = row.linear_val - 0.3 * (top - row.linear_val)
+    for score, colour in zip(printed, (BLUE, ORANGE), strict=False):
+        told = f"paper: {score:,.0f}" + ("" if score > bottom else ", below the axis")
+        axis.axhline(score, color=colour, ls=AS_PRINTED, lw=1, label=told)
+    margin = 0.05 * (top - bottom)
+    axis.set(xlabel="step", ylabel="log-likelihood (nats per image)", ylim=(bottom, top + margin))
     axis.legend(fontsize=6.5, loc="lower right", frameon=True, edgecolor="none", framealpha=0.9)
 
 
