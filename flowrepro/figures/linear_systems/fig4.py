@@ -10,7 +10,7 @@ the paper's rule (the largest loading is positive) flips among like images. The 
 may exceed that of all images: it holds next to an image only, and `change` beside `local_change` says how far.
 
 Axes from the 2nd to the 98th percentile; of images that would cover one another, the first is shown.
-Costs five minutes at cpu scale after the runs of figure 5.
+Costs 25 minutes at cpu scale after the runs of figure 5, most of it the third seed.
 """
 
 import numpy as np
