@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from flowrepro.analysis.bounds import (
+    best_linear,
     linear_baseline,
     linear_log_likelihood,
     tikhonov_singular_values,
@@ -39,6 +40,14 @@ def test_singular_values_of_the_example() -> None:
 @pytest.mark.parametrize(("alpha", "nll"), [(1e-4, -0.155207), (2e-4, 0.191366)])
 def test_likelihood_of_the_example(alpha: float, nll: float) -> None:
     assert -linear_log_likelihood(EIGENVALUES, alpha) == pytest.approx(nll, abs=1e-6)
+
+
+def test_samples_of_the_best_linear_flow_have_its_mean_and_covariance() -> None:
+    best = best_linear(exact_data(EIGENVALUES.flip(0)), alpha=0.5)
+    torch.testing.assert_close(best.variances, EIGENVALUES + 0.5)
+    drawn = best.sample(200_000, torch.Generator().manual_seed(0))
+    torch.testing.assert_close(drawn.mean(0), torch.full_like(EIGENVALUES, 3), atol=0.02, rtol=0)
+    torch.testing.assert_close(drawn.mT.cov(), torch.diag(EIGENVALUES.flip(0) + 0.5), atol=0.05, rtol=0)
 
 
 def test_objective_of_the_example() -> None:

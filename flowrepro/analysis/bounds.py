@@ -1,6 +1,7 @@
 """What theory predicts without training: the linear flow with Tikhonov regularisation (linear_systems Sec. 5)."""
 
 import math
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -25,16 +26,38 @@ def linear_log_likelihood(eigenvalues: Tensor, alpha: float) -> float:
     return -0.5 * float((eigenvalues / shrunk + shrunk.log() + math.log(2 * math.pi)).sum())
 
 
-def linear_baseline(train: Tensor, x: Tensor, alpha: float) -> Tensor:
-    """What the best linear flow on `train` (N, D) reaches on x (B, D): log N(x; mean, S + alpha I), in nats.
+class BestLinear(NamedTuple):
+    """The best linear flow on data, N(mean, S + alpha I): its mean (D,), and variances (D,) along axes (rows of (D, D)).
 
-    S is the covariance of `train` with 1/N in front, alpha that of linear_systems Sec. 5; (B,) float64. S itself is never
-    formed: beside columns at 1e9 an alpha of 5e-5 would be lost in its rounding.
+    The largest variance comes first; float64.
+    """
+
+    mean: Tensor
+    variances: Tensor
+    axes: Tensor
+
+    def log_prob(self, x: Tensor) -> Tensor:
+        """In nats, (B,) for x (B, D)."""
+        whitened = ((x.double() - self.mean) @ self.axes.mT).square() / self.variances
+        constant = self.variances.log().sum() + len(self.mean) * math.log(2 * math.pi)
+        return -0.5 * (whitened.sum(1) + constant)
+
+    def sample(self, n: int, generator: torch.Generator | None = None) -> Tensor:
+        """n samples, (n, D)."""
+        z = torch.randn(n, len(self.mean), dtype=self.mean.dtype, generator=generator).to(self.mean)
+        return self.mean + z * self.variances.sqrt() @ self.axes
+
+
+def best_linear(train: Tensor, alpha: float) -> BestLinear:
+    """The best linear flow on `train` (N, D).
+
+    S is the covariance of `train` with 1/N in front, alpha that of linear_systems Sec. 5. S itself is never formed:
+    beside columns at 1e9 an alpha of 5e-5 would be lost in its rounding.
 
     Raises:
         UsageError: S + alpha I is singular.
     """
-    train, x = train.double(), x.double()
+    train = train.double()
     centre = train.mean(0)
     # summing large numbers loses digits, which summing what is left of them gives back
     centre = centre + (train - centre).mean(0)
@@ -46,8 +69,12 @@ def linear_baseline(train: Tensor, x: Tensor, alpha: float) -> Tensor:
     lost = len(train) * torch.finfo(std.dtype).eps * std.max()
     if alpha <= 0 and (len(std) < len(centre) or bool((std <= lost).any())):
         raise UsageError("the covariance is singular and the likelihood unbounded; use alpha > 0")
-    whitened = ((x - centre) @ axes.mT).square() / variances
-    return -0.5 * (whitened.sum(1) + variances.log().sum() + len(centre) * math.log(2 * math.pi))
+    return BestLinear(centre, variances, axes)
+
+
+def linear_baseline(train: Tensor, x: Tensor, alpha: float) -> Tensor:
+    """What the best linear flow on `train` (N, D) reaches on x (B, D), in nats, (B,); raises what `best_linear` raises."""
+    return best_linear(train, alpha).log_prob(x)
 
 
 def manifold_log_likelihood(surface_entropy: float, codimension: int, alpha: float) -> float:

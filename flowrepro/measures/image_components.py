@@ -8,7 +8,7 @@ import torch
 from sklearn.neighbors import NearestNeighbors
 from torch import Tensor
 
-from flowrepro.analysis.bounds import linear_baseline
+from flowrepro.analysis.bounds import BestLinear, best_linear
 from flowrepro.analysis.components import neighbour_signs
 from flowrepro.data import Data
 from flowrepro.flows.core import Flow
@@ -27,16 +27,25 @@ def measure(flow: Flow, data: Data, n: int) -> dict[str, Any]:
     found = neighbour_signs(flow.components(x, 2), x)
     images = x.reshape(-1, *data.image_shape).cpu().numpy()
     values = found.values.double().cpu().numpy()
-    by_pca = style_numbers(principal_components(data.train, x), images)
+    linear = best_linear(data.train, ALPHA)
+    by_pca = principal_components(linear, x)
+    linear_changes = changes(
+        linear.log_prob,
+        x,
+        linear.axes[0].expand_as(x),
+        torch.as_tensor(by_pca[:, 0]).to(x.device),
+        linear.variances[0].sqrt().expand(len(x)),
+        data.train,
+    )
     return style_numbers(values, images) | {
         **control_numbers(values, images),
-        **{f"pca_{name}": value for name, value in by_pca.items()},
+        **{f"pca_{name}": value for name, value in style_numbers(by_pca, images).items()},
         "std_1": float(found.std[:, 0].median()),
         "std_2": float(found.std[:, 1].median()),
         **changes(
             flow.log_prob, x, found.directions[..., 0], found.values[:, 0], found.std[:, 0], data.train
         ),
-        **{f"linear_{name}": value for name, value in _linear_changes(data.train, x).items()},
+        **{f"linear_{name}": value for name, value in linear_changes.items()},
         "values": values.astype(np.float32),
         "images": (255 * images).round().astype(np.uint8),
     }
@@ -67,18 +76,9 @@ def changes(
     }
 
 
-def principal_components(train: Tensor, x: Tensor) -> np.ndarray:
-    """The two leading principal components of x (n, D), of a linear flow fitted to the training set."""
-    axes = torch.linalg.eigh(torch.cov(train.double().mT)).eigenvectors[:, -2:].flip(1)
-    return ((x.double() - train.double().mean(0)) @ axes).cpu().numpy()
-
-
-def _linear_changes(train: Tensor, x: Tensor) -> dict[str, float]:
-    """`changes` of the best linear flow along its first component."""
-    variances, axes = torch.linalg.eigh(torch.cov(train.double().mT, correction=0))
-    axis, std = axes[:, -1], (variances[-1] + ALPHA).sqrt().expand(len(x))
-    value = (x.double() - train.double().mean(0)) @ axis
-    return changes(lambda x: linear_baseline(train, x, ALPHA), x, axis.expand_as(x), value, std, train)
+def principal_components(linear: BestLinear, x: Tensor) -> np.ndarray:
+    """The two leading principal components of x (n, D), those of the best linear flow on the training set."""
+    return ((x.double() - linear.mean) @ linear.axes[:2].mT).cpu().numpy()
 
 
 def style_numbers(values: np.ndarray, images: np.ndarray) -> dict[str, float]:

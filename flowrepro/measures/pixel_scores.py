@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from flowrepro.analysis.bounds import linear_baseline
+from flowrepro.analysis.bounds import best_linear
 from flowrepro.data import Data
 from flowrepro.device import device_of
 from flowrepro.flows.core import Flow
@@ -27,9 +27,10 @@ def measure(flow: Flow, data: Data, n: int, shown: int = 36, worst: int = 6) -> 
     them may be anything; a sample that is not finite counts as infinitely hazy and far.
     """
     found: dict[str, Any] = {}
+    best = best_linear(data.train, ALPHA)
     for split, x in data.reported.items():
         scores = log_probs(flow.log_prob, x, BATCH, device_of(flow))
-        told, base = summary(scores), summary(linear_baseline(data.train, x, ALPHA))
+        told, base = summary(scores), summary(best.log_prob(x))
         found |= {f"{split}_{k}": float(told[k]) for k in ("log_prob", "se", "median", "worst")}
         found |= {f"{split}_bits_per_dim": bits_per_dim(told["log_prob"], data.dim)}
         found |= {f"linear_{split}": base["log_prob"], f"linear_{split}_se": base["se"]}
@@ -40,7 +41,7 @@ def measure(flow: Flow, data: Data, n: int, shown: int = 36, worst: int = 6) -> 
     generator = torch.Generator().manual_seed(0)
     finite = _images(flow.sample(n, generator=generator), data.image_shape)
     train = _images(data.train, data.image_shape)
-    linear = _images(_linear_samples(data.train, n, generator), data.image_shape)
+    linear = _images(best.sample(n, generator), data.image_shape)
     noisy = np.clip(real + NOISE * np.random.default_rng(0).standard_normal(real.shape), 0, 1)
     lost = np.full(n - len(finite), math.inf)
     return found | {
@@ -61,10 +62,3 @@ def measure(flow: Flow, data: Data, n: int, shown: int = 36, worst: int = 6) -> 
 def _images(x: Tensor, shape: tuple[int, ...]) -> np.ndarray:
     """The finite rows of x (n, D) as images with pixels in [0, 1]."""
     return x[x.isfinite().all(1)].clamp(0, 1).reshape(-1, *shape).cpu().numpy()
-
-
-def _linear_samples(train: Tensor, n: int, generator: torch.Generator) -> Tensor:
-    """Samples (n, D) of the best linear flow."""
-    variances, axes = torch.linalg.eigh(torch.cov(train.cpu().double().mT, correction=0))
-    z = torch.randn(n, len(axes), dtype=axes.dtype, generator=generator)
-    return train.cpu().mean(0) + z * (variances.clamp(min=0) + ALPHA).sqrt() @ axes.mT
