@@ -5,7 +5,9 @@ away and single validation images collapse. 173 of the 784 pixels never change i
 likelihood has no upper bound without regularisation: its value says how long one trained, and only orderings mean
 something. Every flow is trained in two ways: `tuned` starts from whitening, lets the learning rate decay and averages
 the weights (200 epochs, one seed); the others have the settings of the authors' code (Glorot, Adam at a constant 1e-3,
-100 epochs), where nothing may hide a collapse. Both have an exact log-determinant and one random probe for the penalty.
+100 epochs). The latter do not get to the paper's training score, and the former may hide a collapse: `whitened` has the
+whitening start alone, at a constant learning rate for 333 epochs, and is what (a) shows. All have an exact
+log-determinant, and one random probe for the penalty.
 (c) is footnote 2, an unregularised RealNVP, judged by whether its training diverged: two validation images have ink
 where no training image has any, and its validation score is not finite from the first step on.
 Scores in nats per image, pixels in [0, 1], without dequantisation, as in the paper; the linear baseline is the closed
@@ -34,14 +36,15 @@ from flowrepro.figures.claims import (
     must_pass,
     ratio,
     settled,
+    smallest,
 )
 from flowrepro.figures.drawn import Arrays, Measures, taken
 from flowrepro.pictures.style import AS_PRINTED, BLUE, GREEN, GREY, ORANGE, show_images
 
-FREE, FREE_TUNED = "unregularised", "tuned unregularised"
+FREE, FREE_TUNED, FREE_LONG = "unregularised", "tuned unregularised", "whitened unregularised"
 KEPT, KEPT_TUNED = "regularised", "tuned regularised"
 TITLES = {
-    FREE_TUNED: "(a) unregularised, α = 0",
+    FREE_LONG: "(a) unregularised, α = 0",
     KEPT_TUNED: "(b) regularised, α = 5e-5",
     "realnvp": "(c) RealNVP, unregularised",
 }
@@ -95,7 +98,7 @@ def draw(table: pd.DataFrame, arrays: Arrays) -> Figure:
 
 
 def _plain(model: str) -> str:
-    return model.removeprefix("tuned ")
+    return model.split()[-1]
 
 
 def _draw_samples(axis: Axes, shown: np.ndarray, row: pd.Series) -> None:
@@ -188,12 +191,12 @@ def _printed_gap(table: pd.DataFrame) -> pd.Series:
 SETTLED = settled(_of(KEPT, "last_fifth_gain"), SCORE, "the regularised flow")
 OVERFITTED = (
     enough(
-        _of(FREE_TUNED, "train_log_prob"),
+        _of(FREE_LONG, "train_log_prob"),
         at_least(PAPER[FREE][0]),
         "the training score without regularisation reaches the paper's (nats)",
     ),
     enough(
-        _after_peak(FREE_TUNED),
+        _after_peak(FREE_LONG),
         at_least(SCORE),
         "validation without regularisation has fallen from its peak (nats)",
     ),
@@ -260,8 +263,9 @@ CLAIMS = [
         "unregularised_overfits",
         "Sec. 6.2",
         "Without regularisation the model overfits severely: validation falls far below the regularised flow's.",
-        "difference of the mean log-likelihoods of the validation images after 200 epochs",
-        difference(_of(FREE_TUNED, "val_log_prob"), _of(KEPT_TUNED, "val_log_prob")),
+        "difference of the mean log-likelihoods of the validation images: after 333 epochs from a whitening start at a "
+        "constant learning rate, minus our settings with regularisation",
+        difference(_of(FREE_LONG, "val_log_prob"), _of(KEPT_TUNED, "val_log_prob")),
         at_most(-1000),
         "-7,673",
         "nats",
@@ -271,13 +275,13 @@ CLAIMS = [
         "unregularised_falls",
         "Fig. 5a",
         "Without regularisation the validation score passes a peak and declines.",
-        "fall of the validation score from its peak to the end of 200 epochs",
-        _after_peak(FREE_TUNED),
+        "fall of the validation score from its peak to the end of 333 epochs",
+        _after_peak(FREE_LONG),
         at_least(SCORE),
         "thousands",
         "nats",
         to_refute=(
-            settled(_of(FREE_TUNED, "last_fifth_gain"), SCORE, "the unregularised flow"),
+            settled(_of(FREE_LONG, "last_fifth_gain"), SCORE, "the unregularised flow"),
             OVERFITTED[0],
         ),
     ),
@@ -296,8 +300,9 @@ CLAIMS = [
         "samples_cleaner",
         "Sec. 6.2",
         "The regularised model's samples have less noise than those of the overfitted unregularised model.",
-        "median haze of a sample (mean of 4 x (1 - x) over its pixels), unregularised over regularised, after 200 epochs",
-        ratio(_of(FREE_TUNED, "haze"), _of(KEPT_TUNED, "haze")),
+        "median haze of a sample (mean of 4 x (1 - x) over its pixels), unregularised over regularised; the smaller ratio "
+        "of the overfitted flow and that of our settings",
+        smallest(*(ratio(_of(free, "haze"), _of(KEPT_TUNED, "haze")) for free in (FREE_LONG, FREE_TUNED))),
         at_least(1),
         "> 1",
         given=OVERFITTED,
@@ -314,14 +319,14 @@ CLAIMS = [
         "Samples of the unregularised model share many consistencies with ground truth.",
         "distance to the nearest training image beyond that of validation images, over that of the linear flow's samples",
         ratio(
-            difference(_of(FREE_TUNED, "nearest"), _of(FREE_TUNED, "nearest_of_data")),
-            difference(_of(FREE_TUNED, "nearest_of_linear"), _of(FREE_TUNED, "nearest_of_data")),
+            difference(_of(FREE_LONG, "nearest"), _of(FREE_LONG, "nearest_of_data")),
+            difference(_of(FREE_LONG, "nearest_of_linear"), _of(FREE_LONG, "nearest_of_data")),
         ),
         at_most(0.5),
         "many",
         to_refute=OVERFITTED,
         controls=(
-            must_fail("samples of the linear flow", lambda table: 1 + 0 * _of(FREE_TUNED, "nearest")(table)),
+            must_fail("samples of the linear flow", lambda table: 1 + 0 * _of(FREE_LONG, "nearest")(table)),
         ),
     ),
     Claim(
