@@ -294,6 +294,7 @@ CLAIMS = [
         at_most(-5000),
         unit="nats",
         kind="beyond",
+        to_refute=(settled(_of(FREE, "last_fifth_gain"), SCORE, "the unregularised flow"),),
         controls=(must_fail("the regularised flow", _of(KEPT, "val_worst")),),
     ),
     Claim(
