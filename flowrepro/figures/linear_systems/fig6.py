@@ -2,7 +2,8 @@
 
 (a) A linear flow on a Gaussian in a plane of R^3, alpha 0 and 1e-4. (b) A flow of six softplus layers on a curve in R^2,
 alpha 0 and 1e-5; the paper does not give its curve, ours is X = (2 e, sin 2 e). Arrows: local components, two local
-standard deviations long in (a), a third of one in (b); the one across the data is too short to be seen.
+standard deviations long in (a), a third of one in (b); the one across the data is too short to be seen, and is given on a
+scale of its own below.
 
 What one should see: the paper says that without regularisation the components come out wrong. With an exact
 log-determinant their directions come out right with and without it; what differs is the scale across the data: it
@@ -44,7 +45,7 @@ from flowrepro.figures.claims import (
     within,
 )
 from flowrepro.figures.drawn import Arrays, Measures, taken
-from flowrepro.pictures.style import BLUE, DOTS, GREEN, GREY, ORANGE, PALE, RED, label_space
+from flowrepro.pictures.style import AS_PRINTED, BLUE, DOTS, GREEN, GREY, ORANGE, PALE, RED, label_space
 
 ALPHA = {"plane": 1e-4, "curve": 1e-5}
 NAMES = {"plane": "linear flow", "curve": "softplus flow"}
@@ -99,6 +100,7 @@ def _draw_plane(axis: Any, table: pd.DataFrame, arrays: Arrays, model: str) -> N
         steps = arrays[f"{name}/directions"][0] * arrays[f"{name}/std"][0]
         for component, colour in enumerate((RED, ORANGE, GREEN)):
             axis.quiver(0, 0, 0, *(2 * steps[:, component]), color=colour, lw=2.5, arrow_length_ratio=0.15)
+        _draw_across(axis, table, "plane", model)
     axis.set_title(_title(table, "plane", model))
     label_space(axis)
 
@@ -124,8 +126,21 @@ def _draw_curve(axis: Any, table: pd.DataFrame, arrays: Arrays, model: str) -> N
                 x[shown, 0], x[shown, 1], steps[:, 0], steps[:, 1],
                 angles="xy", scale_units="xy", scale=1, color=colour, width=0.008,
             )  # fmt: skip
-    axis.set(title=_title(table, "curve", model), xlabel="$x_1$", ylabel="$x_2$")
-    axis.set_aspect("equal", "datalim")
+        _draw_across(axis, table, "curve", model)
+    axis.set(title=_title(table, "curve", model), xlabel="$x_1$", ylabel="$x_2$", ylim=(-5, 2.5))
+    axis.set_aspect("equal")
+
+
+def _draw_across(axis: Any, table: pd.DataFrame, problem: str, model: str) -> None:
+    """The standard deviation across the data, all seeds, on a scale of its own; the line is what the paper says."""
+    # below the labels of a box in space
+    scale = axis.inset_axes((0.14, -0.2 if problem == "plane" else 0.14, 0.72, 0.07))
+    rows = table[(table.problem == problem) & (table.model == model)]
+    scale.plot(1 / rows.s_max, np.zeros(len(rows)), "o", color=GREEN, ms=5)
+    scale.axvline(np.sqrt(ALPHA[problem]), color=GREY, ls=AS_PRINTED)
+    scale.set(xscale="log", xlim=(1e-4, 1e-1), yticks=[])
+    scale.tick_params(labelsize=7)
+    scale.set_title("std across the data; dotted: √α", fontsize=7)
 
 
 def _draw_history(axis: Any, arrays: Arrays, problem: str) -> None:

@@ -45,17 +45,17 @@ STUCK = 0.02
 
 
 def logarithmic(axis: Axes, highest: float) -> None:
-    """A logarithmic axis from the lowest line up to `highest`, with plain numbers at 1, 2 and 5 times powers of ten."""
+    """A logarithmic axis from the lowest line up to `highest`, with plain numbers at 1, 2, 3 and 5 times powers of ten."""
     values = np.concatenate([np.asarray(line.get_ydata(), dtype=float) for line in axis.lines])
     axis.set_yscale("log")
     axis.set_ylim(0.8 * values[values > 0].min(), highest)
-    axis.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+    axis.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 3.0, 5.0)))
     axis.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axis.yaxis.set_minor_formatter(NullFormatter())
 
 
 def draw_losses(axis: Axes, rows: pd.DataFrame, method: str, depths: Sequence[int]) -> None:
-    """Mean and range over the seeds of one method; stuck runs are crosses and count for neither."""
+    """Mean and range over the seeds of one method; stuck runs are crosses (upright: random) and count for neither."""
     label, colour, style, marker = METHODS[method]
     there = [k for k in depths if f"kl_{k}" in rows and rows[f"kl_{k}"].notna().all()]
     values = rows[[f"kl_{k}" for k in there]].to_numpy()
@@ -65,7 +65,8 @@ def draw_losses(axis: Axes, rows: pd.DataFrame, method: str, depths: Sequence[in
     axis.plot(there, np.nanmean(kept, 0), color=colour, ls=style, marker=marker, ms=3.5, lw=1.2, label=label)
     # a flow that blew up stretches no axis
     shown = values[stuck].clip(max=rows.kl_0.max())
-    axis.plot(np.array(there)[np.nonzero(stuck)[1]], shown, "x", color=colour, ms=6)
+    cross = "+" if style == "--" else "x"
+    axis.plot(np.array(there)[np.nonzero(stuck)[1]], shown, cross, color=colour, ms=7)
 
 
 def draw_references(axis: Axes, curves: dict[str, np.ndarray]) -> None:
@@ -78,7 +79,14 @@ def draw_references(axis: Axes, curves: dict[str, np.ndarray]) -> None:
 
 def stuck_entry() -> Line2D:
     """What a legend says of the crosses."""
-    return Line2D([], [], color=GREY, marker="x", ls="", label="stuck, in no mean")
+    return Line2D(
+        [],
+        [],
+        color=GREY,
+        marker="x",
+        ls="",
+        label="stuck, in no mean (+: layer-wise or progressive, random)",
+    )
 
 
 def losses(measure: dict[str, Any]) -> dict[int, float]:

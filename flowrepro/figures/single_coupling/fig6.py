@@ -23,6 +23,7 @@ from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
+from matplotlib.lines import Line2D
 
 from flowrepro.figures.drawn import Arrays, Measures, taken
 from flowrepro.figures.single_coupling.depth import (
@@ -95,7 +96,9 @@ def draw(table: pd.DataFrame, arrays: Arrays) -> Figure:
             handles, _ = curves.get_legend_handles_labels()
     _draw_scale(figure, axes, shown)
     columns = 3 if len(datasets) > 3 else 2
-    figure.legend(handles=[*handles, stuck_entry()], loc="outside upper center", ncols=columns, fontsize=8)
+    told = Line2D([], [], ls="", label="above a density: its divergence, its mass outside the data's support")
+    entries = [*handles, stuck_entry(), told]
+    figure.legend(handles=entries, loc="outside upper center", ncols=columns, fontsize=8)
     return figure
 
 
