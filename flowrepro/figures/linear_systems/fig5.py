@@ -73,7 +73,7 @@ def _model(case: str) -> str:
 
 def arrays(measures: Measures) -> Arrays:
     """The scores over the steps; of the flows with panels of their own, samples and the worst validation images too."""
-    columns = ("step", "train_log_prob", "val_log_prob", "val_worst")
+    columns = ("step", "train_log_prob", "val_log_prob")
     drawn = [m for m in measures if _model(m["case"]) in TITLES]
     return taken(measures, *(f"history_{name}" for name in columns)) | taken(
         drawn, "samples", "worst_images", "worst_scores"
@@ -131,11 +131,9 @@ def _draw_curves(axis: Axes, arrays: Arrays, of: str, row: pd.Series) -> None:
     curves = {
         "train_log_prob": (BLUE, "-", f"training, {_score(row.train_log_prob, ' at the end')}"),
         "val_log_prob": (ORANGE, "--", f"validation, {_score(row.val_log_prob, f' ± {row.val_se:,.0f}')}"),
-        "val_worst": (GREY, "-", f"worst validation image, {_score(row.val_worst)}"),
     }
     for name, (colour, style, label) in curves.items():
-        width = 0.8 if name == "val_worst" else 1.5
-        axis.plot(steps, arrays[f"{of}/history_{name}"], color=colour, ls=style, lw=width, label=label)
+        axis.plot(steps, arrays[f"{of}/history_{name}"], color=colour, ls=style, label=label)
     axis.axhline(row.linear_val, color=GREEN, ls=":", label=f"linear flow, validation, {row.linear_val:,.0f}")
 
 
