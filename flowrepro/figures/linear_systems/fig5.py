@@ -168,7 +168,8 @@ def _limit(axis: Axes, scores: np.ndarray, row: pd.Series) -> None:
 def _mark_below(axis: Axes, colour: str, told: str) -> None:
     """An arrow at the foot of the axes for a value below them."""
     axis.plot(0.02, 0.02, "v", color=colour, ms=6, transform=axis.transAxes)
-    axis.text(0.05, 0.02, told, color=colour, fontsize=6.5, transform=axis.transAxes)
+    plain = {"facecolor": "white", "edgecolor": "none", "pad": 1}
+    axis.text(0.05, 0.02, told, color=colour, fontsize=6.5, transform=axis.transAxes, bbox=plain, zorder=5)
 
 
 def _score(value: float, more: str = "") -> str:
