@@ -243,10 +243,19 @@ def errors_apart(one: Values, other: Values) -> Values:
 
     def apart(table: pd.DataFrame) -> pd.Series:
         a, b = one(table), other(table)
-        error = math.hypot(a.sem(), b.sem(), TOLD_APART / 2)
-        return pd.Series((a.mean(skipna=False) - b.mean(skipna=False)) / error, index=b.index)
+        return (a.mean(skipna=False) - b.mean(skipna=False)) / standard_error(one, other)(table)
 
     return apart
+
+
+def standard_error(one: Values, other: Values) -> Values:
+    """Of the difference of the means over seeds, at each seed; the held-out points' error included."""
+
+    def error(table: pd.DataFrame) -> pd.Series:
+        a, b = one(table), other(table)
+        return pd.Series(math.hypot(a.sem(), b.sem(), TOLD_APART / 2), index=b.index)
+
+    return error
 
 
 def without_training(method: str, layers: int, dataset: str) -> Values:
