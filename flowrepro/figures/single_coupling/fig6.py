@@ -1,4 +1,4 @@
-"""single_coupling, Figure 6: twelve layers on six toy densities, trained layer-wise, progressively or end-to-end.
+"""single_coupling, Figure 6: twelve layers on three toy densities, trained layer-wise, progressively or end-to-end.
 
 What one should see: columns are data sets, rows the true density and what each method has learned after twelve layers, with
 optimal (OAS) or random rotations; below each column the divergence over the number of layers. Layer-wise densities keep
@@ -10,9 +10,10 @@ method got stuck; it is a cross, counts for no mean, and the table names it.
 
 The paper's toy densities are not known; these are the usual ones, each with its density, so that divergences have their
 floor at zero. Data are standardised by the first layer. As the paper tuned each method, each run has the better of two
-learning rates by its held-out points; all else is the same. Optimal rotations against random ones: fig6_rotations.
+learning rates by its held-out points; all else is the same. Optimal rotations against random ones, on six data sets:
+fig6_rotations.
 
-Costs five hours on two cores at cpu scale, three seeds.
+Costs two and a half hours on two cores at cpu scale, three seeds.
 """
 
 from typing import Any

@@ -37,7 +37,6 @@ from flowrepro.figures.single_coupling.depth import (
 )
 from flowrepro.figures.single_coupling.fig6 import arrays, draw, table
 from flowrepro.figures.single_coupling.fig6_claims import (
-    DATASETS,
     DEPTHS,
     INTEGRATES,
     MARGIN,
@@ -48,6 +47,8 @@ from flowrepro.figures.single_coupling.fig6_claims import (
 )
 
 __all__ = ["CLAIMS", "arrays", "draw", "table"]
+
+DATASETS = ("moons", "circles", "8gaussians", "2spirals", "checkerboard", "swissroll")
 
 
 def _random_best(layers: int, dataset: str) -> Values:
