@@ -262,13 +262,7 @@ TURNS = [
         "unregularised_overfits",
         UNSETTLED,
     ),
-    (
-        fig5,
-        {"model": "tuned unregularised"},
-        {"val_log_prob": 2010.0},
-        "unregularised_overfits",
-        UNSETTLED,
-    ),
+    (fig5, {"model": "tuned unregularised"}, {"val_log_prob": 2010.0}, "unregularised_overfits", UNSETTLED),
     (fig5, {"model": "tuned unregularised"}, {"val_log_prob": 2010.0}, "unregularised_falls", FAILS),
     (
         fig5,
