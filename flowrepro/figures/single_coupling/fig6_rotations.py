@@ -26,7 +26,6 @@ from flowrepro.figures.claims import (
     largest,
     must_fail,
     over_seeds,
-    smallest,
 )
 from flowrepro.figures.single_coupling.depth import (
     LAYERS,
@@ -43,6 +42,7 @@ from flowrepro.figures.single_coupling.fig6_claims import (
     OAS,
     RANDOM,
     TITLES,
+    at_best,
     outside,
 )
 
@@ -51,14 +51,9 @@ __all__ = ["CLAIMS", "arrays", "draw", "table"]
 DATASETS = ("moons", "circles", "8gaussians", "2spirals", "checkerboard", "swissroll")
 
 
-def _random_best(layers: int, dataset: str) -> Values:
-    """The divergence with random rotations, trained or without training, whichever is lower; nan if the run diverged."""
-    return smallest(kl(RANDOM, layers, dataset), without_training(RANDOM, layers, dataset))
-
-
 def _lead(dataset: str, layers: int = LAYERS) -> Values:
     """By how many nats optimal rotations are below the mean over random ones, which are independent draws."""
-    return difference(over_seeds(_random_best(layers, dataset)), kl(OAS, layers, dataset))
+    return difference(over_seeds(at_best(RANDOM, layers, dataset)), kl(OAS, layers, dataset))
 
 
 def _never_behind(lead: Values) -> Values:
@@ -67,7 +62,7 @@ def _never_behind(lead: Values) -> Values:
 
 def _one_draw(dataset: str, layers: int) -> Values:
     """By how many nats one draw of random rotations is below the mean over them."""
-    one = _random_best(layers, dataset)
+    one = at_best(RANDOM, layers, dataset)
     return difference(over_seeds(one), one)
 
 
