@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from flowrepro.analysis.bounds import manifold_log_likelihood
+from flowrepro.analysis.bounds import ALPHA, manifold_log_likelihood
 from flowrepro.analysis.coupling import square_conditionals
 from flowrepro.config.compose import compose
 from flowrepro.config.reading import conf_dir
@@ -22,10 +22,9 @@ from flowrepro.figures import build, catalogue, curves, store
 from flowrepro.figures.catalogue import FigureSpec, RunWords, keys, load_spec, paper_runs
 from flowrepro.figures.claims import VERDICTS, Claim, at_least, column
 from flowrepro.figures.drawn import compact, taken
-from flowrepro.figures.linear_systems import ablation_alpha
 from flowrepro.figures.single_coupling import fig1, fig5
 from flowrepro.figures.verify import MAX_ARRAYS
-from flowrepro.measures import gmm_coupling, kept, manifold
+from flowrepro.measures import gmm_coupling, kept
 from flowrepro.pictures import style
 from flowrepro.runs import traces
 from flowrepro.runs.folder import Run
@@ -288,6 +287,18 @@ def test_runs_of_one_seed_have_the_first(toy_figure):
     toy_figure.spec.one_seed = ["wide"]
     planned = [(p.case, p.seed) for p in toy_figure.spec.planned("smoke")]
     assert planned == [("linear", 0), ("linear wide", 0), ("linear", 1)]
+    # all words of an entry
+    toy_figure.runs["linear wide"] = RunWords(["dataset=sine", "training.lr=1e-2,1e-3"], {})
+    toy_figure.spec.one_seed = ["wide training.lr=0.001", "linear training.lr=1"]
+    planned = [p.case for p in toy_figure.spec.planned("smoke") if p.seed == 1]
+    assert planned == ["linear", "linear wide training.lr=0.01"]
+
+
+@pytest.mark.parametrize("key", [key for key in keys() if load_spec(key).one_seed])
+def test_every_entry_of_one_seed_names_runs(key):
+    spec = load_spec(key)
+    names = [set(run.case.split()) for run in spec.planned("cpu")]
+    assert all(any(set(words.split()) <= name for name in names) for words in spec.one_seed)
 
 
 def test_a_run_has_its_own_words_those_of_its_group_and_those_of_the_scale():
@@ -360,9 +371,8 @@ def test_figures_with_runs_are_tabulated_drawn_and_judged_without_torch():
 def test_closed_forms_that_figures_hold_as_numbers():
     assert fig1.kl_before() == pytest.approx(gmm_coupling.kl_before(), abs=1e-14)
     assert fig5.BEST_FIRST == pytest.approx(square_conditionals(45).improvement(), abs=1e-14)
-    assert ablation_alpha.OPTIMUM_ALPHA == manifold.ALPHA
-    ours, optimum = (manifold_log_likelihood(1.5, 1, a) for a in (1e-2, manifold.ALPHA))
-    assert optimum - np.log(1e-2 / manifold.ALPHA) / 2 == pytest.approx(ours)
+    ours, optimum = (manifold_log_likelihood(1.5, 1, a) for a in (1e-2, ALPHA))
+    assert optimum - np.log(1e-2 / ALPHA) / 2 == pytest.approx(ours)
 
 
 def test_stored_arrays_are_small():

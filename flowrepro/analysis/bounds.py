@@ -8,6 +8,9 @@ from torch import Tensor
 
 from flowrepro.errors import UsageError
 
+# of linear_systems Sec. 6.1 and 6.2: for references beside a run, whatever its own alpha
+ALPHA = 5e-5
+
 
 def tikhonov_singular_values(eigenvalues: Tensor, alpha: float) -> Tensor:
     """The singular values (lambda_i + alpha)^(-1/2) of the optimal W, from the eigenvalues of the covariance.

@@ -44,7 +44,7 @@ class FigureSpec:
     # scale -> measure -> its options
     measures: dict[str, dict[str, dict[str, Any]]] = field(default_factory=dict)
     seeds: dict[str, list[int]] = field(default_factory=dict)
-    # runs with one of these words in their name are trained with the first seed only
+    # runs with all words of one of these in their name are trained with the first seed only
     one_seed: list[str] = field(default_factory=list)
     options: dict[str, dict[str, Any]] = field(default_factory=dict)
     minutes: dict[str, float] = field(default_factory=dict)
@@ -71,7 +71,7 @@ class FigureSpec:
             PlannedRun(name, [*words, f"seed={seed}", f"scale={scale}"], seed)
             for seed in self.seeds[scale]
             for name, words in cases.items()
-            if seed == first or not set(name.split()) & set(self.one_seed)
+            if seed == first or not any(set(words.split()) <= set(name.split()) for words in self.one_seed)
         ]
 
     def _cases(self, scale: str) -> dict[str, list[str]]:

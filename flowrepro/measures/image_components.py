@@ -8,7 +8,7 @@ import torch
 from sklearn.neighbors import NearestNeighbors
 from torch import Tensor
 
-from flowrepro.analysis.bounds import BestLinear, best_linear
+from flowrepro.analysis.bounds import ALPHA, BestLinear, best_linear
 from flowrepro.analysis.components import neighbour_signs
 from flowrepro.data import Data
 from flowrepro.flows.core import Flow
@@ -16,7 +16,6 @@ from flowrepro.metrics.correlation import rank_correlations
 from flowrepro.metrics.images import ink, loop, slant
 
 NEIGHBOURS = 10
-ALPHA = 5e-5  # of the linear flow, as in linear_systems Sec. 6.2
 
 
 def measure(flow: Flow, data: Data, n: int) -> dict[str, Any]:

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from flowrepro.analysis.bounds import manifold_log_likelihood
+from flowrepro.analysis.bounds import ALPHA, manifold_log_likelihood
 from flowrepro.analysis.components import Components, components_of, median_angle, neighbour_signs
 from flowrepro.analysis.manifolds import MANIFOLDS
 from flowrepro.data import Data
@@ -18,7 +18,6 @@ from flowrepro.metrics.distance import energy_distance
 from flowrepro.metrics.likelihood import log_probs
 from flowrepro.metrics.separability import knn_r2
 
-ALPHA = 5e-5  # from the paper's Sec. 6.1: the optimum and the exact flow use it, whatever the run's own alpha
 BATCH = 1_000
 # a component counts whose local standard deviation is this many times the sqrt(alpha) of a direction without any data
 WIDE = 10

@@ -7,14 +7,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from flowrepro.analysis.bounds import best_linear
+from flowrepro.analysis.bounds import ALPHA, best_linear
 from flowrepro.data import Data
 from flowrepro.device import device_of
 from flowrepro.flows.core import Flow
 from flowrepro.metrics.images import haze, nearest
 from flowrepro.metrics.likelihood import bits_per_dim, log_probs, summary
 
-ALPHA = 5e-5  # for the linear flow, as in linear_systems Sec. 6.2
 BATCH = 500
 # standard deviation of the noise added to images as a control: 13 grey levels
 NOISE = 0.05
@@ -28,14 +27,15 @@ def measure(flow: Flow, data: Data, n: int, shown: int = 36, worst: int = 6) -> 
     """
     found: dict[str, Any] = {}
     best = best_linear(data.train, ALPHA)
+    scores = {
+        split: log_probs(flow.log_prob, x, BATCH, device_of(flow)) for split, x in data.reported.items()
+    }
     for split, x in data.reported.items():
-        scores = log_probs(flow.log_prob, x, BATCH, device_of(flow))
-        told, base = summary(scores), summary(best.log_prob(x))
+        told, base = summary(scores[split]), summary(best.log_prob(x))
         found |= {f"{split}_{k}": float(told[k]) for k in ("log_prob", "se", "median", "worst")}
         found |= {f"{split}_bits_per_dim": bits_per_dim(told["log_prob"], data.dim)}
         found |= {f"linear_{split}": base["log_prob"], f"linear_{split}_se": base["se"]}
-    # the last split: validation
-    lowest = scores.nan_to_num(nan=-math.inf).argsort()[:worst]
+    lowest = scores["val"].nan_to_num(nan=-math.inf).argsort()[:worst]
     assert data.image_shape is not None
     real = _images(data.val, data.image_shape)
     generator = torch.Generator().manual_seed(0)
@@ -45,7 +45,7 @@ def measure(flow: Flow, data: Data, n: int, shown: int = 36, worst: int = 6) -> 
     noisy = np.clip(real + NOISE * np.random.default_rng(0).standard_normal(real.shape), 0, 1)
     lost = np.full(n - len(finite), math.inf)
     return found | {
-        "val_negative": float((scores < 0).double().mean()),
+        "val_negative": float((scores["val"] < 0).double().mean()),
         "non_finite_samples": float(len(lost)),
         "haze": float(np.median(np.concatenate([haze(finite), lost]))),
         "haze_of_data": float(np.median(haze(real))),
@@ -55,7 +55,7 @@ def measure(flow: Flow, data: Data, n: int, shown: int = 36, worst: int = 6) -> 
         "nearest_of_linear": float(np.median(nearest(linear, train))),
         "samples": (255 * finite[:shown]).astype(np.uint8),
         "worst_images": (255 * real[lowest.numpy()]).astype(np.uint8),
-        "worst_scores": scores[lowest].numpy(),
+        "worst_scores": scores["val"][lowest].numpy(),
     }
 
 

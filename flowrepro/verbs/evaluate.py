@@ -10,7 +10,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from flowrepro.analysis.bounds import linear_baseline
+from flowrepro.analysis.bounds import ALPHA, linear_baseline
 from flowrepro.analysis.components import Components, neighbour_signs
 from flowrepro.config.quoting import place_of
 from flowrepro.config.schema import Config, EvaluationConfig
@@ -32,8 +32,6 @@ from flowrepro.runs.trained import opened
 from flowrepro.training.fitted import OVERFLOWS
 from flowrepro.verbs import distances, dry_run, own_rows
 from flowrepro.writing import remove_leftovers, save_arrays, staged, write_json, write_text
-
-BASELINE_ALPHA = 5e-5  # of linear_systems, for runs without an alpha of their own
 
 
 def run(config: Config, overrides: list[str]) -> None:
@@ -175,7 +173,7 @@ def measures_folder(run: Run, digest: str) -> Path:
 
 def likelihood_table(scores: dict[str, Tensor], data: Data, config: Config) -> pd.DataFrame:
     """One row for the flow and one for the closed-form linear baseline, on the training and the held-out set."""
-    alpha = getattr(config.regularizer, "alpha", 0.0) or BASELINE_ALPHA
+    alpha = getattr(config.regularizer, "alpha", 0.0) or ALPHA
     rows = [_row(config.model.name, split, values[0], data) for split, values in scores.items()]
     rows += _baseline(data, alpha)
     if data.entropy is not None:

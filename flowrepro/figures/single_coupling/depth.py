@@ -36,6 +36,7 @@ METHODS: dict[str, tuple[str, str, str, str]] = {
     "progressive_random": ("progressive, random", GREEN, "--", "s"),
     "end_to_end": ("end-to-end, random", ORANGE, "-", "D"),
 }
+OAS, RANDOM, END_TO_END = "layerwise_oas", "layerwise_random", "end_to_end"
 # the depth at which the paper compares
 LAYERS = 12
 # nats that a mean over 20,000 held-out points can resolve
@@ -72,7 +73,7 @@ def draw_losses(axis: Axes, rows: pd.DataFrame, method: str, depths: Sequence[in
 def draw_references(axis: Axes, curves: dict[str, np.ndarray]) -> None:
     """The divergences (layers + 1,) of flows without training, by the layer-wise method whose rotations they have."""
     for method, curve in curves.items():
-        label = "without training, " + ("OAS" if method == "layerwise_oas" else "random")
+        label = "without training, " + ("OAS" if method == OAS else "random")
         layers = np.arange(1, len(curve))
         axis.plot(layers, curve[1:], color=RED, ls=METHODS[method][2], lw=0.9, label=label)
 
@@ -174,7 +175,7 @@ def collected(measures: Measures, depths: list[int]) -> list[dict[str, Any]]:
             row["updates"] = layer_updates(method, row["layers"], m["config"]["training.steps_per_layer"])
     for dataset, method, seed in rows:
         if method == "end_to_end":
-            first = rows.get((dataset, "layerwise_random", seed), {})
+            first = rows.get((dataset, RANDOM, seed), {})
             rows[dataset, method, seed] = {k: first[k] for k in ONE_LAYER if k in first} | rows[
                 dataset, method, seed
             ]

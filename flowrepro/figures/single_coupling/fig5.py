@@ -44,9 +44,12 @@ from flowrepro.figures.claims import (
 )
 from flowrepro.figures.drawn import Arrays, Measures, taken
 from flowrepro.figures.single_coupling.depth import (
+    END_TO_END,
     LAYERS,
     MASS_ERROR,
     METHODS,
+    OAS,
+    RANDOM,
     collected,
     draw_losses,
     draw_references,
@@ -64,7 +67,7 @@ from flowrepro.figures.single_coupling.one_layer import UNIFORM
 from flowrepro.pictures.style import GREY
 
 DEPTHS = [1, 2, 3, 4, 6, 8, 12]
-ROWS = ("layerwise_oas", "layerwise_random", "end_to_end")
+ROWS = (OAS, RANDOM, END_TO_END)
 GOOD_ENOUGH = 0.06
 
 
@@ -153,7 +156,7 @@ def _draw_inner(axis: Axes, table: pd.DataFrame, depths: list[int]) -> None:
 
 def _first_angle(table: pd.DataFrame) -> pd.Series:
     """Degrees of the first optimal subspace from a diagonal, per seed."""
-    return (column("first_angle", method="layerwise_oas")(table) % 90 - 45).abs()
+    return (column("first_angle", method=OAS)(table) % 90 - 45).abs()
 
 
 def _kl(method: str, layers: int) -> Values:
@@ -170,7 +173,7 @@ def _over_mean(values: Values, other: Values) -> Values:
     return lambda table: values(table) / other(table).mean(skipna=False)
 
 
-END_TO_END = unstuck(_kl("end_to_end", LAYERS), ("end_to_end",), (LAYERS,))
+UNSTUCK = unstuck(_kl(END_TO_END, LAYERS), (END_TO_END,), (LAYERS,))
 
 
 def _trained_out(*methods: str, depths: Sequence[int] = (LAYERS,)) -> tuple[Given, ...]:
@@ -179,7 +182,7 @@ def _trained_out(*methods: str, depths: Sequence[int] = (LAYERS,)) -> tuple[Give
 
 def _above_oas_inside(method: str) -> Values:
     """Nats by which the first 8 of 12 layers of a method are above the mean over those with optimal subspaces."""
-    return difference(column("inner_8", method=method), over_seeds(column("inner_8", method="layerwise_oas")))
+    return difference(column("inner_8", method=method), over_seeds(column("inner_8", method=OAS)))
 
 
 def _still_gaining(gain: pd.Series, ratio: pd.Series) -> pd.Series:
@@ -197,13 +200,12 @@ SIGNIFICANT = 2.0
 ON_PAR = 1.25
 # nats, of 0.79 before the first layer
 DIFFERENT = 0.1
-OAS = "layerwise_oas"
-OAS_AND_RANDOM = (OAS, "layerwise_random")
+OAS_AND_RANDOM = (OAS, RANDOM)
 NOT_BEHIND = settled(
     combined(
         _still_gaining,
-        column(f"last_fifth_gain_{LAYERS}", method="end_to_end"),
-        _over_mean(_kl(OAS, LAYERS), END_TO_END),
+        column(f"last_fifth_gain_{LAYERS}", method=END_TO_END),
+        _over_mean(_kl(OAS, LAYERS), UNSTUCK),
     ),
     MARGIN,
     "flows trained end-to-end, unless they are ahead already",
@@ -229,23 +231,23 @@ CLAIMS = [
         "Theorem 1",
         "The first layer improves the loss by as much as the bound allows at the best rotation.",
         "divergence before minus after the first layer",
-        difference(column("kl_0", method="layerwise_oas"), _kl("layerwise_oas", 1)),
+        difference(column("kl_0", method=OAS), _kl(OAS, 1)),
         within(BEST_FIRST, 0.03),
         f"{BEST_FIRST:.4f}",
         "nats",
-        to_refute=_trained_out("layerwise_oas", depths=(1,)),
+        to_refute=_trained_out(OAS, depths=(1,)),
     ),
     Claim(
         "reaches_normal",
         "Ex. 6, Fig. 5 top",
         "Layer-wise training with optimal subspaces reaches the latent normal distribution.",
         "divergence after 12 layers",
-        _kl("layerwise_oas", LAYERS),
+        _kl(OAS, LAYERS),
         at_most(GOOD_ENOUGH),
         "0",
         "nats",
-        to_refute=_trained_out("layerwise_oas"),
-        controls=(must_fail("no layer", column("kl_0", method="layerwise_oas")),),
+        to_refute=_trained_out(OAS),
+        controls=(must_fail("no layer", column("kl_0", method=OAS)),),
     ),
     Claim(
         "beats_random",
@@ -253,7 +255,7 @@ CLAIMS = [
         "Layer-wise training with optimal subspaces beats layer-wise random subspaces at all depths after the first.",
         "divergence averaged over 2 to 12 layers: mean over seeds with random subspaces minus with optimal ones, in "
         "standard errors",
-        errors_apart(_over_depths("layerwise_random"), _over_depths("layerwise_oas")),
+        errors_apart(_over_depths(RANDOM), _over_depths(OAS)),
         at_least(SIGNIFICANT),
         "> 0",
         given=_trained_out(*OAS_AND_RANDOM, depths=DEPTHS),
@@ -263,20 +265,20 @@ CLAIMS = [
         "Ex. 6",
         "Layer-wise training with optimal subspaces beats layer-wise random subspaces.",
         "divergence after 12 layers: mean over seeds with random subspaces minus with optimal ones, in standard errors",
-        errors_apart(_kl("layerwise_random", LAYERS), _kl("layerwise_oas", LAYERS)),
+        errors_apart(_kl(RANDOM, LAYERS), _kl(OAS, LAYERS)),
         at_least(SIGNIFICANT),
         "> 0",
         given=_trained_out(*OAS_AND_RANDOM),
         to_refute=(
             enough(
-                seeds_of(_kl("layerwise_random", LAYERS)),
+                seeds_of(_kl(RANDOM, LAYERS)),
                 at_least(ENOUGH_DRAWS),
                 "draws of random rotations, whose spread decides",
             ),
             enough(
                 combined(
                     lambda error: SIGNIFICANT * error,
-                    standard_error(_kl("layerwise_random", LAYERS), _kl(OAS, LAYERS)),
+                    standard_error(_kl(RANDOM, LAYERS), _kl(OAS, LAYERS)),
                 ),
                 at_most(MARGIN / 2),
                 "a lead of a quarter of what remains would be seen: two standard errors (nats)",
@@ -288,14 +290,14 @@ CLAIMS = [
         "Ex. 6",
         "Layer-wise training with optimal subspaces performs on par with end-to-end training.",
         "divergence after 12 layers over that of end-to-end training (mean over seeds without stuck runs)",
-        _over_mean(_kl("layerwise_oas", LAYERS), END_TO_END),
+        _over_mean(_kl(OAS, LAYERS), UNSTUCK),
         at_most(ON_PAR),
         "≈ 1",
-        given=(*_trained_out(OAS), NOT_BEHIND, seeds_left(END_TO_END)),
+        given=(*_trained_out(OAS), NOT_BEHIND, seeds_left(UNSTUCK)),
         controls=(
             must_fail(
                 "layer-wise training with random subspaces, mean over seeds",
-                over_seeds(_over_mean(_kl("layerwise_random", LAYERS), END_TO_END)),
+                over_seeds(_over_mean(_kl(RANDOM, LAYERS), UNSTUCK)),
             ),
         ),
         why="layer-wise flows gain nothing more (`last_fifth_gain_12`) at a `kl_12` that end-to-end ones pass, with twelve "
@@ -307,15 +309,15 @@ CLAIMS = [
         "End-to-end training chooses a substantially different mapping.",
         "divergence after 8 of the 12 layers of the flow trained end-to-end, minus that of the layer-wise one with optimal "
         "subspaces (mean over seeds)",
-        _above_oas_inside("end_to_end"),
+        _above_oas_inside(END_TO_END),
         at_least(DIFFERENT),
         "> 0",
         "nats",
-        given=(*trained_out((OAS, "end_to_end"), (LAYERS,), DIFFERENT, ("square",)), seeds_left(END_TO_END)),
+        given=(*trained_out((OAS, END_TO_END), (LAYERS,), DIFFERENT, ("square",)), seeds_left(UNSTUCK)),
         controls=(
             must_fail(
                 "layer-wise training with random subspaces, mean over seeds",
-                over_seeds(_above_oas_inside("layerwise_random")),
+                over_seeds(_above_oas_inside(RANDOM)),
             ),
         ),
     ),
@@ -324,7 +326,7 @@ CLAIMS = [
         "Fig. 5",
         "With random subspaces the flow approaches the latent normal distribution significantly slower.",
         "divergence after 4 layers with random subspaces (mean over seeds) over that with optimal ones",
-        ratio(over_seeds(_kl("layerwise_random", 4)), _kl("layerwise_oas", 4)),
+        ratio(over_seeds(_kl(RANDOM, 4)), _kl(OAS, 4)),
         at_least(1.5),
         "> 1",
         given=_trained_out(*OAS_AND_RANDOM, depths=(4,)),

@@ -28,7 +28,9 @@ from matplotlib.lines import Line2D
 
 from flowrepro.figures.drawn import Arrays, Measures, taken
 from flowrepro.figures.single_coupling.depth import (
+    END_TO_END,
     METHODS,
+    OAS,
     collected,
     draw_losses,
     draw_references,
@@ -54,7 +56,7 @@ def arrays(measures: Measures) -> Arrays:
     last = max(m["config"]["model.layers"] for m in measures)
     deepest = [m for m in measures if m["config"]["model.layers"] == last]
     shades = [m | {name: _shades(m, name) for name in ("density", "true_density")} for m in deepest]
-    truths = [m for m in shades if " layerwise_oas " in m["case"]]
+    truths = [m for m in shades if f" {OAS} " in m["case"]]
     in_turn = [m for m in deepest if " layerwise_" in m["case"]]
     return taken(shades, "density") | taken(truths, "true_density", "edges") | taken(in_turn, "reference")
 
@@ -78,9 +80,9 @@ def draw(table: pd.DataFrame, arrays: Arrays) -> Figure:
     grid, below = (parts[row].subgridspec(n, len(datasets)) for row, n in ((0, len(methods) + 1), (1, 1)))
     axes = []
     for place, dataset in enumerate(datasets):
-        deep = {m: f" model.layers={last}" * (m == "end_to_end") for m in methods}
+        deep = {m: f" model.layers={last}" * (m == END_TO_END) for m in methods}
         names = {m: f"{group} {m}{deep[m]} dataset={dataset}" for m in methods}
-        truth, edges = (arrays[f"{names['layerwise_oas']}/{name}"] for name in ("true_density", "edges"))
+        truth, edges = (arrays[f"{names[OAS]}/{name}"] for name in ("true_density", "edges"))
         images = [("data", truth), *((m, arrays[f"{names[m]}/density"]) for m in methods)]
         for row, (name, image) in enumerate(images):
             axes.append(figure.add_subplot(grid[row, place]))

@@ -30,9 +30,12 @@ from flowrepro.figures.claims import (
     smallest,
 )
 from flowrepro.figures.single_coupling.depth import (
+    END_TO_END,
     LAYERS,
     MASS_ERROR,
     METHODS,
+    OAS,
+    RANDOM,
     TOLD_APART,
     above_reference,
     converged,
@@ -47,7 +50,6 @@ DEPTHS = [1, 2, 4, 8, 11, 12]
 SUPPORT = 0.999
 TITLES = {"8gaussians": "8 Gaussians", "2spirals": "2 spirals"}
 DATASETS = ("moons", "8gaussians", "checkerboard")
-OAS, RANDOM, END_TO_END = "layerwise_oas", "layerwise_random", "end_to_end"
 
 
 # the divergence in nats of a method at a depth on a data set

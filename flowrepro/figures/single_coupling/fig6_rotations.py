@@ -29,6 +29,8 @@ from flowrepro.figures.claims import (
 )
 from flowrepro.figures.single_coupling.depth import (
     LAYERS,
+    OAS,
+    RANDOM,
     TOLD_APART,
     kl,
     trained_out,
@@ -39,8 +41,6 @@ from flowrepro.figures.single_coupling.fig6_claims import (
     DEPTHS,
     INTEGRATES,
     MARGIN,
-    OAS,
-    RANDOM,
     TITLES,
     at_best,
     outside,
