@@ -131,8 +131,8 @@ def draw(table: pd.DataFrame, arrays: Arrays) -> Figure:
     origin = np.zeros((1, 2))
     arrows(axes[0, 0], origin, arrays["linear_directions"], arrays["linear_std"])
     arrows(axes[1, 0], arrays["shown_at"], arrays["shown_directions"], arrays["shown_std"])
-    axes[0, 0].legend(loc="upper left", fontsize=7)
-    axes[0, 1].legend(loc="upper left", fontsize=7)
+    entries = [entry for axis in axes[0] for entry in axis.get_legend_handles_labels()[0]]
+    figure.legend(handles=entries, loc="outside upper center", ncols=len(entries), fontsize=7)
     return figure
 
 

@@ -100,14 +100,16 @@ def draw(table: pd.DataFrame, arrays: Arrays) -> Figure:
         ("x", "(a) data $X$", "$X_1$", "$X_2$"),
         ("y", r"(b) $Y = f(X)$", "$Y_1$", "$Y_2$"),
         ("rotated", r"(c) rotated $U^{\top} y$", "component 1", "component 2"),
-        ("components", r"(d) components $S^{-1} U^{\top} y$", "component 1", "component 2"),
+        # on equal scales, a stripe
+        ("components", r"(d) $S^{-1} U^{\top} y$, each on its scale", "component 1", "component 2"),
     )
     for axis, (name, title, horizontal, vertical) in zip(axes[0], shown, strict=True):
         dots = axis.scatter(
             *arrays[name].T, c=arrays["latents"][:, 0], cmap=LATENT_MAP, vmin=-2.5, vmax=2.5, **DOTS
         )
         axis.set(title=title, xlabel=horizontal, ylabel=vertical)
-        axis.set_aspect("equal", "datalim")
+        if name != "components":
+            axis.set_aspect("equal", "datalim")
     figure.colorbar(dots, ax=axes[0, 3], label=r"true factor $\epsilon_1$")
     return figure
 
