@@ -46,11 +46,15 @@ STUCK = 0.02
 
 
 def logarithmic(axis: Axes, highest: float) -> None:
-    """A logarithmic axis from the lowest line up to `highest`, with plain numbers at 1, 2, 3 and 5 times powers of ten."""
+    """A logarithmic axis from the lowest line up to `highest`, with a few plain numbers."""
     values = np.concatenate([np.asarray(line.get_ydata(), dtype=float) for line in axis.lines])
     axis.set_yscale("log")
-    axis.set_ylim(0.8 * values[values > 0].min(), highest)
-    axis.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 3.0, 5.0)))
+    lowest = 0.8 * values[values > 0].min()
+    axis.set_ylim(lowest, highest)
+    narrow = highest < 5 * lowest
+    axis.yaxis.set_major_locator(
+        LogLocator(subs=(1.0, 2.0, 3.0, 4.0, 5.0, 7.0) if narrow else (1.0, 2.0, 3.0, 5.0))
+    )
     axis.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axis.yaxis.set_minor_formatter(NullFormatter())
 
