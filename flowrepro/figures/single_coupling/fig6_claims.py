@@ -252,6 +252,23 @@ INTEGRATES = Claim(
     "0",
     kind="check",
 )
+
+
+def _same_rates(table: pd.DataFrame) -> pd.Series:
+    """For each seed, the share of data sets and methods with the learning rate that was better with the first seed."""
+    rates = table.pivot(index="seed", columns=["dataset", "method"], values="lr")
+    return (rates == rates.iloc[0]).mean(axis=1)
+
+
+SAME_RATES = Claim(
+    "same_rates",
+    "Ex. 7",
+    "All seeds of a method have the learning rate that is better with the first one.",
+    "share of pairs of data set and method, 12 layers",
+    _same_rates,
+    at_least(1.0),
+    kind="check",
+)
 CLAIMS = [
     *(_few_layers(layers) for layers in (1, 2, 4)),
     _overtaken(),
@@ -259,4 +276,5 @@ CLAIMS = [
     *(_no_gain(method) for method in METHODS),
     *(_has_spurious(name, words) for name, words in ROTATIONS),
     INTEGRATES,
+    SAME_RATES,
 ]
