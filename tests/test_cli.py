@@ -197,6 +197,18 @@ def test_a_dry_run_of_a_figure_is_one_line_a_run_and_the_total(flowrepro, workdi
     assert not list(workdir.iterdir())
 
 
+def test_a_dry_run_tries_runs_that_cost_the_same_only_once(monkeypatch, workdir):
+    tried = []
+    monkeypatch.setattr(
+        dry_run, "estimate", lambda config: tried.append(config) or dry_run.Cost(1, 0.001, 1e6)
+    )
+    planned = load_spec("single_coupling/fig6").planned("cpu")
+    dry_run.train_figure("figure", {f"{p.case}, seed {p.seed}": p.config for p in planned})
+    # data set, way of training, rotation and number of layers; not seed or learning rate
+    alike = {(c.dataset.name, c.phases.name, c.model.rotation, c.model.layers) for c in tried}
+    assert len(planned) > len(tried) == len(alike) == 24
+
+
 def test_dry_runs_of_evaluate_and_plot_write_nothing(flowrepro, workdir):
     flowrepro("train", "dataset=sine", *TINY)
     before = sorted(workdir.rglob("*"))

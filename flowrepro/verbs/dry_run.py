@@ -1,5 +1,6 @@
 """`dry_run=true`: what a command would do and cost. It only reads, and leaves nothing behind."""
 
+import json
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,8 @@ from flowrepro.training.loop import backward
 from flowrepro.training.session import Session
 
 TRIAL_SAMPLES, TRIAL_STEPS = 1024, 3
+# training options that change the number of steps, or nothing that a step costs
+CHEAP = ("lr", "final_lr", "steps", "steps_per_layer")
 NO_ESTIMATE = "no estimate until the data are available"
 
 
@@ -62,10 +65,9 @@ def train_figure(title: str, runs: dict[str, Config]) -> None:
         run = run_of(config)
         told = _progress(run)
         if not run.ended or config.overwrite:
-            seedless = repr(config.identity | {"seed": None})
-            if seedless not in costs:
-                costs[seedless] = estimate(config)
-            cost = costs[seedless]
+            if (alike := _alike(config)) not in costs:
+                costs[alike] = estimate(config)
+            cost = costs[alike]
             known = cost.step_seconds * config.training.steps if isinstance(cost, Cost) else None
             left.append(known)
             told += f", {cost if known is None else _minutes(known)}"
@@ -176,6 +178,14 @@ def estimate(config: Config) -> Cost | str:
         seconds.append(time.monotonic() - began)
     weights = list(session.flow.parameters())
     return Cost(sum(p.numel() for p in weights), min(seconds[1:]), _memory(device, weights))
+
+
+def _alike(config: Config) -> str:
+    """What a step's cost depends on: the same for runs of other seeds, learning rates and lengths."""
+    parts: dict[str, Any] = {**config.identity, "seed": None}
+    parts["dataset"] = {**parts["dataset"], "seed": None}
+    parts["training"] = {k: v for k, v in parts["training"].items() if k not in CHEAP}
+    return json.dumps(parts, sort_keys=True)
 
 
 def _memory(device: str, weights: list[torch.nn.Parameter]) -> float:
