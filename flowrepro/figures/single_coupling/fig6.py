@@ -9,11 +9,11 @@ Above each density, its divergence and the mass outside the data's support. A ru
 method got stuck; it is a cross, counts for no mean, and the table names it.
 
 The paper's toy densities are not known; these are the usual ones, each with its density, so that divergences have their
-floor at zero. Data are standardised by the first layer. As the paper tuned each method, each run has the better of two
-learning rates by its held-out points; all else is the same. Optimal rotations against random ones, on six data sets:
-fig6_rotations.
+floor at zero. Data are standardised by the first layer. As the paper tuned each method, each has on each data set the
+better of two learning rates by the held-out points of the first seed, end-to-end training at each depth; all else is the
+same. Optimal rotations against random ones, on six data sets: fig6_rotations.
 
-Costs two and a half hours on two cores at cpu scale, three seeds.
+Costs two hours on two cores at cpu scale, three seeds.
 """
 
 from typing import Any
