@@ -173,6 +173,12 @@ def test_end_to_end_training_may_be_ahead_of_few_layers(layers):
         verdicts(fig6, ahead, f"oas_beats_end_to_end_{layers}")[f"oas_beats_end_to_end_{layers}"]
         == "does not hold"
     )
+    # more training can only put it further ahead
+    moving = changed(ahead, "end_to_end", **{f"last_fifth_gain_{layers}": 0.02})
+    key = f"oas_beats_end_to_end_{layers}"
+    assert verdicts(fig6, moving, key)[key] == "does not hold"
+    behind = changed(deep(fig6), "end_to_end", **{f"last_fifth_gain_{layers}": 0.02})
+    assert verdicts(fig6, behind, key)[key] == "not settled"
     far = changed(ahead, "layerwise_oas", **{f"reference_{layers}": 0.005})
     assert (
         verdicts(fig6, far, f"oas_beats_end_to_end_{layers}")[f"oas_beats_end_to_end_{layers}"]
