@@ -46,15 +46,13 @@ STUCK = 0.02
 
 
 def logarithmic(axis: Axes, highest: float) -> None:
-    """A logarithmic axis from the lowest line up to `highest`, with a few plain numbers."""
-    values = np.concatenate([np.asarray(line.get_ydata(), dtype=float) for line in axis.lines])
+    """A logarithmic axis from the lowest value up to `highest`, with a few plain numbers."""
+    lowest = 0.8 * axis.dataLim.minposy
     axis.set_yscale("log")
-    lowest = 0.8 * values[values > 0].min()
     axis.set_ylim(lowest, highest)
-    narrow = highest < 5 * lowest
-    axis.yaxis.set_major_locator(
-        LogLocator(subs=(1.0, 2.0, 3.0, 4.0, 5.0, 7.0) if narrow else (1.0, 2.0, 3.0, 5.0))
-    )
+    many, some, few = (1.0, 2.0, 3.0, 4.0, 5.0, 7.0), (1.0, 2.0, 3.0, 5.0), (1.0, 3.0)
+    span = highest / lowest
+    axis.yaxis.set_major_locator(LogLocator(subs=many if span < 5 else some if span < 40 else few))
     axis.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axis.yaxis.set_minor_formatter(NullFormatter())
 

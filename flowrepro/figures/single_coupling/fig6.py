@@ -1,11 +1,11 @@
 """single_coupling, Figure 6: twelve layers on three toy densities, trained layer-wise, progressively or end-to-end.
 
-What one should see: columns are data sets, rows the true density and what each method has learned after twelve layers, with
-optimal (OAS) or random rotations; below each column the divergence over the number of layers. Layer-wise densities keep
-structure that the data do not have: filaments between and beyond the modes. Equal numbers of gradient steps for all, 2,500
+What one should see: rows are data sets, columns the true density and what each method has learned after twelve layers, with
+optimal (OAS) or random rotations; right the divergence over the number of layers. Layer-wise densities keep structure that
+the data do not have: filaments between and beyond the modes. Equal numbers of gradient steps for all, 2,500
 for each layer; end-to-end is trained afresh at each depth, and updates twelve times as many layers as layer-wise training
 with the same steps (the table counts them). The red line needs no training: couplings from binned conditional moments.
-Above each density, its divergence and the mass outside the data's support. A run that is worse than a shallower one of its
+Below each density, its divergence and the mass outside the data's support. A run that is worse than a shallower one of its
 method got stuck; it is a cross, counts for no mean, and the table names it.
 
 The paper's toy densities are not known; these are the usual ones, each with its density, so that divergences have their
@@ -24,7 +24,6 @@ from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
-from matplotlib.lines import Line2D
 
 from flowrepro.figures.drawn import Arrays, Measures, taken
 from flowrepro.figures.single_coupling.depth import (
@@ -69,40 +68,39 @@ def _shades(measure: dict[str, Any], name: str) -> np.ndarray:
 
 
 def draw(table: pd.DataFrame, arrays: Arrays) -> Figure:
-    """The true density, a row for each method of the table, and the curves."""
+    """A row for each data set: its density, those of each method of the table, and the curves."""
     methods = [m for m in METHODS if m in set(table.method)]
-    group = next(iter(arrays)).split()[0]
-    datasets, last = list(dict.fromkeys(table.dataset)), int(table.layers.max())
-    figure = Figure(
-        figsize=(1.2 * max(3, len(datasets)) + 0.9, 3.9 + 1.3 * len(methods)), layout="constrained"
-    )
-    parts = figure.add_gridspec(2, 1, height_ratios=[len(methods) + 1, 1.5])
-    grid, below = (parts[row].subgridspec(n, len(datasets)) for row, n in ((0, len(methods) + 1), (1, 1)))
+    datasets, columns = list(dict.fromkeys(table.dataset)), len(methods) + 1
+    figure = Figure(figsize=(1.4 * columns + 2.4, 1.6 * len(datasets) + 1.4), layout="constrained")
+    grid = figure.add_gridspec(len(datasets), columns + 1, width_ratios=[1.0] * columns + [1.4])
     axes = []
-    for place, dataset in enumerate(datasets):
-        deep = {m: f" model.layers={last}" * (m == END_TO_END) for m in methods}
-        names = {m: f"{group} {m}{deep[m]} dataset={dataset}" for m in methods}
+    for row, dataset in enumerate(datasets):
+        names = _cases(table, arrays, dataset)
         truth, edges = (arrays[f"{names[OAS]}/{name}"] for name in ("true_density", "edges"))
-        images = [("data", truth), *((m, arrays[f"{names[m]}/density"]) for m in methods)]
-        for row, (name, image) in enumerate(images):
+        shown = {"data": truth} | {m: arrays[f"{names[m]}/density"] for m in methods}
+        for place, (name, density) in enumerate(shown.items()):
             axes.append(figure.add_subplot(grid[row, place]))
-            shown = _draw_density(axes[-1], image, edges)
-            axes[-1].set_title(
-                TITLES.get(dataset, dataset) if row == 0 else _told(table, dataset, name), fontsize=8
-            )
-            if place == 0:
-                axes[-1].set_ylabel(METHODS[name][0].replace(", ", ",\n") if row else "data")
-        curves = figure.add_subplot(below[place])
+            image = _draw_density(axes[-1], density, edges)
+            label = TITLES.get(dataset, dataset) if name == "data" else _told(table, dataset, name)
+            axes[-1].set_xlabel(label, fontsize=8)
+            if row == 0:
+                axes[-1].set_title("data" if name == "data" else METHODS[name][0].replace(", ", ",\n"))
+        curves = figure.add_subplot(grid[row, columns])
         _draw_curves(curves, table[table.dataset == dataset], arrays, names)
-        if place == 0:
-            curves.set_ylabel("KL divergence (nats)")
-            handles, _ = curves.get_legend_handles_labels()
-    _draw_scale(figure, axes, shown)
-    columns = 3 if len(datasets) > 3 else 2
-    told = Line2D([], [], ls="", label="above a density: its divergence, its mass outside the data's support")
-    entries = [*handles, stuck_entry(), told]
-    figure.legend(handles=entries, loc="outside upper center", ncols=columns, fontsize=8)
+        if row == len(datasets) - 1:
+            curves.set_xlabel("layers")
+    _draw_scale(figure, axes, image)
+    handles, _ = curves.get_legend_handles_labels()
+    wide = 4 if columns > 4 else 2
+    figure.legend(handles=[*handles, stuck_entry()], loc="outside upper center", ncols=wide, fontsize=8)
     return figure
+
+
+def _cases(table: pd.DataFrame, arrays: Arrays, dataset: str) -> dict[str, str]:
+    """Each method's name in the arrays, that of its deepest flow."""
+    group, last = next(iter(arrays)).split()[0], int(table.layers.max())
+    deepest = {m: f" model.layers={last}" * (m == END_TO_END) for m in METHODS}
+    return {m: f"{group} {m}{deepest[m]} dataset={dataset}" for m in METHODS if m in set(table.method)}
 
 
 def _draw_density(axis: Axes, image: np.ndarray, edges: np.ndarray) -> AxesImage:
@@ -116,7 +114,9 @@ def _draw_density(axis: Axes, image: np.ndarray, edges: np.ndarray) -> AxesImage
 def _draw_scale(figure: Figure, axes: list[Axes], image: AxesImage) -> None:
     """The scale of all densities: shades are square roots."""
     shares = np.array([0, 0.05, 0.2, 0.5, 1])
-    bar = figure.colorbar(image, ax=axes, aspect=60, pad=0.01, label="density over the peak of the data's")
+    label = "density over the peak of the data's\nbelow a density: its divergence, its mass outside the data's support"
+    bar = figure.colorbar(image, ax=axes, location="bottom", aspect=60, pad=0.01)
+    bar.set_label(label, fontsize=8)
     bar.set_ticks(255 * np.sqrt(shares), labels=[f"{share:g}" for share in shares])
 
 
@@ -133,5 +133,5 @@ def _draw_curves(axis: Axes, table: pd.DataFrame, arrays: Arrays, names: dict[st
         axis, {m: arrays[f"{name}/reference"] for m, name in names.items() if m.startswith("layerwise")}
     )
     logarithmic(axis, 1.2 * float(table.kl_0.max()))
-    axis.set(xlabel="layers", xticks=(1, 4, 8, 12))
+    axis.set(ylabel="divergence (nats)", xticks=(1, 4, 8, 12))
     axis.tick_params(labelsize=8)
