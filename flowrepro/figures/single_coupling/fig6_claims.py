@@ -144,6 +144,7 @@ ROTATIONS = (("oas", "optimal"), ("random", "random"))
 
 def _few_layers(layers: int) -> Claim:
     among = (END_TO_END, OAS), (layers,)
+    depth = f"{layers} layer{'s' * (layers > 1)}"
 
     def lead(oas: Divergence) -> Values:
         ahead = [difference(kl(END_TO_END, layers, d), oas(OAS, layers, d)) for d in DATASETS]
@@ -161,8 +162,8 @@ def _few_layers(layers: int) -> Claim:
     return Claim(
         f"oas_beats_end_to_end_{layers}",
         "Ex. 7",
-        "With only a few layers, optimal rotations also outperform end-to-end training.",
-        f"divergence of end-to-end training minus that with optimal rotations, {layers} layer{'s' * (layers > 1)}, mean "
+        f"With only a few layers, optimal rotations also outperform end-to-end training: {depth}.",
+        f"divergence of end-to-end training minus that with optimal rotations, {depth}, mean "
         f"over all data sets{LEFT_OUT}",
         lead(kl),
         at_least(TOLD_APART),
