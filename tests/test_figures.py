@@ -22,6 +22,7 @@ from flowrepro.figures import build, catalogue, curves, store
 from flowrepro.figures.catalogue import FigureSpec, RunWords, keys, load_spec, paper_runs
 from flowrepro.figures.claims import VERDICTS, Claim, at_least, column
 from flowrepro.figures.drawn import compact, taken
+from flowrepro.figures.linear_systems import ablation_alpha
 from flowrepro.figures.single_coupling import fig1, fig5
 from flowrepro.figures.verify import MAX_ARRAYS
 from flowrepro.measures import gmm_coupling, kept
@@ -371,6 +372,7 @@ def test_figures_with_runs_are_tabulated_drawn_and_judged_without_torch():
 def test_closed_forms_that_figures_hold_as_numbers():
     assert fig1.kl_before() == pytest.approx(gmm_coupling.kl_before(), abs=1e-14)
     assert fig5.BEST_FIRST == pytest.approx(square_conditionals(45).improvement(), abs=1e-14)
+    assert ablation_alpha.OPTIMUM_ALPHA == ALPHA
     ours, optimum = (manifold_log_likelihood(1.5, 1, a) for a in (1e-2, ALPHA))
     assert optimum - np.log(1e-2 / ALPHA) / 2 == pytest.approx(ours)
 
