@@ -272,11 +272,17 @@ def above_reference(method: str, layers: int, dataset: str) -> Values:
     return difference(kl(method, layers, dataset), without_training(method, layers, dataset))
 
 
-def converged(methods: Sequence[str], depths: Sequence[int], margin: float, datasets: Sequence[str]) -> Given:
+def converged(
+    methods: Sequence[str],
+    depths: Sequence[int],
+    margin: float,
+    datasets: Sequence[str],
+    who: str = "the flows",
+) -> Given:
     """The last fifth of the steps gains little with each of these methods, at these depths, on all data sets."""
     places = product(methods, depths, datasets)
     gains = [column(f"last_fifth_gain_{k}", method=m, dataset=d) for m, k, d in places]
-    return settled(largest(*(combined(abs, gain) for gain in gains)), margin)
+    return settled(largest(*(combined(abs, gain) for gain in gains)), margin, who)
 
 
 def near_reference(

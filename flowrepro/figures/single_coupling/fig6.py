@@ -75,7 +75,7 @@ def draw(table: pd.DataFrame, arrays: Arrays) -> Figure:
     grid = figure.add_gridspec(len(datasets), columns + 1, width_ratios=[1.0] * columns + [1.4])
     axes = []
     for row, dataset in enumerate(datasets):
-        names = _cases(table, arrays, dataset)
+        names = _cases(methods, arrays, dataset, int(table.layers.max()))
         truth, edges = (arrays[f"{names[OAS]}/{name}"] for name in ("true_density", "edges"))
         shown = {"data": truth} | {m: arrays[f"{names[m]}/density"] for m in methods}
         for place, (name, density) in enumerate(shown.items()):
@@ -96,11 +96,11 @@ def draw(table: pd.DataFrame, arrays: Arrays) -> Figure:
     return figure
 
 
-def _cases(table: pd.DataFrame, arrays: Arrays, dataset: str) -> dict[str, str]:
-    """Each method's name in the arrays, that of its deepest flow."""
-    group, last = next(iter(arrays)).split()[0], int(table.layers.max())
-    deepest = {m: f" model.layers={last}" * (m == END_TO_END) for m in METHODS}
-    return {m: f"{group} {m}{deepest[m]} dataset={dataset}" for m in METHODS if m in set(table.method)}
+def _cases(methods: list[str], arrays: Arrays, dataset: str, deepest: int) -> dict[str, str]:
+    """Each method's name in the arrays; those of end-to-end training have a number of layers."""
+    group = next(iter(arrays)).split()[0]
+    layers = {m: f" model.layers={deepest}" * (m == END_TO_END) for m in methods}
+    return {m: f"{group} {m}{layers[m]} dataset={dataset}" for m in methods}
 
 
 def _draw_density(axis: Axes, image: np.ndarray, edges: np.ndarray) -> AxesImage:

@@ -51,7 +51,6 @@ SUPPORT = 0.999
 TITLES = {"8gaussians": "8 Gaussians", "2spirals": "2 spirals"}
 DATASETS = ("moons", "8gaussians", "checkerboard")
 
-
 # the divergence in nats of a method at a depth on a data set
 Divergence = Callable[[str, int, str], Values]
 
@@ -130,8 +129,8 @@ def _converged(*methods: str, depths: Sequence[int] = (LAYERS,), margin: float =
     return _in_unstuck(converged(methods, depths, margin, DATASETS), methods, depths)
 
 
-def _near(method: str, layers: int = LAYERS) -> Given:
-    return _in_unstuck(near_reference((method,), (layers,), MARGIN, DATASETS), (method,), (layers,))
+def _near(method: str) -> Given:
+    return _in_unstuck(near_reference((method,), (LAYERS,), MARGIN, DATASETS), (method,), (LAYERS,))
 
 
 # of the gap between layer-wise and end-to-end training
@@ -157,8 +156,8 @@ def _few_layers(layers: int) -> Claim:
     def could_be(trained: pd.Series, most: pd.Series) -> pd.Series:
         return most.where(trained < TOLD_APART, 0.0)
 
-    together = _converged(END_TO_END, depths=(layers,))
-    gains = unstuck(together.values, *among)
+    who = "end-to-end training, unless it is ahead already"
+    together = _in_unstuck(converged((END_TO_END,), (layers,), MARGIN, DATASETS, who), *among)
     return Claim(
         f"oas_beats_end_to_end_{layers}",
         "Ex. 7",
@@ -170,11 +169,7 @@ def _few_layers(layers: int) -> Claim:
         "> 0",
         "nats",
         given=(
-            replace(
-                together,
-                text=f"end-to-end training, unless it is ahead already: {together.text.partition(': ')[2]}",
-                values=combined(undecided, gains, lead(at_best)),
-            ),
+            replace(together, values=combined(undecided, together.values, lead(at_best))),
             seeds_left(lead(kl)),
         ),
         to_refute=(
