@@ -24,7 +24,7 @@ from flowrepro.flows.core import Flow
 from flowrepro.flows.coupling import AffineCoupling
 from flowrepro.flows.linear import Permutation, Rotation
 from flowrepro.flows.models import MODELS, build
-from flowrepro.flows.norm import update_statistics
+from flowrepro.flows.norm import BatchNorm, update_statistics
 from flowrepro.flows.optimal import OptimalRotation, layerwise_by_moments
 from flowrepro.metrics.correlation import rank_correlations
 from flowrepro.metrics.independence import dependence
@@ -103,6 +103,26 @@ def test_realnvp_is_as_the_paper_used_it() -> None:
     assert [tuple(size) for size in sizes] == [(1, 512), (512, 512), (512, 4)]
     orders = [layer.order for layer in flow.chain if isinstance(layer, Permutation)]
     assert all(order[0] != 0 for order in orders), "a coupling repeats the split before it"
+
+
+def test_realnvp_of_the_authors() -> None:
+    """Their permutations pass dimensions 0 0 1 0 0 2 of the data, whatever the seed; gains and shifts start at random."""
+    config = RealNVPConfig("realnvp", hidden=[8], rotation="authors", norm_start="random")
+    flow = made(config, 3)
+    passed, dims = [], torch.arange(3)
+    for layer in flow.chain:
+        dims = dims[layer.order] if isinstance(layer, Permutation) else dims
+        passed += [int(dims[0])] if isinstance(layer, AffineCoupling) else []
+    assert passed == [0, 0, 1, 0, 0, 2]
+    starts = torch.stack(
+        [p for layer in flow.chain if isinstance(layer, BatchNorm) for p in layer.parameters()]
+    )
+    assert 1 < float(starts.detach().abs().max()) <= math.sqrt(6 / 4) and len(starts.unique()) == 36
+    other = build(config, (3,), None, seeded(1), torch.float64)
+    orders = [
+        [layer.order.tolist() for layer in f.chain if isinstance(layer, Permutation)] for f in (flow, other)
+    ]
+    assert orders[0] == orders[1]
 
 
 def test_columns_of_a_table_are_found_by_name() -> None:

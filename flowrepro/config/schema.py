@@ -161,10 +161,16 @@ class RealNVPConfig(VectorModelConfig):
         choices=("exponential", "soft_clamp"),
     )
     batch_norm: bool = option(True, "batch norm before every coupling")
+    norm_start: str = option(
+        "zero",
+        "gains and shifts of batch norm at the start: zero, or random as in linear_systems' code",
+        choices=("zero", "random"),
+    )
     rotation: str = option(
         "permutation",
-        "a permutation after every coupling, or a rotation before it as in model=coupling",
-        choices=("permutation", "random", "oas", "axis"),
+        "a permutation after every coupling (authors: those of linear_systems' code), or a rotation before it as in "
+        "model=coupling",
+        choices=("permutation", "authors", "random", "oas", "axis"),
     )
 
 

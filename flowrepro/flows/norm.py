@@ -4,6 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from flowrepro.flows.core import Layer
+from flowrepro.flows.nets import glorot_uniform
 
 EPS = 1e-5
 
@@ -14,15 +15,22 @@ class BatchNorm(Layer):
     In training mode m and v are those of the batch (with 1/B in front); in evaluation mode the stored ones, which
     only `store` changes, by `update_statistics` below. The Jacobian leaves out that batch statistics depend on x, as
     RealNVP does. The gain is a logarithm, as in the authors' code of linear_systems; it starts at 0, there at random.
+
+    Args:
+        dim: D.
+        start: draws gains and shifts as that code does, uniform on +-sqrt(6 / (1 + D)); without it they are zero.
     """
 
     mean: Tensor
     var: Tensor
 
-    def __init__(self, dim: int, dtype: torch.dtype | None = None) -> None:
+    def __init__(
+        self, dim: int, dtype: torch.dtype | None = None, start: torch.Generator | None = None
+    ) -> None:
         super().__init__()
-        self.gain = nn.Parameter(torch.zeros(dim, dtype=dtype))
-        self.shift = nn.Parameter(torch.zeros(dim, dtype=dtype))
+        gain, shift = glorot_uniform((2, dim), 1 + dim, start) if start else torch.zeros(2, dim)
+        self.gain = nn.Parameter(gain.to(dtype or torch.get_default_dtype()))
+        self.shift = nn.Parameter(shift.to(dtype or torch.get_default_dtype()))
         self.register_buffer("mean", torch.zeros(dim, dtype=dtype))
         self.register_buffer("var", torch.ones(dim, dtype=dtype))
 

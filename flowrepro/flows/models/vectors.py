@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -73,18 +74,22 @@ def realnvp(
     """[BatchNorm, AffineCoupling, Permutation] x layers without the last permutation (linear_systems Sec. 6.1).
 
     Permutations are drawn until the passive part changes, so that no coupling repeats the split before it; the
-    authors' own, drawn freely, do so twice in six. Another `rotation` stands before each coupling instead.
+    authors' own (`authors`), drawn freely, do so twice in six. Another `rotation` stands before each coupling instead.
     """
     (dim,) = shape
     passive = passive_dims(config.passive, dim)
     sizes = [passive, *config.hidden, 2 * (dim - passive)]
-    permuted = config.rotation == "permutation"
+    permuted = config.rotation in ("permutation", "authors")
+    start = generator if config.norm_start == "random" else None
+    authors = authors_permutations(dim, config.layers - 1)
     built: list[Layer] = []
     for i in range(config.layers):
-        built += [BatchNorm(dim, dtype)] if config.batch_norm else []
+        built += [BatchNorm(dim, dtype, start)] if config.batch_norm else []
         built += [] if permuted else [rotation(config.rotation, dim, passive, i, generator, dtype)]
         built.append(AffineCoupling(passive, mlp(sizes, generator, dtype=dtype), config.scale))
-        built += [new_split(dim, passive, generator)] if permuted and i + 1 < config.layers else []
+        if permuted and i + 1 < config.layers:
+            drawn = config.rotation == "permutation"
+            built.append(new_split(dim, passive, generator) if drawn else authors[i])
     return centred_flow(shape, dtype, config.standardize, *built)
 
 
@@ -164,3 +169,13 @@ def new_split(dim: int, passive: int, generator: torch.Generator) -> Permutation
         permutation = Permutation.random(dim, generator)
         if set(permutation.order[:passive].tolist()) != set(range(passive)):
             return permutation
+
+
+def authors_permutations(dim: int, count: int) -> list[Permutation]:
+    """Those between the couplings in the authors' code of linear_systems, from the data on.
+
+    It draws them with numpy's seed 3, whatever the seed of the flow, from the latents on, and applies their inverses.
+    """
+    drawn = np.random.RandomState(3)
+    orders = [drawn.permutation(dim) for _ in range(count)]
+    return [Permutation(torch.from_numpy(np.argsort(order))) for order in reversed(orders)]
