@@ -38,7 +38,7 @@ def changed(table: pd.DataFrame, where: dict, values: dict) -> pd.DataFrame:
     table = table.copy()
     chosen = pd.Series(True, table.index)
     for name, wanted in where.items():
-        chosen &= table[name] == wanted
+        chosen &= table[name].isin(wanted if isinstance(wanted, list) else [wanted])
     assert chosen.any()
     for name, value in values.items():
         table.loc[chosen, name] = value
@@ -64,11 +64,13 @@ FACTORS = {"correlation_1": 0.995, "correlation_2": 0.995, "r2_2": 0.95}
 SAMPLES = {"energy": 0.001, "energy_of_data": 0.001, "energy_of_gaussian": 0.1, "lost_samples": 0}
 SCALE = {"s_max_p99": 200.0, "outliers": 0.02, "spread_max": 80.0}
 LOCAL = {"normal_angle": 1.0, "shuffled_normal_angle": 40.0, "wide": 2}
+VARIANTS = {"regularised": ["full"], "unregularised": ["full", "half"], "realnvp": ["full", "half", "tuned"]}
 FIG3 = rows(
     [
         {
             "dataset": dataset,
             "model": model,
+            "variant": variant,
             **TRAINED,
             **CONTROLS,
             **FACTORS,
@@ -88,16 +90,17 @@ FIG3 = rows(
             },
             "realnvp": {"correlation_1": 0.1, "spread_max": 1e5},
         }.items()
+        for variant in VARIANTS[model]
     ]
 )
 FIG4 = rows(
     [
-        {"flow": flow, "finite": 1000.0, "last_fifth_gain": 5.0}
+        {"flow": flow, "budget": budget, "finite": 1000.0, "last_fifth_gain": 5.0}
         | {"change": 0.1, "local_change": 0.1, "linear_change": 0.5, "linear_local_change": 0.5}
         | {"likeness": 0.85, "slant": 0.6, "ink": 0.4, "loop": 0.4}
         | {"pca_likeness": 0.86, "pca_slant": 0.7, "pca_ink": 0.4, "pca_loop": 0.4, "shuffled_loop": 0.1}
         | {"shuffled_likeness": 1.0, "shuffled_slant": 0.02, "shuffled_ink": 0.03}
-        for flow in ("authors", "tuned")
+        for flow, budget in (("authors", "full"), ("authors", "half"), ("tuned", "full"))
     ]
 )
 SCORES = {
@@ -174,12 +177,25 @@ TURNS = [
     (fig3, {"model": "regularised"}, {"correlation_1": 0.5}, "regularised_scurve_1", FAILS),
     (fig3, {"model": "regularised"}, {"correlation_2": 0.5}, "regularised_scurve_2", FAILS),
     (fig3, {"model": "regularised"}, {"r2_2": 0.3}, "regularised_uniform", FAILS),
-    (fig3, {"model": "regularised"}, {"last_fifth_gain": 0.6}, "regularised_sine_1", UNSETTLED),
+    (
+        fig3,
+        {"model": "regularised"},
+        {"correlation_1": 0.5, "last_fifth_gain": 0.6},
+        "regularised_sine_1",
+        UNSETTLED,
+    ),
     (fig3, {"model": "regularised"}, {"val_log_prob": -1.0}, "regularised_scurve_2", UNSETTLED),
     (fig3, {"model": "unregularised"}, {"correlation_2": 0.99}, "unregularised_incoherent_sine", FAILS),
     (fig3, {"model": "unregularised"}, {"correlation_2": 0.99}, "unregularised_incoherent_scurve", FAILS),
     (fig3, {"model": "unregularised"}, {"s_max_p99": 210.0}, "unregularised_incoherent_sine", UNSETTLED),
-    (fig3, {"model": "unregularised"}, {"last_fifth_gain": 2.0}, "unregularised_incoherent_sine", UNSETTLED),
+    (fig3, {"model": "unregularised"}, {"val_log_prob": -1.0}, "unregularised_incoherent_sine", UNSETTLED),
+    (
+        fig3,
+        {"model": "unregularised", "variant": "full"},
+        {"correlation_2": 0.99},
+        "unregularised_incoherent_sine",
+        UNSETTLED,
+    ),
     (
         fig3,
         {"model": "unregularised"},
@@ -198,7 +214,29 @@ TURNS = [
     (fig3, {"model": "unregularised"}, {"s_max_p99": 200.0}, "unregularised_scale", FAILS),
     (fig3, {"model": "realnvp"}, {"correlation_1": 0.99}, "realnvp_incoherent_scurve", FAILS),
     (fig3, {"model": "realnvp"}, {"correlation_1": 0.99}, "realnvp_incoherent_sine", FAILS),
-    (fig3, {"model": "realnvp"}, {"val_log_prob": -2.0}, "realnvp_incoherent_scurve", UNSETTLED),
+    (fig3, {"model": "realnvp"}, {"train_last_fifth_gain": 0.6}, "realnvp_incoherent_scurve", UNSETTLED),
+    (
+        fig3,
+        {"model": "realnvp", "variant": "half"},
+        {"correlation_1": 0.99},
+        "realnvp_incoherent_sine",
+        UNSETTLED,
+    ),
+    (
+        fig3,
+        {"model": "realnvp", "variant": ["full", "half"]},
+        {"correlation_1": 0.99},
+        "realnvp_incoherent_sine",
+        UNSETTLED,
+    ),
+    (fig3, {"model": "realnvp", "variant": "half"}, {"spread_max": 90.0}, "realnvp_magnitude", UNSETTLED),
+    (
+        fig3,
+        {"model": "realnvp", "variant": ["full", "half"]},
+        {"energy": 0.01},
+        "realnvp_samples",
+        UNSETTLED,
+    ),
     (
         fig3,
         {"model": "realnvp", "dataset": "sine"},
@@ -223,6 +261,7 @@ TURNS = [
     (fig4, {"flow": "tuned"}, {"change": 9.0}, "tuned_local", FAILS),
     (fig4, {"flow": "authors"}, {"linear_change": 9.0}, "authors_local", UNSETTLED),
     (fig4, {"flow": "tuned"}, {"slant": 0.1, "last_fifth_gain": 60.0}, "tuned_slant", UNSETTLED),
+    (fig4, {"flow": "authors", "budget": "full"}, {"slant": 0.1}, "authors_slant", UNSETTLED),
     (fig4, {"flow": "authors"}, {"pca_likeness": 0.95}, "authors_alike", UNSETTLED),
     (fig4, {"flow": "authors"}, {"shuffled_ink": 0.4}, "authors_thickness", UNSETTLED),
     (fig5, {"model": "tuned regularised"}, {"val_log_prob": 1900.0}, "regularised_validation", FAILS),
@@ -329,6 +368,13 @@ TURNS = [
     ),
     (ablation_alpha, {"alpha": 1e-5}, {"null_std": 0.02}, "null_std_follows_alpha", FAILS),
     (ablation_alpha, {"alpha": 1e-5}, {"null_std": 0.0005}, "null_std_follows_alpha", FAILS),
+    (
+        ablation_alpha,
+        {"alpha": 1e-5},
+        {"null_std": 0.02, "last_fifth_gain": 0.3},
+        "null_std_follows_alpha",
+        UNSETTLED,
+    ),
     (ablation_alpha, {"alpha": 1e-5}, {"val_log_prob": 0.1}, "null_std_follows_alpha", UNSETTLED),
     (ablation_alpha, {"alpha": 1e-5}, {"correlation_2": 0.8}, "factors_found", FAILS),
     (ablation_alpha, {"alpha": 0.0}, {"null_std": 0.01}, "unregularised_shrinks", FAILS),

@@ -173,6 +173,19 @@ def settled(gain: Values, margin: float, who: str = "the flows") -> Given:
     )
 
 
+def confirmed(
+    values: Values, others: Values, threshold: Threshold, how: str = "half of the steps give"
+) -> Given:
+    """Other trainings of the same seeds, with half of the budget unless `how` says otherwise, give the same verdict."""
+
+    def same(table: pd.DataFrame) -> pd.Series:
+        found = pd.concat([values(table), others(table)], axis=1)
+        passed = found.map(threshold.passes)
+        return (passed.iloc[:, 0] == passed.iloc[:, 1]).where(found.notna().all(axis=1)).astype(float)
+
+    return Given(f"{how} the same verdict, seed by seed", same, at_least(1))
+
+
 def near(distance: Values, margin: float, what: str = "every flow is near its optimum") -> Given:
     """Each compared method is within the margin of a known optimum or bound."""
     return Given(f"{what}: within {margin:g}", distance, at_most(margin))
