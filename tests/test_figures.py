@@ -295,6 +295,21 @@ def test_runs_of_one_seed_have_the_first(toy_figure):
     assert planned == ["linear", "linear wide training.lr=0.01"]
 
 
+def test_runs_of_more_seeds_have_those_of_all_and_more(toy_figure):
+    toy_figure.runs["linear wide"] = RunWords(["dataset=sine"], {})
+    toy_figure.spec.runs.append("linear wide")
+    toy_figure.spec.more_seeds = {"smoke": {"wide": 4}}
+    planned = [(p.case, p.seed) for p in toy_figure.spec.planned("smoke")]
+    assert planned == [
+        ("linear", 0),
+        ("linear wide", 0),
+        ("linear", 1),
+        ("linear wide", 1),
+        ("linear wide", 2),
+        ("linear wide", 3),
+    ]
+
+
 @pytest.mark.parametrize("key", [key for key in keys() if load_spec(key).one_seed])
 def test_every_entry_of_one_seed_names_runs(key):
     spec = load_spec(key)

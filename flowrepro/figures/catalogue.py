@@ -46,6 +46,8 @@ class FigureSpec:
     seeds: dict[str, list[int]] = field(default_factory=dict)
     # runs with all words of one of these in their name are trained with the first seed only
     one_seed: list[str] = field(default_factory=list)
+    # scale -> words of such names -> number of seeds, where draws are cheap and their spread decides
+    more_seeds: dict[str, dict[str, int]] = field(default_factory=dict)
     options: dict[str, dict[str, Any]] = field(default_factory=dict)
     minutes: dict[str, float] = field(default_factory=dict)
     # settings that the paper does not give, so that no scale is known to be its own
@@ -66,13 +68,23 @@ class FigureSpec:
     def planned(self, scale: str) -> list[PlannedRun]:
         """Every run at a scale, one seed after another; a case that sweeps is one case per value."""
         self.check(scale)
-        cases, first = self._cases(scale), self.seeds[scale][0]
+        cases = self._cases(scale)
+        seeds = {name: self._seeds_of(name, scale) for name in cases}
         return [
             PlannedRun(name, [*words, f"seed={seed}", f"scale={scale}"], seed)
-            for seed in self.seeds[scale]
+            for seed in sorted(set().union(*seeds.values()))
             for name, words in cases.items()
-            if seed == first or not any(set(words.split()) <= set(name.split()) for words in self.one_seed)
+            if seed in seeds[name]
         ]
+
+    def _seeds_of(self, name: str, scale: str) -> list[int]:
+        """The seeds of a case: all, only the first, or more."""
+        seeds = self.seeds[scale]
+        if any(set(words.split()) <= set(name.split()) for words in self.one_seed):
+            return seeds[:1]
+        more = self.more_seeds.get(scale, {}).items()
+        count = max((n for words, n in more if set(words.split()) <= set(name.split())), default=0)
+        return [*seeds, *range(len(seeds), count)]
 
     def _cases(self, scale: str) -> dict[str, list[str]]:
         cases, known = {}, paper_runs(self.paper)

@@ -17,6 +17,7 @@ SIGNS = (
     ("not finite for seed", LOST),
     ("stand in for them", IMAGES),
     ("over the last fifth of the steps", LONGER),
+    ("half of the steps give", LONGER),
     (": within ", LONGER),
 )
 # where one reason ends and the next begins
