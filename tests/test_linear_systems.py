@@ -98,6 +98,7 @@ FIG4 = rows(
         {"flow": flow, "budget": budget, "finite": 1000.0, "last_fifth_gain": 5.0}
         | {"change": 0.1, "local_change": 0.1, "linear_change": 0.5, "linear_local_change": 0.5}
         | {"likeness": 0.85, "slant": 0.6, "ink": 0.4, "loop": 0.4}
+        | {"rule_likeness": 0.97, "rule_slant": 0.1, "rule_ink": 0.1, "rule_loop": 0.1}
         | {"pca_likeness": 0.86, "pca_slant": 0.7, "pca_ink": 0.4, "pca_loop": 0.4, "shuffled_loop": 0.1}
         | {"shuffled_likeness": 1.0, "shuffled_slant": 0.02, "shuffled_ink": 0.03}
         for flow, budget in (("authors", "full"), ("authors", "half"), ("tuned", "full"))
@@ -262,6 +263,7 @@ TURNS = [
     (fig4, {"flow": "authors"}, {"linear_change": 9.0}, "authors_local", UNSETTLED),
     (fig4, {"flow": "tuned"}, {"slant": 0.1, "last_fifth_gain": 60.0}, "tuned_slant", UNSETTLED),
     (fig4, {"flow": "authors", "budget": "full"}, {"slant": 0.1}, "authors_slant", UNSETTLED),
+    (fig4, {"flow": "authors"}, {"slant": 0.1, "rule_slant": 0.5}, "authors_slant", UNSETTLED),
     (fig4, {"flow": "authors"}, {"pca_likeness": 0.95}, "authors_alike", UNSETTLED),
     (fig4, {"flow": "authors"}, {"shuffled_ink": 0.4}, "authors_thickness", UNSETTLED),
     (fig5, {"model": "tuned regularised"}, {"val_log_prob": 1900.0}, "regularised_validation", FAILS),
@@ -466,6 +468,16 @@ def test_log_p_of_a_linear_flow_changes_as_its_jacobian_says_and_that_of_another
     assert found["change"] == pytest.approx(found["local_change"], rel=1e-9)
     sloping = image_components.changes(lambda x: gaussian(x) + 5 * x[:, 0], x, direction, x[:, 0], std, x)
     assert sloping["change"] > 10 * sloping["local_change"]
+
+
+def test_directions_that_point_away_from_the_mean_are_told() -> None:
+    away = torch.randn(4000, 20, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    signs = torch.where(away[:, :1] > 0, 1.0, -1.0)
+    assert image_components.outward(signs * away / away.norm(dim=1, keepdim=True), away) == pytest.approx(1)
+    # the median of |N(0, 1)| over sqrt(D)
+    assert image_components.outward(torch.eye(20)[0].expand(4000, 20), away) == pytest.approx(
+        0.674 / 20**0.5, rel=0.1
+    )
 
 
 def test_the_optimum_of_the_plane_is_that_of_a_linear_flow() -> None:

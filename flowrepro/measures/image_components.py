@@ -23,7 +23,8 @@ def measure(flow: Flow, data: Data, n: int) -> dict[str, Any]:
     assert data.image_shape is not None
     chosen = torch.randperm(len(data.train), generator=torch.Generator().manual_seed(0))[:n]
     x = data.train[chosen.to(data.train.device)]
-    found = neighbour_signs(flow.components(x, 2), x)
+    by_rule = flow.components(x, 2)
+    found = neighbour_signs(by_rule, x)
     images = x.reshape(-1, *data.image_shape).cpu().numpy()
     values = found.values.double().cpu().numpy()
     linear = best_linear(data.train, ALPHA)
@@ -39,6 +40,13 @@ def measure(flow: Flow, data: Data, n: int) -> dict[str, Any]:
     return style_numbers(values, images) | {
         **control_numbers(values, images),
         **{f"pca_{name}": value for name, value in style_numbers(by_pca, images).items()},
+        # with the paper's rule of signs
+        **{
+            f"rule_{name}": value
+            for name, value in style_numbers(by_rule.values.double().cpu().numpy(), images).items()
+        },
+        "outward": outward(found.directions[..., 0], x - linear.mean),
+        "pca_outward": outward(linear.axes[0].expand_as(x), x - linear.mean),
         "std_1": float(found.std[:, 0].median()),
         "std_2": float(found.std[:, 1].median()),
         **changes(
@@ -73,6 +81,11 @@ def changes(
         "change": float(torch.cat(change).abs().median()),
         "local_change": float(torch.cat(local).abs().median()),
     }
+
+
+def outward(direction: Tensor, away: Tensor) -> float:
+    """The median |cosine| between a direction at each image (n, D) and the way there from the mean (n, D)."""
+    return float(((direction.double() * away.double()).sum(1).abs() / away.double().norm(dim=1)).median())
 
 
 def principal_components(linear: BestLinear, x: Tensor) -> np.ndarray:
