@@ -133,6 +133,11 @@ def gathered(*parts: Values) -> Values:
     return lambda table: pd.concat([part(table) for part in parts])
 
 
+def asked_where(condition: Callable[[pd.Series], pd.Series], other: Values, values: Values) -> Values:
+    """Values where a condition on others is met, and zero elsewhere: for a precondition that is asked there only."""
+    return combined(lambda o, v: v.where(condition(o), 0.0), other, values)
+
+
 def per_seed(how: str, values: Values) -> Values:
     """The `max`, `min`, `mean` or `median` of the values of each seed; nan if one is."""
     return lambda table: values(table).groupby(level=0).agg(lambda v: getattr(v, how)(skipna=False))

@@ -16,6 +16,7 @@ from flowrepro.figures.claims import (
     Claim,
     Given,
     Values,
+    asked_where,
     at_least,
     at_most,
     average,
@@ -149,13 +150,6 @@ def _few_layers(layers: int) -> Claim:
         ahead = [difference(kl(END_TO_END, layers, d), oas(OAS, layers, d)) for d in DATASETS]
         return unstuck(average(*ahead), *among)
 
-    def undecided(gains: pd.Series, most: pd.Series) -> pd.Series:
-        # fresh samples do not overfit: more training puts what is ahead further ahead
-        return gains.where(most >= TOLD_APART, 0.0)
-
-    def could_be(trained: pd.Series, most: pd.Series) -> pd.Series:
-        return most.where(trained < TOLD_APART, 0.0)
-
     who = "end-to-end training, unless it is ahead already"
     together = _in_unstuck(converged((END_TO_END,), (layers,), MARGIN, DATASETS, who), *among)
     return Claim(
@@ -169,13 +163,16 @@ def _few_layers(layers: int) -> Claim:
         "> 0",
         "nats",
         given=(
-            replace(together, values=combined(undecided, together.values, lead(at_best))),
+            # fresh samples do not overfit: more training puts what is ahead further ahead
+            replace(
+                together, values=asked_where(lambda most: most >= TOLD_APART, lead(at_best), together.values)
+            ),
             seeds_left(lead(kl)),
         ),
         to_refute=(
             _converged(OAS, depths=(layers,)),
             enough(
-                combined(could_be, lead(kl), lead(at_best)),
+                asked_where(lambda trained: trained < TOLD_APART, lead(kl), lead(at_best)),
                 at_most(0.0),
                 "where optimal rotations are behind, they are behind without training too (nats)",
             ),

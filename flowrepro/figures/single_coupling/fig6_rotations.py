@@ -17,6 +17,7 @@ from flowrepro.figures.claims import (
     Claim,
     Given,
     Values,
+    asked_where,
     at_least,
     at_most,
     average,
@@ -69,7 +70,7 @@ def _one_draw(dataset: str, layers: int) -> Values:
 def _behind_without_training(dataset: str, layers: int = LAYERS) -> Values:
     """Nats by which optimal rotations are ahead without training, if they are behind with it; else zero."""
     without = difference(*(without_training(m, layers, dataset) for m in (RANDOM, OAS)))
-    return combined(lambda a, w: w.where(a < -TOLD_APART, 0.0), _lead(dataset, layers), over_seeds(without))
+    return asked_where(lambda lead: lead < -TOLD_APART, _lead(dataset, layers), over_seeds(without))
 
 
 def _earned(datasets: Sequence[str], depths: Sequence[int] = (LAYERS,)) -> tuple[Given, ...]:
