@@ -317,6 +317,15 @@ def test_every_entry_of_one_seed_names_runs(key):
     assert all(any(set(words.split()) <= name for name in names) for words in spec.one_seed)
 
 
+@pytest.mark.parametrize("key", [key for key in keys() if load_spec(key).more_seeds])
+def test_every_entry_of_more_seeds_names_runs_and_a_scale(key):
+    spec = load_spec(key)
+    for scale, more in spec.more_seeds.items():
+        names = [set(run.case.split()) for run in spec.planned(scale)]
+        assert all(any(set(words.split()) <= name for name in names) for words in more)
+        assert all(count > len(spec.seeds[scale]) for count in more.values())
+
+
 def test_a_run_has_its_own_words_those_of_its_group_and_those_of_the_scale():
     run = RunWords(
         ["dataset=sine"], {"all": ["model=linear"], "smoke": ["training.steps=3"], "cpu": ["seed=1"]}

@@ -59,6 +59,7 @@ CONTROLS = {
     **{f"exact_correlation_{k}": v for k, v in ((1, 0.99), (2, 0.991))},
     **{f"shuffled_{name}_{k}": 0.01 for name in ("correlation", "r2") for k in (1, 2)},
     "exact_r2_2": 0.82,
+    **{f"rule_correlation_{k}": 0.99 for k in (1, 2)},
 }
 FACTORS = {"correlation_1": 0.995, "correlation_2": 0.995, "r2_2": 0.95}
 SAMPLES = {"energy": 0.001, "energy_of_data": 0.001, "energy_of_gaussian": 0.1, "lost_samples": 0}
@@ -188,6 +189,13 @@ TURNS = [
     (fig3, {"model": "regularised"}, {"val_log_prob": -1.0}, "regularised_scurve_2", UNSETTLED),
     (fig3, {"model": "unregularised"}, {"correlation_2": 0.99}, "unregularised_incoherent_sine", FAILS),
     (fig3, {"model": "unregularised"}, {"correlation_2": 0.99}, "unregularised_incoherent_scurve", FAILS),
+    (
+        fig3,
+        {"model": "unregularised"},
+        {"correlation_2": 0.99, "rule_correlation_2": 0.3},
+        "unregularised_incoherent_sine",
+        UNSETTLED,
+    ),
     (fig3, {"model": "unregularised"}, {"s_max_p99": 210.0}, "unregularised_incoherent_sine", UNSETTLED),
     (fig3, {"model": "unregularised"}, {"val_log_prob": -1.0}, "unregularised_incoherent_sine", UNSETTLED),
     (
@@ -230,7 +238,16 @@ TURNS = [
         "realnvp_incoherent_sine",
         UNSETTLED,
     ),
+    (fig3, {"model": "realnvp", "variant": "tuned"}, {"energy": 0.01}, "realnvp_incoherent_sine", UNSETTLED),
     (fig3, {"model": "realnvp", "variant": "half"}, {"spread_max": 90.0}, "realnvp_magnitude", UNSETTLED),
+    (fig3, {"model": "realnvp", "variant": "tuned"}, {"spread_max": 90.0}, "realnvp_magnitude", UNSETTLED),
+    (
+        fig3,
+        {"model": "realnvp", "variant": "full"},
+        {"train_last_fifth_gain": 0.3},
+        "realnvp_converges",
+        UNSETTLED,
+    ),
     (
         fig3,
         {"model": "realnvp", "variant": ["full", "half"]},

@@ -163,9 +163,12 @@ def shown_seed(spec: FigureSpec, scale: str, table: pd.DataFrame) -> int:
 def label(spec: FigureSpec, scale: str, table: pd.DataFrame) -> str:
     """The line under the picture: key, scale, whether it is reduced, seeds."""
     seeds = sorted(table.seed.unique()) if "seed" in table else []
+    more = spec.more_seeds.get(scale, {})
+    seeds = spec.seeds[scale] if more else seeds
     mark = " · reduced: not the paper's settings" if spec.reduced(scale) else ""
     mark += f" · the paper does not give {spec.unknown}" if spec.unknown else ""
     measured = f"seed{'s' * (len(seeds) > 1)} {', '.join(map(str, seeds))}"
+    measured += "".join(f" ({words}: {count} seeds)" for words, count in more.items())
     single = f"; single flows are those of seed {shown_seed(spec, scale, table)}" if len(seeds) > 1 else ""
     return f"{spec.key} · scale {scale}{mark} · {measured}{single}"
 

@@ -84,7 +84,7 @@ class FigureSpec:
             return seeds[:1]
         more = self.more_seeds.get(scale, {}).items()
         count = max((n for words, n in more if set(words.split()) <= set(name.split())), default=0)
-        return [*seeds, *range(len(seeds), count)]
+        return sorted({*seeds, *range(count)})
 
     def _cases(self, scale: str) -> dict[str, list[str]]:
         cases, known = {}, paper_runs(self.paper)
@@ -116,7 +116,8 @@ class FigureSpec:
         same_cases = cases == list(self._cases("paper"))
         first = [p for p in self.planned(scale) if p.seed == self.seeds[scale][0]] if same_cases else []
         runs = [p.config.identity | {"scale": None} for p in first]
-        return self.seeds[scale], self.measures.get(scale), self.options.get(scale), cases, runs
+        seeds = self.seeds[scale], self.more_seeds.get(scale)
+        return seeds, self.measures.get(scale), self.options.get(scale), cases, runs
 
 
 @dataclass(frozen=True)

@@ -181,7 +181,7 @@ def settled(gain: Values, margin: float, who: str = "the flows") -> Given:
 def confirmed(
     values: Values, others: Values, threshold: Threshold, how: str = "half of the steps give"
 ) -> Given:
-    """Other trainings of the same seeds, with half of the budget unless `how` says otherwise, give the same verdict."""
+    """Other values of the same seeds, by default of flows with half of the steps, give the same verdict."""
 
     def same(table: pd.DataFrame) -> pd.Series:
         found = pd.concat([values(table), others(table)], axis=1)

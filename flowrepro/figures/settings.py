@@ -25,7 +25,9 @@ def reductions(spec: FigureSpec, scale: str) -> list[str]:
 
 def _seeds(spec: FigureSpec, scale: str) -> list[str]:
     ours, theirs = spec.seeds[scale], spec.seeds["paper"]
-    return [] if ours == theirs else [f"seeds {_told([ours])} (paper: {_told([theirs])})"]
+    found = [] if ours == theirs else [f"seeds {_told([ours])} (paper: {_told([theirs])})"]
+    more, most = (spec.more_seeds.get(s, {}) for s in (scale, "paper"))
+    return found + ([] if more == most else [f"more seeds {_told([more])} (paper: {_told([most])})"])
 
 
 def _runs(spec: FigureSpec, scale: str) -> list[str]:

@@ -28,9 +28,12 @@ class BatchNorm(Layer):
         self, dim: int, dtype: torch.dtype | None = None, start: torch.Generator | None = None
     ) -> None:
         super().__init__()
-        gain, shift = glorot_uniform((2, dim), 1 + dim, start) if start else torch.zeros(2, dim)
-        self.gain = nn.Parameter(gain.to(dtype or torch.get_default_dtype()))
-        self.shift = nn.Parameter(shift.to(dtype or torch.get_default_dtype()))
+        self.gain = nn.Parameter(torch.zeros(dim, dtype=dtype))
+        self.shift = nn.Parameter(torch.zeros(dim, dtype=dtype))
+        if start is not None:
+            with torch.no_grad():
+                self.gain.copy_(glorot_uniform((dim,), 1 + dim, start))
+                self.shift.copy_(glorot_uniform((dim,), 1 + dim, start))
         self.register_buffer("mean", torch.zeros(dim, dtype=dtype))
         self.register_buffer("var", torch.ones(dim, dtype=dtype))
 

@@ -29,11 +29,14 @@ def measure(flow: Flow, data: Data, n: int) -> dict[str, Any]:
     x, latents = _finite_points(flow, data, n)
     train = log_probs(flow.log_prob, data.train, BATCH, device)
     val = log_probs(flow.log_prob, data.val, BATCH, device)
-    found = neighbour_signs(flow.components(x), x)
+    by_rule = flow.components(x)
+    found = neighbour_signs(by_rule, x)
     exact = components_of(MANIFOLDS[data.name].exact_flow(ALPHA), x.double())
     spread, normals = found.values[:, 0].abs(), found.directions[:, :, -1].double()
     return (
         projection_numbers(found, latents)
+        # with the paper's rule of signs
+        | {f"rule_{name}": value for name, value in projection_numbers(by_rule, latents).items()}
         | sample_numbers(flow, data)
         | {
             "train_log_prob": float(train.mean()),

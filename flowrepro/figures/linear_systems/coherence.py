@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from flowrepro.figures.claims import Given, Values, column, difference, near, smallest
+from flowrepro.figures.claims import Values, column, smallest
 from flowrepro.metrics.correlation import rank_correlations
 from flowrepro.metrics.separability import knn_r2
 
@@ -35,12 +35,3 @@ def _numbers(name: str, values: np.ndarray) -> dict[str, float]:
 def weaker(prefix: str = "", **where: Any) -> Values:
     """The smaller rank correlation of the two components with their factors; for a control, given its prefix."""
     return smallest(*(column(f"{prefix}correlation_{k}", **where) for k in (1, 2)))
-
-
-def learned(who: str, **where: Any) -> Given:
-    """The manifold has been learned: the flow is near, or beyond, the optimum of the regularised one."""
-    return near(
-        difference(column("optimum", **where), column("val_log_prob", **where)),
-        FACTORS,
-        f"{who} are near the regularised optimum (validation nats)",
-    )

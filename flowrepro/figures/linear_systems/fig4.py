@@ -164,8 +164,8 @@ def _claims(case: str) -> list[Claim]:
             "mean pixel distance of an image to its neighbours in the projection over that of random pairs",
             "likeness",
             at_most(0.9),
-            "at most images component 1 points away from the mean image (`outward`, the cosine), which a principal "
-            "component does not (`pca_outward`)",
+            "component 1 lies along the line to the mean image (median |cosine| `outward`) more than a principal component "
+            "does (`pca_outward`)",
         ),
         _claim(
             case,

@@ -25,7 +25,7 @@ from flowrepro.figures.claims import (
     per_seed,
     settled,
 )
-from flowrepro.figures.drawn import Measures, best
+from flowrepro.figures.drawn import Measures
 from flowrepro.pictures.style import BLUE, GREEN, GREY, ORANGE, RED
 
 # method, the second word of a run's name -> label, colour, line style, marker; dashed lines have random rotations
@@ -134,7 +134,19 @@ def layer_updates(method: str, layers: int, per_layer: int) -> int:
 
 def tuned(measures: Measures) -> Measures:
     """For each data set, method, number of layers and seed the run with the best learning rate, by its held-out points."""
-    return best(measures, "training.lr", lambda m: float(m["history"]["val_log_prob"][-1]))
+    best: dict[tuple[Any, ...], dict[str, Any]] = {}
+    for m in measures:
+        case = " ".join(w for w in m["case"].split() if not w.startswith("training.lr="))
+        other = best.get((case, m["seed"]))
+        if other is None or _held_out(m) > _held_out(other):
+            best[case, m["seed"]] = m | {"case": case}
+    return list(best.values())
+
+
+def _held_out(measure: dict[str, Any]) -> float:
+    """The log-likelihood of held-out points at the end, in nats; minus infinity for a run that diverged."""
+    value = float(measure["history"]["val_log_prob"][-1])
+    return value if measure["state"] == "completed" and math.isfinite(value) else -math.inf
 
 
 def collected(measures: Measures, depths: list[int]) -> list[dict[str, Any]]:
@@ -240,7 +252,7 @@ def errors_apart(one: Values, other: Values) -> Values:
 
 
 def standard_error(one: Values, other: Values) -> Values:
-    """Of the difference of the means over seeds, at each seed; as each has held-out points of its own, theirs included."""
+    """Of the difference of the means over seeds, at each seed; each has its own held-out points, so theirs is included."""
 
     def error(table: pd.DataFrame) -> pd.Series:
         a, b = one(table), other(table)

@@ -74,22 +74,21 @@ def realnvp(
     """[BatchNorm, AffineCoupling, Permutation] x layers without the last permutation (linear_systems Sec. 6.1).
 
     Permutations are drawn until the passive part changes, so that no coupling repeats the split before it; the
-    authors' own (`authors`), drawn freely, do so twice in six. Another `rotation` stands before each coupling instead.
+    authors' own (`authors`), drawn freely, do so twice in five. Another `rotation` stands before each coupling instead.
     """
     (dim,) = shape
     passive = passive_dims(config.passive, dim)
     sizes = [passive, *config.hidden, 2 * (dim - passive)]
     permuted = config.rotation in ("permutation", "authors")
     start = generator if config.norm_start == "random" else None
-    authors = authors_permutations(dim, config.layers - 1)
+    authors = authors_permutations(dim, config.layers - 1) if config.rotation == "authors" else []
     built: list[Layer] = []
     for i in range(config.layers):
         built += [BatchNorm(dim, dtype, start)] if config.batch_norm else []
         built += [] if permuted else [rotation(config.rotation, dim, passive, i, generator, dtype)]
         built.append(AffineCoupling(passive, mlp(sizes, generator, dtype=dtype), config.scale))
         if permuted and i + 1 < config.layers:
-            drawn = config.rotation == "permutation"
-            built.append(new_split(dim, passive, generator) if drawn else authors[i])
+            built.append(authors[i] if authors else new_split(dim, passive, generator))
     return centred_flow(shape, dtype, config.standardize, *built)
 
 
