@@ -5,7 +5,7 @@ sine; without it the std across the surface keeps falling throughout training. R
 two components with the true factors hold over the range of alpha that the paper uses, 1e-5 to 1e-4. The
 training likelihood follows the closed form -h - log(2 pi alpha) / 2 for small alpha.
 
-Costs half an hour on two cores at cpu scale, three seeds.
+Costs a quarter of an hour on two cores at cpu scale, three seeds.
 """
 
 import math

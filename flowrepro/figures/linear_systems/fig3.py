@@ -17,7 +17,7 @@ and training never settles: there half of the steps must confirm a refutation.
 Colours: the first factor in the upper row of each manifold, the second in the lower. Axes show the range of the exact
 flow's components, and half of it on either side. Signs of components are carried between neighbours.
 
-Costs two hours on two cores at cpu scale: 80,000 steps for both kinds of dense flow, 10,000 for RealNVP, 3 seeds.
+Costs an hour and a half on two cores at cpu scale: 80,000 steps for both kinds of dense flow, 10,000 for RealNVP, 3 seeds.
 """
 
 from collections.abc import Callable
