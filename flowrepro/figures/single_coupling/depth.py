@@ -24,6 +24,7 @@ from flowrepro.figures.claims import (
     near,
     per_seed,
     settled,
+    smallest,
 )
 from flowrepro.figures.drawn import Measures
 from flowrepro.pictures.style import BLUE, GREEN, GREY, ORANGE, RED
@@ -265,6 +266,11 @@ def without_training(method: str, layers: int, dataset: str) -> Values:
     """The divergence, in nats, of the flow without training whose rotations are chosen as a layer-wise method does."""
     name = "without_training" if layers == LAYERS else f"reference_{layers}"
     return column(name, method=method, dataset=dataset)
+
+
+def at_best(method: str, layers: int, dataset: str) -> Values:
+    """The divergence of a layer-wise flow, or of the one without training if that is lower, in nats; nan if it diverged."""
+    return smallest(kl(method, layers, dataset), without_training(method, layers, dataset))
 
 
 def above_reference(method: str, layers: int, dataset: str) -> Values:

@@ -39,6 +39,7 @@ from flowrepro.figures.single_coupling.depth import (
     RANDOM,
     TOLD_APART,
     above_reference,
+    at_best,
     converged,
     kl,
     near_reference,
@@ -54,11 +55,6 @@ DATASETS = ("moons", "8gaussians", "checkerboard")
 
 # the divergence in nats of a method at a depth on a data set
 Divergence = Callable[[str, int, str], Values]
-
-
-def at_best(method: str, layers: int, dataset: str) -> Values:
-    """The divergence of a layer-wise flow, or of the one without training if that is lower, in nats; nan if it diverged."""
-    return smallest(kl(method, layers, dataset), without_training(method, layers, dataset))
 
 
 def _mean(method: str, divergence: Divergence = kl) -> Values:

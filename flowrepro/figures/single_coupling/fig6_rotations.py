@@ -33,6 +33,7 @@ from flowrepro.figures.single_coupling.depth import (
     OAS,
     RANDOM,
     TOLD_APART,
+    at_best,
     kl,
     trained_out,
     without_training,
@@ -43,7 +44,6 @@ from flowrepro.figures.single_coupling.fig6_claims import (
     INTEGRATES,
     MARGIN,
     TITLES,
-    at_best,
     outside,
 )
 
