@@ -69,6 +69,10 @@ def test_what_no_command_settles_says_why():
     for told, why in (
         ("the test cannot discriminate: a should fail ≥ 1 (is 2)", "cannot discriminate"),
         ("not finite for seed 0", "its value is not finite for seed 0"),
+        (
+            f"{NOT_TRAINED}; not met: the table agrees: a: ≤ 2 (is 3)",
+            "“the table agrees: a: ≤ 2” (is 3) is not met",
+        ),
     ):
         found = lacking("linear_systems/fig3", told)
         assert not found.command and why in found.what and str(found).startswith("No command settles it")

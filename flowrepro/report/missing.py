@@ -8,7 +8,7 @@ from typing import Any
 from flowrepro.figures.catalogue import FigureSpec
 from flowrepro.figures.claims import ENOUGH_SEEDS, UNMEASURED, UNSETTLED, Claim
 from flowrepro.report import making
-from flowrepro.report.needs import ANEW, CONDITION, CONTROL, IMAGES, LONGER, LOST, SEEDS, needs
+from flowrepro.report.needs import ANEW, CONDITION, CONTROL, DISAGREES, IMAGES, LONGER, LOST, SEEDS, needs
 
 
 @dataclass(frozen=True)
@@ -69,6 +69,8 @@ def _unsettled(row: dict[str, Any], claim: Claim, spec: FigureSpec, reduced: boo
     here = IMAGES not in found and (LONGER in found or CONDITION not in found)
     if blocked := [need for need in (CONTROL, LOST) if need in found]:
         return Missing(("its value is " if blocked[0] == LOST else "") + found[blocked[0]][0])
+    if DISAGREES in found:
+        return Missing(f"{quoted(found[DISAGREES])} is not met")
     if CONDITION in found and (claim.closed_form or not (here or reduced)):
         return Missing(f"{quoted(found[CONDITION])} is not met")
     scale = shown if here else "paper"

@@ -7,6 +7,7 @@ SEEDS = "against the paper, but on fewer than the three seeds that a refutation 
 ANEW = "measured before their present test was written"
 CONTROL = "where a control passes the same test"
 LOST = "without a value for every seed"
+DISAGREES = "where another number of the same table says otherwise"
 IMAGES = "on images that stand in for the paper’s"
 LONGER = "with flows that are not trained to the end"
 CONDITION = "with a condition that is not met"
@@ -15,9 +16,12 @@ SIGNS = (
     ("has no column", ANEW),
     ("cannot discriminate", CONTROL),
     ("not finite for seed", LOST),
+    ("the table agrees", DISAGREES),
     ("stand in for them", IMAGES),
     ("over the last fifth of the steps", LONGER),
     ("half of the steps give", LONGER),
+    ("samples are consistent", LONGER),
+    ("with other settings gives", LONGER),
     (": within ", LONGER),
 )
 # where one reason ends and the next begins

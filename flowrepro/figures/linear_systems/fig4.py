@@ -144,7 +144,10 @@ def _claim(
         to_refute=(
             _trained(case, _of(name), threshold),
             confirmed(
-                _of(name)(case, FULL), _of(f"rule_{name}")(case, FULL), threshold, "the paper's signs give"
+                _of(name)(case, FULL),
+                _of(f"rule_{name}")(case, FULL),
+                threshold,
+                "the table agrees: the paper's signs give",
             ),
         ),
         controls=(
