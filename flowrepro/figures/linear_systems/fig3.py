@@ -160,7 +160,10 @@ def _learned(dataset: str, *models: str, variant: str = FULL) -> tuple[Given, ..
         for m in models
     }
     where = f"on the {DATASETS[dataset][0]} are near the regularised optimum (validation nats)"
-    return tuple(near(distance, FACTORS, f"{m} flows {where}") for m, distance in distances.items())
+    told = {"realnvp": "RealNVP"}
+    return tuple(
+        near(distance, FACTORS, f"{told.get(m, m)} flows {where}") for m, distance in distances.items()
+    )
 
 
 def _settled(dataset: str) -> Given:
