@@ -162,9 +162,9 @@ def shown_seed(spec: FigureSpec, scale: str, table: pd.DataFrame) -> int:
 
 def label(spec: FigureSpec, scale: str, table: pd.DataFrame) -> str:
     """The line under the picture: key, scale, whether it is reduced, seeds."""
-    seeds = sorted(table.seed.unique()) if "seed" in table else []
     more = spec.more_seeds.get(scale, {})
-    seeds = spec.seeds[scale] if more else seeds
+    found = sorted(table.seed.unique()) if "seed" in table else []
+    seeds = spec.seeds[scale] if more else found
     mark = " · reduced: not the paper's settings" if spec.reduced(scale) else ""
     mark += f" · the paper does not give {spec.unknown}" if spec.unknown else ""
     measured = f"seed{'s' * (len(seeds) > 1)} {', '.join(map(str, seeds))}"

@@ -79,11 +79,11 @@ class FigureSpec:
 
     def _seeds_of(self, name: str, scale: str) -> list[int]:
         """The seeds of a case: all, only the first, or more."""
-        seeds = self.seeds[scale]
-        if any(set(words.split()) <= set(name.split()) for words in self.one_seed):
+        seeds, named = self.seeds[scale], set(name.split())
+        if any(named.issuperset(words.split()) for words in self.one_seed):
             return seeds[:1]
         more = self.more_seeds.get(scale, {}).items()
-        count = max((n for words, n in more if set(words.split()) <= set(name.split())), default=0)
+        count = max((n for words, n in more if named.issuperset(words.split())), default=0)
         return sorted({*seeds, *range(count)})
 
     def _cases(self, scale: str) -> dict[str, list[str]]:
