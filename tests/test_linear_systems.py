@@ -540,3 +540,27 @@ def test_a_linear_autoencoder_spans_the_principal_plane_from_every_start() -> No
         outside = decoder - axes.mT @ (axes @ decoder)
         assert outside.norm() < 1e-6 * decoder.norm()
     assert not torch.allclose(decoders[0], decoders[1], atol=0.1)
+
+
+def test_a_flow_of_figure_6_is_the_better_of_two_starts() -> None:
+    def trained(init: str, seed: int, score: float, state: str = "completed") -> dict:
+        return {
+            "case": f"curve regularised model.init={init}",
+            "seed": seed,
+            "state": state,
+            "step": 30000,
+            "config": {"model.init": init},
+            "train_log_prob": score,
+        }
+
+    found = fig6.table(
+        [
+            trained("orthogonal", 0, 1.4),
+            trained("glorot", 0, 2.4),
+            trained("orthogonal", 1, 1.8),
+            trained("glorot", 1, 5.0, "diverged"),
+            trained("orthogonal", 2, math.nan),
+        ]
+    )
+    assert found.init.to_list() == ["glorot", "orthogonal", "orthogonal"]
+    assert set(zip(found.problem, found.model, strict=True)) == {("curve", "regularised")}
