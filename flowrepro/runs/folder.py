@@ -170,7 +170,7 @@ def started_over(run: Run, config: Config) -> Iterator[None]:
 
 def _check_same(run: Run, config: Config) -> None:
     """Refuse if a default has changed since the run began: the name stays the same, but not the results."""
-    old, new = _values(run.config), _values(config)
+    old, new = values(run.config), values(config)
     changed = [
         f"{k} {old.get(k)} -> {new.get(k)}"
         for k in sorted(old.keys() | new.keys())
@@ -183,7 +183,7 @@ def _check_same(run: Run, config: Config) -> None:
         )
 
 
-def _values(config: Config) -> dict[str, Any]:
+def values(config: Config) -> dict[str, Any]:
     """All values that a run's results depend on, including defaults."""
     values: dict[str, Any] = {"seed": config.seed, "dtype": config.dtype}
     values |= {group: counting(getattr(config, group)) for group in (*GROUPS, "training")}

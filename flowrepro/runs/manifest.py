@@ -15,6 +15,7 @@ from flowrepro.runs.folder import Run, read_json
 from flowrepro.version import __version__
 from flowrepro.writing import write_json
 
+GOES_ON_FROM = "goes_on_from"  # the name of the shorter run whose sessions come first
 PACKAGES = ("torch", "numpy", "hydra-core", "omegaconf", "scikit-learn", "pandas", "matplotlib")
 
 
@@ -101,13 +102,18 @@ def begin_session(
             "hardware": hardware(device),
         }
     )
-    write_json(run.path / "manifest.json", manifest)
+    write_manifest(run, manifest)
 
 
 def end_session(run: Run, state: str, step: int) -> None:
     """Close the last session of the manifest."""
     manifest = read_json(run.path / "manifest.json")
     manifest["sessions"][-1] |= {"ended": time.strftime("%Y-%m-%dT%H:%M:%S%z"), "state": state, "step": step}
+    write_manifest(run, manifest)
+
+
+def write_manifest(run: Run, manifest: dict[str, Any]) -> None:
+    """Replace the manifest of a run."""
     write_json(run.path / "manifest.json", manifest)
 
 

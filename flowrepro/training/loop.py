@@ -16,7 +16,7 @@ from flowrepro.errors import Diverged, Stopped
 from flowrepro.metrics.likelihood import bits_per_dim, log_prob_of, log_probs, lost, summary
 from flowrepro.runs.data import remember
 from flowrepro.runs.folder import Run, claimed, mark_latest, started_over
-from flowrepro.runs.manifest import begin_session, check_data, end_session
+from flowrepro.runs.manifest import begin_session, check_data, end_session, manifest
 from flowrepro.training import tensorboard
 from flowrepro.training.bfloat16 import slow_bf16
 from flowrepro.training.distributed import World, claimed_together, world
@@ -25,6 +25,7 @@ from flowrepro.training.large_vectors import large_vectors
 from flowrepro.training.phases import Stage, stage_at
 from flowrepro.training.progress import Progress
 from flowrepro.training.session import FULL_BATCH, Session
+from flowrepro.training.shorter import bring, shorter
 from flowrepro.training.signals import Interrupted, StopRequest, stop_request
 from flowrepro.training.validation import check_inverse, due, not_finite, validate
 
@@ -76,9 +77,7 @@ def _train(config: Config, run: Run, device: str, together: World, bar: bool | N
         check_data(run, data.fingerprint)
     session = Session(config, data, device, together)
     check_space(run, session)
-    resumes = not replaces and run.checkpoint("last").exists()
-    if resumes:
-        session.restore(run)
+    resumes = not replaces and _restored(run, config, session)
     training = session.training
     wanted = training.log == tensorboard.NAME and together.first
     board = tensorboard.Board(run.path) if wanted else None
@@ -94,6 +93,19 @@ def _train(config: Config, run: Run, device: str, together: World, bar: bool | N
             _first(run, session, progress, request, resumes)
         _steps(run, session, progress, request)
     _finish(run, session)
+
+
+def _restored(run: Run, config: Config, session: Session) -> bool:
+    """Go back to where the run was interrupted, or to the end of a shorter one; False if it is at its start."""
+    if run.checkpoint("last").exists():
+        session.restore(run)
+        return True
+    other = None if config.overwrite or session.together.size > 1 else shorter(run, config)
+    if other is None or manifest(other).get("data") != session.data.fingerprint:
+        return False
+    print(f"goes on    from {other.name}, the same with fewer steps", flush=True)
+    bring(run, session, other)
+    return True
 
 
 def _begin(run: Run, config: Config, session: Session, resumes: bool) -> None:

@@ -47,6 +47,8 @@ class Stage:
 
     def alpha_at(self, step: int) -> float:
         """alpha of a step: constant, or falling geometrically from `alpha_from`."""
+        if self.alpha_from == self.alpha:
+            return self.alpha  # free of rounding that depends on the number of steps
         progress = (step - self.start) / max(1, self.end - self.start)
         return self.alpha_from ** (1 - progress) * self.alpha**progress if self.alpha > 0 else 0.0
 

@@ -2,6 +2,7 @@
 
 import json
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from flowrepro.training.bfloat16 import slow_bf16
 from flowrepro.training.large_vectors import LARGE, large_vectors
 from flowrepro.training.loop import backward
 from flowrepro.training.session import Session
+from flowrepro.training.shorter import goes_on, shorter
 
 TRIAL_SAMPLES, TRIAL_STEPS = 1024, 3
 # training options that change the number of steps, or nothing that a step costs
@@ -42,6 +44,9 @@ def train(config: Config) -> None:
     run, training = run_of(config), config.training
     print(f"run        {run.path} ({_progress(run)})", flush=True)
     print(f"data       {_data(config)}", flush=True)
+    other = None if run.begun or config.overwrite else shorter(run, config)
+    if other is not None:
+        print(f"goes on    from {other.name}, the same with fewer steps")
     if remark := slow_bf16(config, choose_device(config.device, config.threads)):
         print(f"note       {remark}")
     cost = estimate(config)
@@ -50,7 +55,8 @@ def train(config: Config) -> None:
     print(f"steps      {training.steps:,} of {training.batch_size:,} samples")
     if isinstance(cost, Cost):
         each = f"{1000 * cost.step_seconds:.1f} ms per step, from a trial of {TRIAL_STEPS} steps"
-        print(f"time       {_minutes(cost.step_seconds * training.steps)} ({each})")
+        left = training.steps - (other.config.training.steps if other else 0)
+        print(f"time       {_minutes(cost.step_seconds * left)} ({each})")
         print(f"memory     about {cost.memory / 1e6:.0f} MB (weights, gradients, moments, activations)")
     else:
         print(f"time       {cost}")
@@ -68,7 +74,8 @@ def train_figure(title: str, runs: dict[str, Config]) -> None:
             if (alike := _alike(config)) not in costs:
                 costs[alike] = estimate(config)
             cost = costs[alike]
-            known = cost.step_seconds * config.training.steps if isinstance(cost, Cost) else None
+            steps = config.training.steps - _taken(config, runs.values())
+            known = cost.step_seconds * steps if isinstance(cost, Cost) else None
             left.append(known)
             told += f", {cost if known is None else _minutes(known)}"
         print(f"  {label:<28} {config.training.steps:>7,} steps  {run.name}  {told}", flush=True)
@@ -186,6 +193,12 @@ def _alike(config: Config) -> str:
     parts["dataset"] = {**parts["dataset"], "seed": None}
     parts["training"] = {k: v for k, v in parts["training"].items() if k not in CHEAP}
     return json.dumps(parts, sort_keys=True)
+
+
+def _taken(config: Config, runs: Iterable[Config]) -> int:
+    """The steps that a run need not take, since another one of these takes them first."""
+    others = [] if config.overwrite else [other for other in runs if goes_on(config, other)]
+    return max((other.training.steps for other in others), default=0)
 
 
 def _memory(device: str, weights: list[torch.nn.Parameter]) -> float:

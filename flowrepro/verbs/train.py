@@ -44,7 +44,8 @@ def train_figure(config: Config, overrides: list[str]) -> None:
     from flowrepro.figures.catalogue import load_spec
 
     spec = load_spec(config.figure)
-    planned = spec.planned(config.scale.name)
+    # longer runs last, which go on from shorter ones
+    planned = sorted(spec.planned(config.scale.name), key=lambda one: one.config.training.steps)
     runs = [[*one.words, *kept(overrides, one.config)] for one in planned]
     if not runs:
         print(
