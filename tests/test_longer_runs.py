@@ -1,4 +1,4 @@
-"""A run with more steps goes on from a finished one with fewer, and ends as if it had been trained alone."""
+"""A run with more steps continues from a finished one with fewer, and ends as if it had been trained alone."""
 
 import json
 
@@ -6,11 +6,14 @@ import pytest
 from test_training import QUICK, equal, quick, timeless, weights
 
 from flowrepro.config.compose import compose
+from flowrepro.errors import Diverged
 from flowrepro.figures.catalogue import load_spec
+from flowrepro.runs import lock
 from flowrepro.runs.folder import find, run_of
 from flowrepro.training import loop
+from flowrepro.training.continuing import can_continue
 from flowrepro.training.loop import train
-from flowrepro.training.shorter import goes_on
+from flowrepro.training.session import Session
 from flowrepro.verbs import dry_run
 
 STEADY = ["phases=end_to_end", "training.schedule=constant"]
@@ -38,26 +41,85 @@ def test_a_longer_run_ends_bit_for_bit_as_one_that_was_trained_alone(workdir, ca
     words = [*STEADY, *words]
     train(quick(*words, LONG, "output_dir=alone"))
     short = train(quick(*words, SHORT))["run"]
-    assert "goes on" not in capsys.readouterr().out
+    assert "continues" not in capsys.readouterr().out
     assert train(quick(*words, LONG))["step"] == 24
-    assert f"goes on    from {short}" in capsys.readouterr().out
+    assert f"continues  from {short}" in capsys.readouterr().out
     longer, alone = (find("latest", workdir / o / "runs") for o in ("outputs", "alone"))
     assert all(equal(weights(longer, which), weights(alone, which)) for which in ("last", "best"))
     assert timeless(longer) == timeless(alone)
     told = manifest(longer)
-    assert told["goes_on_from"] == short and [s["step"] for s in told["sessions"]] == [10, 24]
-    assert "goes_on_from" not in manifest(alone)
+    assert told["continued_from"] == short and [s["step"] for s in told["sessions"]] == [10, 24]
+    assert "continued_from" not in manifest(alone)
 
 
-def test_it_goes_on_from_the_longest_one_and_only_if_that_is_sound(workdir, capsys):
+def test_it_continues_from_the_longest_one(workdir, capsys):
     runs = {steps: train(quick(*STEADY, f"training.steps={steps}"))["run"] for steps in (5, 10, 30)}
-    last = workdir / "outputs" / "runs" / runs[10] / "checkpoints" / "last.pt"
-    last.write_bytes(last.read_bytes()[:-1])
     capsys.readouterr()
     train(quick(*STEADY, LONG))
-    assert f"goes on    from {runs[5]}" in capsys.readouterr().out
+    assert f"continues  from {runs[10]}" in capsys.readouterr().out
+    assert f"continues  from {runs[10]}" in (run_of(quick(*STEADY, LONG)).path / "run.log").read_text()
     train(quick(*STEADY, LONG, "overwrite=true"))
-    assert "goes on" not in capsys.readouterr().out
+    assert "continues" not in capsys.readouterr().out
+    assert "continued_from" not in manifest(run_of(quick(*STEADY, LONG)))
+
+
+def damaged(run):
+    run.checkpoint("last").write_bytes(run.checkpoint("last").read_bytes()[:-1])
+
+
+def of_other(name, value):
+    def change(run):
+        told = manifest(run)
+        told["sessions"][0][name] = value
+        (run.path / "manifest.json").write_text(json.dumps(told))
+
+    return change
+
+
+def of_other_data(run):
+    (run.path / "manifest.json").write_text(json.dumps(manifest(run) | {"data": "0"}))
+
+
+def unfinished(run):
+    run.set_status("interrupted", step=10, steps=10)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        damaged,
+        unfinished,
+        of_other_data,
+        of_other("source", "0"),
+        of_other("versions", {}),
+        of_other("hardware", {}),
+    ],
+)
+def test_it_begins_at_its_start_where_the_shorter_run_does_not_serve(workdir, capsys, change):
+    train(quick(*STEADY, LONG, "output_dir=alone"))
+    train(quick(*STEADY, SHORT))
+    change(run_of(quick(*STEADY, SHORT)))
+    capsys.readouterr()
+    train(quick(*STEADY, LONG))
+    assert "continues" not in capsys.readouterr().out
+    longer, alone = run_of(quick(*STEADY, LONG)), find("latest", workdir / "alone" / "runs")
+    assert equal(weights(longer), weights(alone)) and timeless(longer) == timeless(alone)
+
+
+def test_it_does_not_wait_for_a_shorter_run_that_is_being_trained_again(workdir, capsys):
+    train(quick(*STEADY, SHORT))
+    with lock.locked(run_of(quick(*STEADY, SHORT)).path):
+        train(quick(*STEADY, LONG))
+    assert "continues" not in capsys.readouterr().out
+
+
+def test_a_run_that_diverges_at_once_has_the_checkpoint_that_it_continued_from(workdir, monkeypatch):
+    train(quick(*STEADY, SHORT))
+    monkeypatch.setattr(loop, "take_step", lambda *_: "loss nan")
+    with pytest.raises(Diverged):
+        train(quick(*STEADY, LONG, "training.checkpoint_seconds=30"))
+    run = run_of(quick(*STEADY, LONG))
+    assert run.state == "diverged" and equal(weights(run), weights(run_of(quick(*STEADY, SHORT))))
 
 
 @pytest.mark.parametrize(
@@ -73,7 +135,7 @@ def test_it_goes_on_from_the_longest_one_and_only_if_that_is_sound(workdir, caps
 def test_it_does_not_go_on_from_another_run(workdir, capsys, words):
     train(quick(*STEADY, SHORT, *words))
     train(quick(*STEADY, LONG))
-    assert "goes on" not in capsys.readouterr().out
+    assert "continues" not in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
@@ -86,26 +148,39 @@ def test_it_does_not_go_on_from_another_run(workdir, capsys, words):
         ["dataset=square", "model=coupling", "phases=layerwise"],
     ],
 )
-def test_a_run_whose_steps_depend_on_their_number_never_goes_on(words):
-    assert goes_on(*(compose([*QUICK, *STEADY, steps]) for steps in (LONG, SHORT)))
-    assert not goes_on(*(compose([*QUICK, *STEADY, *words, steps]) for steps in (LONG, SHORT)))
+def test_a_run_whose_steps_depend_on_their_number_never_continues(words):
+    assert can_continue(*(compose([*QUICK, *STEADY, steps]) for steps in (LONG, SHORT)))
+    assert not can_continue(*(compose([*QUICK, *STEADY, *words, steps]) for steps in (LONG, SHORT)))
 
 
-def test_a_run_that_is_killed_before_its_first_checkpoint_begins_there_again(workdir, monkeypatch):
+def test_a_run_that_is_killed_while_it_takes_over_a_shorter_one_does_so_again(workdir, monkeypatch):
     train(quick(*STEADY, LONG, "output_dir=alone"))
     train(quick(*STEADY, SHORT))
     config = quick(*STEADY, LONG)
+    killed_at_its_first_save(config, monkeypatch)
+    train(config)
+    run, alone = run_of(config), find("latest", workdir / "alone" / "runs")
+    assert equal(weights(run), weights(alone)) and timeless(run) == timeless(alone)
+    assert [s["step"] for s in manifest(run)["sessions"]] == [10, 24]
+
+
+def killed_at_its_first_save(config, monkeypatch):
     with monkeypatch.context() as patched:
-        patched.setattr(loop, "record_end", lambda *_: None)
         patched.setattr("flowrepro.runs.folder._remove", lambda *_: None)
-        patched.setattr(loop, "_steps", lambda *_: 1 / 0)
+        patched.setattr(Session, "save", lambda *_: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             train(config)
-    assert run_of(config).state == "running" and not run_of(config).checkpoint("last").exists()
-    train(config)
-    alone = find("latest", workdir / "alone" / "runs")
-    assert equal(weights(run_of(config)), weights(alone)) and timeless(run_of(config)) == timeless(alone)
-    assert [s["step"] for s in manifest(run_of(config))["sessions"]] == [10, 24]
+    run = run_of(config)
+    assert "continued_from" in manifest(run) and not run.checkpoint("last").exists()
+
+
+def test_what_a_killed_session_left_is_not_told_of_a_run_that_starts_over(workdir, monkeypatch):
+    train(quick(*STEADY, SHORT))
+    killed_at_its_first_save(quick(*STEADY, LONG), monkeypatch)
+    unfinished(run_of(quick(*STEADY, SHORT)))
+    train(quick(*STEADY, LONG))
+    told = manifest(run_of(quick(*STEADY, LONG)))
+    assert "continued_from" not in told and [s["step"] for s in told["sessions"]] == [24]
 
 
 def test_a_dry_run_counts_only_the_steps_that_are_left(workdir, monkeypatch, capsys):
@@ -117,11 +192,11 @@ def test_a_dry_run_counts_only_the_steps_that_are_left(workdir, monkeypatch, cap
     capsys.readouterr()
     dry_run.train(runs["long"])
     told = capsys.readouterr().out
-    assert f"goes on    from {name}" in told and "time       about 14 minutes" in told
+    assert f"continues  from {name}" in told and "time       about 14 minutes" in told
 
 
 def test_the_long_flows_of_figures_3_and_4_go_on_from_those_of_half_the_length():
     for key, long in (("fig3", "sine realnvp"), ("fig4", "mnist2 long regularised")):
         planned = [p for p in load_spec(f"linear_systems/{key}").planned("cpu") if p.seed == 0]
         config = next(p.config for p in planned if p.case == long)
-        assert [p.case for p in planned if goes_on(config, p.config)]
+        assert [p.case for p in planned if can_continue(config, p.config)]

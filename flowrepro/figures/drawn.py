@@ -1,4 +1,4 @@
-"""The runs that a figure tells of, and the arrays that a picture is drawn from: those of the seed that is drawn."""
+"""The runs that a figure shows, and the arrays that a picture is drawn from: those of the seed that is drawn."""
 
 import math
 from collections.abc import Callable

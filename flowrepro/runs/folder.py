@@ -111,8 +111,11 @@ class Run:
 
     def cut_history(self, step: int) -> None:
         """Drop records after `step`: the steps after the checkpoint will be trained again."""
-        kept = [json.dumps(record) + "\n" for record in self.history() if record["step"] <= step]
-        write_text(self.path / "history.jsonl", "".join(kept))
+        self.replace_history([record for record in self.history() if record["step"] <= step])
+
+    def replace_history(self, records: list[dict[str, Any]]) -> None:
+        """Write these records instead of those there."""
+        write_text(self.path / "history.jsonl", "".join(json.dumps(record) + "\n" for record in records))
 
     def log(self, text: str) -> None:
         """Add to run.log."""

@@ -1,5 +1,6 @@
 """What a run was made with: versions, code, data, hardware, sessions. No environment variables."""
 
+import hashlib
 import os
 import platform
 import subprocess
@@ -15,7 +16,7 @@ from flowrepro.runs.folder import Run, read_json
 from flowrepro.version import __version__
 from flowrepro.writing import write_json
 
-GOES_ON_FROM = "goes_on_from"  # the name of the shorter run whose sessions come first
+CONTINUED_FROM = "continued_from"  # the name of the shorter run whose sessions come first
 PACKAGES = ("torch", "numpy", "hydra-core", "omegaconf", "scikit-learn", "pandas", "matplotlib")
 
 
@@ -73,6 +74,24 @@ def _processor() -> str:
     return names[0].split(":")[1].strip() if names else platform.processor()
 
 
+def source() -> str:
+    """A digest of the source of flowrepro."""
+    package, digest = Path(__file__).resolve().parents[1], hashlib.sha256()
+    for file in sorted(package.rglob("*.py")):
+        digest.update(file.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def made_with(device: str) -> dict[str, Any]:
+    """What a session's numbers depend on besides its config and data."""
+    return {
+        "versions": versions(),
+        "git": git_state(),
+        "source": source(),
+        "hardware": hardware(device),
+    }
+
+
 def check_data(run: Run, fingerprint: str) -> None:
     """Raise DataError if a run was trained on different data."""
     begun = manifest(run).get("data", fingerprint)
@@ -97,9 +116,7 @@ def begin_session(
         {
             "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
             "words": sys.argv[1:],
-            "versions": versions(),
-            "git": git_state(),
-            "hardware": hardware(device),
+            **made_with(device),
         }
     )
     write_manifest(run, manifest)

@@ -16,16 +16,16 @@ from flowrepro.errors import Diverged, Stopped
 from flowrepro.metrics.likelihood import bits_per_dim, log_prob_of, log_probs, lost, summary
 from flowrepro.runs.data import remember
 from flowrepro.runs.folder import Run, claimed, mark_latest, started_over
-from flowrepro.runs.manifest import begin_session, check_data, end_session, manifest
+from flowrepro.runs.manifest import begin_session, check_data, end_session
 from flowrepro.training import tensorboard
 from flowrepro.training.bfloat16 import slow_bf16
+from flowrepro.training.continuing import continue_from, continues_from, shorter
 from flowrepro.training.distributed import World, claimed_together, world
 from flowrepro.training.ending import check_space, diverge, record_end, save
 from flowrepro.training.large_vectors import large_vectors
 from flowrepro.training.phases import Stage, stage_at
 from flowrepro.training.progress import Progress
 from flowrepro.training.session import FULL_BATCH, Session
-from flowrepro.training.shorter import bring, shorter
 from flowrepro.training.signals import Interrupted, StopRequest, stop_request
 from flowrepro.training.validation import check_inverse, due, not_finite, validate
 
@@ -77,10 +77,10 @@ def _train(config: Config, run: Run, device: str, together: World, bar: bool | N
         check_data(run, data.fingerprint)
     session = Session(config, data, device, together)
     check_space(run, session)
-    resumes = not replaces and _restored(run, config, session)
+    resumes = not replaces and _restored(run, config, session, opening)
     training = session.training
     wanted = training.log == tensorboard.NAME and together.first
-    board = tensorboard.Board(run.path) if wanted else None
+    board = tensorboard.Board(run.path, run.history() if resumes else []) if wanted else None
     with (
         stop_request(patient=together.size > 1) as request,
         closing(
@@ -95,22 +95,27 @@ def _train(config: Config, run: Run, device: str, together: World, bar: bool | N
     _finish(run, session)
 
 
-def _restored(run: Run, config: Config, session: Session) -> bool:
+def _restored(run: Run, config: Config, session: Session, opening: list[str]) -> bool:
     """Go back to where the run was interrupted, or to the end of a shorter one; False if it is at its start."""
     if run.checkpoint("last").exists():
         session.restore(run)
         return True
-    other = None if config.overwrite or session.together.size > 1 else shorter(run, config)
-    if other is None or manifest(other).get("data") != session.data.fingerprint:
+    if config.overwrite or session.together.size > 1:
         return False
-    print(f"goes on    from {other.name}, the same with fewer steps", flush=True)
-    bring(run, session, other)
+    other = shorter(run, config, session.device, session.data.fingerprint)
+    if other is None or not continue_from(other, run, session):
+        return False
+    opening.append(continues_from(other))
+    print(opening[-1], flush=True)
     return True
 
 
 def _begin(run: Run, config: Config, session: Session, resumes: bool) -> None:
     """Write what a session begins with."""
     counters = session.counters
+    if not resumes:
+        # of sessions that were killed before they saved anything
+        (run.path / "manifest.json").unlink(missing_ok=True)
     run.set_status("running", step=counters.step, steps=session.training.steps)
     run.cut_history(counters.step if resumes else -1)
     mark_latest(run)

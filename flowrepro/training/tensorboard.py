@@ -1,6 +1,7 @@
 """`training.log=tensorboard`: what a run writes to its history, for TensorBoard too."""
 
 import importlib.util
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,21 +21,27 @@ def check(log: str) -> None:
 class Board:
     """The events of a run, in its folder `tensorboard/`: each number of the history's records is a curve."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, past: Sequence[dict[str, Any]] = ()) -> None:
         self.folder = folder / NAME
+        # records that a run had before it was first told to write them here
+        self.past = [] if self.folder.exists() else list(past)
         self.writer: Any = None
 
     def add(self, record: dict[str, Any]) -> None:
         """Add a record; the first of a session hides what an interrupted one wrote after its checkpoint."""
-        step = record["step"]
         if self.writer is None:
             # not before there is something to write: it takes a second to import
             from torch.utils.tensorboard import SummaryWriter
 
-            self.writer = SummaryWriter(str(self.folder), purge_step=step)
-        for name, value in numbers(record).items():
-            self.writer.add_scalar(name, value, step)
+            self.writer = SummaryWriter(str(self.folder), purge_step=[*self.past, record][0]["step"])
+        while self.past:
+            self._write(self.past.pop(0))
+        self._write(record)
         self.writer.flush()
+
+    def _write(self, record: dict[str, Any]) -> None:
+        for name, value in numbers(record).items():
+            self.writer.add_scalar(name, value, record["step"])
 
     def close(self) -> None:
         """Write what is left."""

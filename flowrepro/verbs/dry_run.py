@@ -17,10 +17,10 @@ from flowrepro.errors import DataError
 from flowrepro.runs.data import found_config
 from flowrepro.runs.folder import Run, run_of
 from flowrepro.training.bfloat16 import slow_bf16
+from flowrepro.training.continuing import can_continue, continues_from, shorter
 from flowrepro.training.large_vectors import LARGE, large_vectors
 from flowrepro.training.loop import backward
 from flowrepro.training.session import Session
-from flowrepro.training.shorter import goes_on, shorter
 
 TRIAL_SAMPLES, TRIAL_STEPS = 1024, 3
 # training options that change the number of steps, or nothing that a step costs
@@ -44,10 +44,11 @@ def train(config: Config) -> None:
     run, training = run_of(config), config.training
     print(f"run        {run.path} ({_progress(run)})", flush=True)
     print(f"data       {_data(config)}", flush=True)
-    other = None if run.begun or config.overwrite else shorter(run, config)
+    device = choose_device(config.device, config.threads)
+    other = None if run.begun or config.overwrite else shorter(run, config, device)
     if other is not None:
-        print(f"goes on    from {other.name}, the same with fewer steps")
-    if remark := slow_bf16(config, choose_device(config.device, config.threads)):
+        print(continues_from(other))
+    if remark := slow_bf16(config, device):
         print(f"note       {remark}")
     cost = estimate(config)
     if isinstance(cost, Cost):
@@ -196,8 +197,8 @@ def _alike(config: Config) -> str:
 
 
 def _taken(config: Config, runs: Iterable[Config]) -> int:
-    """The steps that a run need not take, since another one of these takes them first."""
-    others = [] if config.overwrite else [other for other in runs if goes_on(config, other)]
+    """The steps that a run need not take if those of these that it can continue from are trained before it."""
+    others = [] if config.overwrite else [other for other in runs if can_continue(config, other)]
     return max((other.training.steps for other in others), default=0)
 
 

@@ -1,7 +1,7 @@
 """`flowrepro train`: one run, a figure's runs, or a dry run."""
 
 import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from flowrepro.config.compose import compose
 from flowrepro.config.schema import Config
@@ -10,6 +10,9 @@ from flowrepro.runs.folder import run_of
 from flowrepro.training.loop import train
 from flowrepro.training.validation import not_finite
 from flowrepro.verbs import dry_run, pool
+
+if TYPE_CHECKING:
+    from flowrepro.figures.catalogue import PlannedRun
 
 # between looks at runs that another process is training
 WAIT_SECONDS = 1.0
@@ -44,8 +47,7 @@ def train_figure(config: Config, overrides: list[str]) -> None:
     from flowrepro.figures.catalogue import load_spec
 
     spec = load_spec(config.figure)
-    # longer runs last, which go on from shorter ones
-    planned = sorted(spec.planned(config.scale.name), key=lambda one: one.config.training.steps)
+    planned = shorter_first(spec.planned(config.scale.name))
     runs = [[*one.words, *kept(overrides, one.config)] for one in planned]
     if not runs:
         print(
@@ -58,7 +60,7 @@ def train_figure(config: Config, overrides: list[str]) -> None:
         dry_run.train_figure(title, dict(zip(labels, map(compose, runs), strict=True)))
     elif config.jobs > 1:
         # starting a process for a run that has ended would only discover that it has
-        left = planned if config.overwrite else missing_runs(spec, config)
+        left = planned if config.overwrite else shorter_first(missing_runs(spec, config))
         print(f"{len(planned) - len(left)} of {len(planned)} runs were already trained")
         if left:
             commands = [[*one.words, *kept(overrides, one.config)] for one in left]
@@ -67,6 +69,11 @@ def train_figure(config: Config, overrides: list[str]) -> None:
             )
     else:
         _train_in_turn(config.figure, [compose(words) for words in runs])
+
+
+def shorter_first(runs: "list[PlannedRun]") -> "list[PlannedRun]":
+    """Runs in such an order that longer ones find the shorter ones that they can continue from."""
+    return sorted(runs, key=lambda one: one.config.training.steps)
 
 
 def _train_in_turn(figure: str, configs: list[Config]) -> None:

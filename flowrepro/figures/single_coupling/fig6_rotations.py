@@ -7,7 +7,7 @@ One learning rate serves all. A flow with random rotations counts as no worse th
 it cannot be behind for want of training. Optimal rotations are refuted only where they are trained out, and where they are
 behind without training too.
 
-Costs 40 minutes on two cores at cpu scale, three seeds.
+Costs an hour on two cores at cpu scale, three seeds.
 """
 
 from collections.abc import Sequence
