@@ -540,30 +540,3 @@ def test_a_linear_autoencoder_spans_the_principal_plane_from_every_start() -> No
         outside = decoder - axes.mT @ (axes @ decoder)
         assert outside.norm() < 1e-6 * decoder.norm()
     assert not torch.allclose(decoders[0], decoders[1], atol=0.1)
-
-
-def test_the_flows_of_figure_6_have_the_start_that_is_better_for_the_regularised_one() -> None:
-    def trained(model: str, init: str, seed: int, score: float, state: str = "completed") -> dict:
-        return {
-            "case": f"curve {model} model.init={init}",
-            "seed": seed,
-            "state": state,
-            "step": 30000,
-            "config": {"model.init": init},
-            "train_log_prob": score,
-        }
-
-    measures = [
-        trained("regularised", "orthogonal", 0, 1.4),
-        trained("regularised", "glorot", 0, 2.4),
-        trained("regularised", "orthogonal", 1, 1.8),
-        trained("regularised", "glorot", 1, 5.0, "diverged"),
-        *(
-            trained("unregularised", init, s, 9.0 if init[0] == "o" else 2.0)
-            for init in ("orthogonal", "glorot")
-            for s in (0, 1)
-        ),
-    ]
-    found = fig6.table(measures).set_index(["seed", "model"]).sort_index()
-    assert found.init.to_list() == ["glorot", "glorot", "orthogonal", "orthogonal"]
-    assert found.train_log_prob.to_list() == [2.4, 2.0, 1.8, 9.0]

@@ -26,7 +26,7 @@ from flowrepro.figures.claims import (
     settled,
     smallest,
 )
-from flowrepro.figures.drawn import Measures, best
+from flowrepro.figures.drawn import Measures
 from flowrepro.pictures.style import BLUE, GREEN, GREY, ORANGE, RED
 
 # method, the second word of a run's name -> label, colour, line style, marker; dashed lines have random rotations
@@ -135,12 +135,19 @@ def layer_updates(method: str, layers: int, per_layer: int) -> int:
 
 def tuned(measures: Measures) -> Measures:
     """For each data set, method, number of layers and seed the run with the best learning rate, by its held-out points."""
-    return best(measures, "training.lr", _held_out)
+    best: dict[tuple[Any, ...], dict[str, Any]] = {}
+    for m in measures:
+        case = " ".join(w for w in m["case"].split() if not w.startswith("training.lr="))
+        other = best.get((case, m["seed"]))
+        if other is None or _held_out(m) > _held_out(other):
+            best[case, m["seed"]] = m | {"case": case}
+    return list(best.values())
 
 
 def _held_out(measure: dict[str, Any]) -> float:
-    """The log-likelihood of held-out points at the end, in nats."""
-    return float(measure["history"]["val_log_prob"][-1])
+    """The log-likelihood of held-out points at the end, in nats; minus infinity for a run that diverged."""
+    value = float(measure["history"]["val_log_prob"][-1])
+    return value if measure["state"] == "completed" and math.isfinite(value) else -math.inf
 
 
 def collected(measures: Measures, depths: list[int]) -> list[dict[str, Any]]:
