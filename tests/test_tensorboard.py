@@ -39,3 +39,13 @@ def test_a_missing_package_is_told_before_a_run_begins(flowrepro, workdir, monke
     answer = flowrepro("train", *LOGGED, "training.steps=4")
     assert answer.code == 2 and "pip install 'flowrepro[tensorboard]'" in answer.err
     assert not list(workdir.iterdir())
+
+
+def test_the_curves_of_a_run_that_continues_from_a_shorter_one_begin_where_that_began(flowrepro, workdir):
+    reader = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    steady = [*WORDS, "training.validate_every=2", "phases=end_to_end", "training.schedule=constant"]
+    assert flowrepro("train", *steady, "training.steps=4").code == 0
+    answer = flowrepro("train", *steady, "training.steps=6", "training.log=tensorboard")
+    assert answer.code == 0 and "continues  from" in answer.out
+    events = reader.EventAccumulator(str(workdir / "outputs/runs/latest/tensorboard")).Reload()
+    assert [e.step for e in events.Scalars("val_log_prob")] == [0, 2, 4, 6]
