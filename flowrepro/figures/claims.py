@@ -178,6 +178,10 @@ def settled(gain: Values, margin: float, who: str = "the flows") -> Given:
     )
 
 
+# for `confirmed`, of the same flows: no further training can settle it
+BY_RULE = "the table agrees: the paper's signs give"
+
+
 def confirmed(
     values: Values, others: Values, threshold: Threshold, how: str = "half of the steps give"
 ) -> Given:

@@ -86,7 +86,6 @@ def made_with(device: str) -> dict[str, Any]:
     """What a session's numbers depend on besides its config and data."""
     return {
         "versions": versions(),
-        "git": git_state(),
         "source": source(),
         "hardware": hardware(device),
     }
@@ -116,6 +115,7 @@ def begin_session(
         {
             "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
             "words": sys.argv[1:],
+            "git": git_state(),
             **made_with(device),
         }
     )

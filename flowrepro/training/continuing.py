@@ -114,9 +114,5 @@ def _same(run: Run, device: str, fingerprint: str | None) -> bool:
     return (
         fingerprint in (None, told.get("data"))
         and run.config.run_name == run.name  # else a data file has changed
-        and all(
-            session.get(name) == now[name]
-            for session in told.get("sessions", [{}])
-            for name in ("versions", "source", "hardware")
-        )
+        and all(session | now == session for session in told.get("sessions", [{}]))
     )

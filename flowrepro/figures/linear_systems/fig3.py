@@ -29,6 +29,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from flowrepro.figures.claims import (
+    BY_RULE,
     Claim,
     Control,
     Given,
@@ -62,7 +63,6 @@ MODELS = {
     "realnvp": "RealNVP",
 }
 CONSISTENT, CONVERGED, FAR = at_most(2), at_most(0.2), at_least(100)
-BY_RULE = "the table agrees: the paper's signs give"
 # variants of a run: as it is drawn, with half of the steps, with other settings
 FULL, HALF, TUNED = "full", "half", "tuned"
 DATASETS = {"scurve": ("S-curve", "angle", "width"), "sine": ("sine", "$\\epsilon_1$", "$\\epsilon_2$")}

@@ -23,6 +23,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from flowrepro.figures.claims import (
+    BY_RULE,
     Claim,
     Given,
     Threshold,
@@ -143,12 +144,7 @@ def _claim(
         "qualitatively",
         to_refute=(
             _trained(case, _of(name), threshold),
-            confirmed(
-                _of(name)(case, FULL),
-                _of(f"rule_{name}")(case, FULL),
-                threshold,
-                "the table agrees: the paper's signs give",
-            ),
+            confirmed(_of(name)(case, FULL), _of(f"rule_{name}")(case, FULL), threshold, BY_RULE),
         ),
         controls=(
             must_pass("principal components", column(f"pca_{name}", flow=case)),
