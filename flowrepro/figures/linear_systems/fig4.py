@@ -12,7 +12,7 @@ standard deviation of component 1 may exceed that of all images: it holds next t
 `local_change` says how far.
 
 Axes from the 2nd to the 98th percentile; of images that would cover one another, the first is shown.
-Costs 35 minutes on two cores at cpu scale after the runs of figure 5, from which those of twice the steps continue.
+Costs 70 minutes on two cores at cpu scale after the runs of figure 5, from which those of twice the steps continue.
 """
 
 from collections.abc import Callable
