@@ -412,14 +412,13 @@ def starts(ahead: float = 1.0) -> pd.DataFrame:
             "start": s,
             "seed": seed,
             "early": i * ahead,
-            "val_log_prob": i * ahead,
             "best": i * ahead,
         }
         for d in start.TITLES
         for i, s in enumerate(start.STARTS)
         for seed in SEEDS
     ]
-    return pd.DataFrame(rows).assign(state="completed", last_fifth_gain=0.0)
+    return pd.DataFrame(rows).assign(state="completed", late_gain=0.0)
 
 
 def test_starts_are_compared_where_both_arrive():
@@ -428,9 +427,9 @@ def test_starts_are_compared_where_both_arrive():
     diverged = starts()
     diverged.loc[(diverged.start == "permutation") & (diverged.seed == 1), "state"] = "diverged"
     assert "not finite for seed 1" in told(start, diverged, "oas_permutation_digits")
-    assert verdicts(start, diverged)["oas_final_digits"] == "holds"
-    assert verdicts(start, starts().assign(last_fifth_gain=1.0))["oas_final_scurve"] == "not settled"
-    assert verdicts(start, starts().assign(best=20.0))["layerwise_final_scurve"] == "not settled"
+    assert verdicts(start, diverged)["oas_best_digits"] == "holds"
+    late = verdicts(start, starts().assign(late_gain=1.0))
+    assert late["oas_best_scurve"] == "not settled" and late["oas_early_scurve"] == "holds"
 
 
 def test_a_glow_is_checked_and_judged_beyond_the_paper():

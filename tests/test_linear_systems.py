@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from scipy import stats
 
 from flowrepro.analysis.autoencoder import linear_decoder
 from flowrepro.analysis.bounds import linear_log_likelihood, manifold_log_likelihood
@@ -100,6 +101,7 @@ FIG4 = rows(
         | {"change": 0.1, "local_change": 0.1, "linear_change": 0.5, "linear_local_change": 0.5}
         | {"likeness": 0.85, "slant": 0.6, "ink": 0.4, "loop": 0.4}
         | {"rule_likeness": 0.97, "rule_slant": 0.1, "rule_ink": 0.1, "rule_loop": 0.1}
+        | {"other_likeness": 0.97, "other_slant": 0.1, "other_ink": 0.1, "other_loop": 0.1}
         | {"pca_likeness": 0.86, "pca_slant": 0.7, "pca_ink": 0.4, "pca_loop": 0.4, "shuffled_loop": 0.1}
         | {"shuffled_likeness": 1.0, "shuffled_slant": 0.02, "shuffled_ink": 0.03}
         for flow, budget in (("authors", "full"), ("authors", "half"), ("tuned", "full"))
@@ -295,6 +297,7 @@ TURNS = [
     (fig4, {"flow": "tuned"}, {"slant": 0.1, "last_fifth_gain": 60.0}, "tuned_slant", UNSETTLED),
     (fig4, {"flow": "authors", "budget": "full"}, {"slant": 0.1}, "authors_slant", UNSETTLED),
     (fig4, {"flow": "authors"}, {"slant": 0.1, "rule_slant": 0.5}, "authors_slant", UNSETTLED),
+    (fig4, {"flow": "tuned"}, {"slant": 0.1, "other_slant": 0.5}, "tuned_slant", UNSETTLED),
     (fig4, {"flow": "authors"}, {"pca_likeness": 0.95}, "authors_alike", UNSETTLED),
     (fig4, {"flow": "authors"}, {"shuffled_ink": 0.4}, "authors_thickness", UNSETTLED),
     (fig5, {"model": "tuned regularised"}, {"val_log_prob": 1900.0}, "regularised_validation", FAILS),
@@ -509,6 +512,15 @@ def test_directions_that_point_away_from_the_mean_are_told() -> None:
     assert image_components.outward(torch.eye(20)[0].expand(4000, 20), away) == pytest.approx(
         0.674 / 20**0.5, rel=0.1
     )
+
+
+def test_lines_to_the_mean_tell_halves_apart_by_their_signs_alone() -> None:
+    points = np.random.default_rng(0).normal(size=(500, 20)) * np.array([3.0] + 19 * [1.0]) + 5
+    other, most = image_components.lines_to_the_mean(points).T
+    np.testing.assert_allclose(np.abs(other), np.abs(most))
+    np.testing.assert_allclose(np.abs(most), np.linalg.norm(points - points.mean(0), axis=1))
+    assert abs(stats.spearmanr(other, points[:, 0]).statistic) > 0.7
+    assert abs(stats.spearmanr(most, points[:, 0]).statistic) < 0.2 and abs(np.sign(most).sum()) > 450
 
 
 def test_the_optimum_of_the_plane_is_that_of_a_linear_flow() -> None:

@@ -9,7 +9,7 @@ from sklearn.neighbors import NearestNeighbors
 from torch import Tensor
 
 from flowrepro.analysis.bounds import ALPHA, BestLinear, best_linear
-from flowrepro.analysis.components import neighbour_signs
+from flowrepro.analysis.orientation import orientations
 from flowrepro.data import Data
 from flowrepro.flows.core import Flow
 from flowrepro.metrics.correlation import rank_correlations
@@ -23,10 +23,14 @@ def measure(flow: Flow, data: Data, n: int) -> dict[str, Any]:
     assert data.image_shape is not None
     chosen = torch.randperm(len(data.train), generator=torch.Generator().manual_seed(0))[:n]
     x = data.train[chosen.to(data.train.device)]
-    by_rule = flow.components(x, 2)
-    found = neighbour_signs(by_rule, x)
+    found = flow.components(x, 2)
     images = x.reshape(-1, *data.image_shape).cpu().numpy()
-    values = found.values.double().cpu().numpy()
+    by_rule, directions, points = (
+        part.double().cpu().numpy() for part in (found.values, found.directions, x)
+    )
+    most, other = orientations(directions[..., 0], points)
+    second = orientations(directions[..., 1], points)[0]
+    values, other_values = (by_rule * np.stack([one.signs, second.signs], 1) for one in (most, other))
     linear = best_linear(data.train, ALPHA)
     by_pca = principal_components(linear, x)
     linear_changes = changes(
@@ -37,14 +41,20 @@ def measure(flow: Flow, data: Data, n: int) -> dict[str, Any]:
         linear.variances[0].sqrt().expand(len(x)),
         data.train,
     )
-    return style_numbers(values, images) | {
+    projections = {
+        "": values,
+        "pca_": by_pca,
+        # with the paper's rule of signs, and with the next best signs of component 1
+        "rule_": by_rule,
+        "other_": other_values,
+        "radial_": lines_to_the_mean(points),
+    }
+    return {
+        **{p + k: v for p, shown in projections.items() for k, v in style_numbers(shown, images).items()},
         **control_numbers(values, images),
-        **{f"pca_{name}": value for name, value in style_numbers(by_pca, images).items()},
-        # with the paper's rule of signs
-        **{
-            f"rule_{name}": value
-            for name, value in style_numbers(by_rule.values.double().cpu().numpy(), images).items()
-        },
+        "agreement": most.agreement,
+        "other_agreement": other.agreement,
+        "second_agreement": second.agreement,
         "outward": outward(found.directions[..., 0], x - linear.mean),
         "pca_outward": outward(linear.axes[0].expand_as(x), x - linear.mean),
         "std_1": float(found.std[:, 0].median()),
@@ -54,6 +64,7 @@ def measure(flow: Flow, data: Data, n: int) -> dict[str, Any]:
         ),
         **{f"linear_{name}": value for name, value in linear_changes.items()},
         "values": values.astype(np.float32),
+        "other_values": other_values.astype(np.float32),
         "images": (255 * images).round().astype(np.uint8),
     }
 
@@ -91,6 +102,17 @@ def outward(direction: Tensor, away: Tensor) -> float:
 def principal_components(linear: BestLinear, x: Tensor) -> np.ndarray:
     """The two leading principal components of x (n, D), those of the best linear flow on the training set."""
     return ((x.double() - linear.mean) @ linear.axes[:2].mT).cpu().numpy()
+
+
+def lines_to_the_mean(points: np.ndarray) -> np.ndarray:
+    """What signs alone show: distances of points (n, D) to their mean, with signs of the lines there, (n, 2).
+
+    Column 1 has the next best signs, column 2 those that agree most.
+    """
+    away = points - points.mean(0)
+    lengths = np.linalg.norm(away, axis=1)
+    most, other = orientations(away / lengths[:, None], points)
+    return np.stack([lengths * other.signs, lengths * most.signs], 1)
 
 
 def style_numbers(values: np.ndarray, images: np.ndarray) -> dict[str, float]:

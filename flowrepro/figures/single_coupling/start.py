@@ -3,10 +3,13 @@
 What one should see: held-out log-likelihood of RealNVP over the training steps, on a surface in three dimensions (the
 S-curve with noise of std 0.1) and on 8x8 digits: as it is (random permutations), with random rotations, with rotations
 chosen by Algorithm 1 before training, and with those and half of the steps spent layer by layer. The question is whether
-the better start lasts. On the digits 32 dimensions are passive, and the subspaces are judged by regression; a Tikhonov
-term keeps the likelihood of their constant pixels bounded.
+the better start lasts. On the digits 32 dimensions are passive, and the subspaces are judged by regression; there is no
+batch norm, which would divide by the standard deviation of pixels that are always white, and no regularisation: all flows
+overfit 1,438 images within a few hundred steps. So flows are compared at the best step of their held-out log-likelihood
+(early stopping), which must lie before the last fifth of training, or be no better than what did. A third of the learning
+rate leaves the order of end-to-end flows on the digits unchanged (57, 33 and 11 nats for seed 0).
 
-Costs a quarter of an hour on two cores at cpu scale, three seeds.
+Costs MINUTES on two cores at cpu scale, three seeds.
 """
 
 import numpy as np
@@ -18,10 +21,8 @@ from flowrepro.figures.claims import (
     Claim,
     Values,
     at_least,
-    at_most,
     column,
     difference,
-    enough,
     settled,
 )
 from flowrepro.figures.drawn import Arrays, Measures, taken
@@ -38,11 +39,15 @@ EARLY = 0.1
 
 
 def table(measures: Measures) -> pd.DataFrame:
-    """One row per run: held-out log-likelihood in nats after a tenth of the steps, at its best, and at the end."""
+    """One row per run: held-out log-likelihood in nats after a tenth of the steps, at its best, and at the end.
+
+    `late_gain` is how much the best of all steps is above the best of the first four fifths.
+    """
     rows = []
     for m in measures:
         dataset, start = m["case"].split()
         step, values = m["history"]["step"], m["history"]["val_log_prob"]
+        best = values.max()
         rows.append(
             {
                 "dataset": dataset,
@@ -52,10 +57,11 @@ def table(measures: Measures) -> pd.DataFrame:
                 "steps": m["step"],
                 "untrained": values[0],
                 "early": values[np.searchsorted(step, EARLY * step[-1])],
-                "best": values.max(),
+                "best": best,
+                "best_step": step[values.argmax()],
+                "late_gain": best - values[step <= 0.8 * step[-1]].max(),
                 "val_log_prob": m["val_log_prob"],
                 "train_log_prob": m["train_log_prob"],
-                "last_fifth_gain": m["last_fifth_gain"],
             }
         )
     return pd.DataFrame(rows)
@@ -67,7 +73,7 @@ def arrays(measures: Measures) -> Arrays:
 
 
 def draw(table: pd.DataFrame, arrays: Arrays) -> Figure:
-    """The histories of the first seed; in the legend the final values of all seeds."""
+    """The histories of the first seed; in the legend the best values of all seeds."""
     figure, axes = panels(1, len(TITLES), 5.0, 4.3)
     for axis, dataset in zip(axes[0], TITLES, strict=True):
         _draw_histories(axis, table[table.dataset == dataset], arrays, dataset)
@@ -78,12 +84,12 @@ def _draw_histories(axis: Axes, table: pd.DataFrame, arrays: Arrays, dataset: st
     shown = []
     for start, (label, colour, style) in STARTS.items():
         ours = table[table.start == start]
-        final = ours.val_log_prob[ours.state == "completed"]
-        spread = f" ± {final.std():.2g}" if len(final) > 1 else ""
-        lost = len(ours) - len(final)
+        best = ours.best[ours.state == "completed"]
+        spread = f" ± {best.std():.2g}" if len(best) > 1 else ""
+        lost = len(ours) - len(best)
         spread += f", {lost} of {len(ours)} diverged" if lost else ""
         step, values = (arrays[f"{dataset} {start}/history_{name}"] for name in ("step", "val_log_prob"))
-        axis.plot(step, values, color=colour, ls=style, label=f"{label}: {final.mean():.4g}{spread}")
+        axis.plot(step, values, color=colour, ls=style, label=f"{label}: {best.mean():.4g}{spread}")
         shown.append(values[len(values) // 10 :])
     everything = np.concatenate(shown)
     low, high = np.percentile(everything[np.isfinite(everything)], [2, 100])
@@ -91,7 +97,7 @@ def _draw_histories(axis: Axes, table: pd.DataFrame, arrays: Arrays, dataset: st
     axis.set_ylim(low - 0.1 * (high - low), high + 0.1 * (high - low))
     axis.legend(
         fontsize=7,
-        title="at the end, all seeds",
+        title="at the best step, all seeds",
         title_fontsize=7,
         loc="upper center",
         bbox_to_anchor=(0.5, -0.17),
@@ -108,21 +114,10 @@ def _value(dataset: str, start: str, name: str) -> Values:
 MARGINS = {"scurve": 0.03, "digits": 0.64}
 
 
-def _claim(key: str, dataset: str, start: str, over: str, says: str, early: bool) -> Claim:
-    """By how much one start is ahead of another, early or at the end; at the end both must have settled, at their best."""
-    name, margin = "early" if early else "val_log_prob", MARGINS[dataset]
-    at_end = [
-        given
-        for s in (start, over)
-        for given in (
-            settled(_value(dataset, s, "last_fifth_gain"), margin, STARTS[s][0]),
-            enough(
-                difference(_value(dataset, s, "best"), _value(dataset, s, "val_log_prob")),
-                at_most(margin),
-                f"{STARTS[s][0]}, nats lost since the best step",
-            ),
-        )
-    ]
+def _claim(key: str, dataset: str, start: str, over: str, says: str) -> Claim:
+    """By how much one start is ahead of another, early or at its best; at their best, both must have settled."""
+    name, margin = "early" if key.endswith("early") else "best", MARGINS[dataset]
+    arrived = tuple(settled(_value(dataset, s, "late_gain"), margin, STARTS[s][0]) for s in (start, over))
     return Claim(
         f"{key}_{dataset}",
         "beyond the paper",
@@ -132,7 +127,7 @@ def _claim(key: str, dataset: str, start: str, over: str, says: str, early: bool
         at_least(0.0),
         unit="nats",
         kind="beyond",
-        given=() if early else tuple(at_end),
+        given=arrived if name == "best" else (),
     )
 
 
@@ -142,26 +137,11 @@ QUESTIONS = (
         "oas",
         "random",
         "optimal rotations are ahead of random ones after a tenth of the steps",
-        True,
     ),
-    ("oas_final", "oas", "random", "optimal rotations are ahead of random ones at the end", False),
-    (
-        "oas_permutation",
-        "oas",
-        "permutation",
-        "optimal rotations are ahead of permutations at the end",
-        False,
-    ),
-    (
-        "layerwise_final",
-        "layerwise",
-        "oas",
-        "a layer-wise start is ahead of training all layers at once",
-        False,
-    ),
+    ("oas_best", "oas", "random", "optimal rotations end ahead of random ones"),
+    ("oas_permutation", "oas", "permutation", "optimal rotations end ahead of permutations"),
+    ("layerwise_best", "layerwise", "oas", "a layer-wise start ends ahead of training all layers at once"),
 )
 CLAIMS = [
-    _claim(key, dataset, start, over, says, early)
-    for dataset in TITLES
-    for key, start, over, says, early in QUESTIONS
+    _claim(key, dataset, start, over, says) for dataset in TITLES for key, start, over, says in QUESTIONS
 ]
