@@ -86,8 +86,8 @@ def draw(table: pd.DataFrame, arrays: Arrays) -> Figure:
             shown = _draw_thumbnails(axis, values, arrays[f"{flow}/images"])
             numbers = table[(table.flow == flow) & (table.budget == FULL)].iloc[0]
             axis.set_title(
-                f"{title}; {named} ({numbers[f'{signs}agreement']:.2f})\n{shown} of {len(values)} images, pixel distance of "
-                f"neighbours {numbers[f'{signs}likeness']:.2f} of random (principal components {numbers.pca_likeness:.2f})"
+                f"{title}: {named} (agreement {numbers[f'{signs}agreement']:.2f})\n{shown} of {len(values)} images, pixel "
+                f"distance of neighbours {numbers[f'{signs}likeness']:.2f} of random (PCA {numbers.pca_likeness:.2f})"
             )
     return figure
 
