@@ -98,7 +98,7 @@ def draw(table: pd.DataFrame, arrays: Arrays) -> Figure:
 
 def _cases(methods: list[str], arrays: Arrays, dataset: str, deepest: int) -> dict[str, str]:
     """Each method's name in the arrays; those of end-to-end training have a number of layers."""
-    group = next(iter(arrays)).split()[0]
+    group = next(name for name in arrays if f" dataset={dataset}/" in name).split()[0]
     layers = {m: f" model.layers={deepest}" * (m == END_TO_END) for m in methods}
     return {m: f"{group} {m}{layers[m]} dataset={dataset}" for m in methods}
 
