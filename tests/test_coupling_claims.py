@@ -422,14 +422,30 @@ def starts(ahead: float = 1.0) -> pd.DataFrame:
 
 
 def test_starts_are_compared_where_both_arrive():
-    assert set(verdicts(start, starts())) == {"holds"}
-    assert set(verdicts(start, starts(-1.0))) == {"does not hold"}
-    diverged = starts()
+    assert set(verdicts(start, starts(10.0))) == {"holds"}
+    assert set(verdicts(start, starts(-10.0))) == {"does not hold"}
+    assert verdicts(start, starts(1.0))["oas_best_digits"] == "does not hold", "within the margin"
+    diverged = starts(10.0)
     diverged.loc[(diverged.start == "permutation") & (diverged.seed == 1), "state"] = "diverged"
     assert "not finite for seed 1" in told(start, diverged, "oas_permutation_digits")
     assert verdicts(start, diverged)["oas_best_digits"] == "holds"
-    late = verdicts(start, starts().assign(late_gain=1.0))
+    late = verdicts(start, starts(10.0).assign(late_gain=1.0))
     assert late["oas_best_scurve"] == "not settled" and late["oas_early_scurve"] == "holds"
+
+
+def test_a_layerwise_start_is_at_its_best_once_all_layers_are_trained():
+    step = np.arange(0, 101, 10)
+    values = np.array([-9.0, -8.0, 5.0, 4.0, -9.0, -9.0, -2.0, 0.0, 1.0, 3.0, 2.0])
+    rest = {"seed": 0, "state": "completed", "step": 100, "last_fifth_gain": 0.0, "train_log_prob": 0.0}
+    measures = [
+        {"case": f"digits {case}", "history": {"step": step, "val_log_prob": values}, "val_log_prob": 2.0}
+        | rest
+        for case in ("oas", "layerwise")
+    ]
+    whole, layerwise = start.table(measures).to_dict("records")
+    assert (whole["best"], whole["best_step"], whole["late_gain"]) == (5, 20, 0)
+    assert (layerwise["best"], layerwise["best_step"], layerwise["late_gain"]) == (3, 90, 2)
+    assert whole["early"] == layerwise["early"] == -8
 
 
 def test_a_glow_is_checked_and_judged_beyond_the_paper():

@@ -1,6 +1,4 @@
-"""Signs for directions that no choice makes agree everywhere: the choice that agrees most, and the next best."""
-
-from typing import NamedTuple
+"""Signs for directions that cannot all be made to agree: the choice that agrees most, and another."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,30 +7,35 @@ from sklearn.neighbors import kneighbors_graph
 Array = NDArray[np.float64]
 
 
-class Orientation(NamedTuple):
-    """Signs (N,), and their agreement: the sum of s_i s_j v_i . v_j over neighbours, as a share of that of |v_i . v_j|."""
-
-    signs: Array
-    agreement: float
-
-
-def orientations(directions: Array, points: Array, neighbours: int = 10) -> tuple[Orientation, Orientation]:
-    """Two choices of signs for unit directions (N, D) at points (N, D): the one that agrees most, and the next best.
-
-    Directions are compared between each point and its nearest neighbours. A choice begins with the signs of an eigenvector
-    of their cosines, the first or the second, normalised by the sums of rows (angular synchronisation, Singer 2011); then
-    single signs are turned as long as that helps. Most signs of the first choice are +1.
-    """
+def cosines_of_neighbours(directions: Array, points: Array, neighbours: int = 10) -> Array:
+    """The cosines (N, N) of unit directions (N, D) at points (N, D) that are near neighbours; zero for other pairs."""
     graph = kneighbors_graph(points, min(neighbours, len(points) - 1)).toarray()
-    cosines = np.maximum(graph, graph.T) * (directions @ directions.T)
+    cosines: Array = np.maximum(graph, graph.T) * (directions @ directions.T)
+    return cosines
+
+
+def agreement(signs: Array, cosines: Array) -> float:
+    """The sum of s_i s_j c_ij over pairs, as a share of the sum of |c_ij|: 1 if all neighbours agree."""
+    return float(signs @ cosines @ signs / np.abs(cosines).sum().clip(1e-12))
+
+
+def orientations(cosines: Array) -> tuple[Array, Array]:
+    """Two choices of signs (N,) for directions with these cosines (N, N), the one that agrees more first.
+
+    A choice begins with the signs of an eigenvector of the cosines, the first or the second, normalised by the sums of
+    their rows (angular synchronisation, Singer 2011); then signs are flipped one at a time, the worst first, while that
+    raises the agreement. Such a search ends in a local optimum, and both may end in the same. Parts of the neighbour graph
+    that hang apart have no common signs. Most signs of either choice are +1.
+    """
     scale = np.sqrt(np.abs(cosines).sum(1)).clip(1e-12)
     vectors = np.linalg.eigh(cosines / scale / scale[:, None])[1]
-    first, second = (_improved(np.where(vectors[:, -k] >= 0, 1.0, -1.0), cosines) for k in (1, 2))
-    return (first, second) if first.agreement >= second.agreement else (second, first)
+    found = [_improved(np.where(vectors[:, -k] >= 0, 1.0, -1.0), cosines) for k in (1, 2)]
+    first, second = sorted(found, key=lambda signs: -agreement(signs, cosines))
+    return first, second
 
 
-def _improved(signs: Array, cosines: Array) -> Orientation:
-    """The signs after turning those that disagree with their neighbours, the worst first."""
+def _improved(signs: Array, cosines: Array) -> Array:
+    """The signs after flipping those that disagree with their neighbours."""
     while (fit := signs * (cosines @ signs)).min() < -1e-9:
         signs[fit.argmin()] *= -1
-    return Orientation(signs if signs.sum() >= 0 else -signs, float(fit.sum() / np.abs(cosines).sum()))
+    return signs if signs.sum() >= 0 else -signs

@@ -9,7 +9,7 @@ from sklearn.neighbors import NearestNeighbors
 from torch import Tensor
 
 from flowrepro.analysis.bounds import ALPHA, BestLinear, best_linear
-from flowrepro.analysis.orientation import orientations
+from flowrepro.analysis.orientation import agreement, cosines_of_neighbours, orientations
 from flowrepro.data import Data
 from flowrepro.flows.core import Flow
 from flowrepro.metrics.correlation import rank_correlations
@@ -25,13 +25,15 @@ def measure(flow: Flow, data: Data, n: int) -> dict[str, Any]:
     x = data.train[chosen.to(data.train.device)]
     found = flow.components(x, 2)
     images = x.reshape(-1, *data.image_shape).cpu().numpy()
-    by_rule, directions, points = (
-        part.double().cpu().numpy() for part in (found.values, found.directions, x)
-    )
-    most, other = orientations(directions[..., 0], points)
-    second = orientations(directions[..., 1], points)[0]
-    values, other_values = (by_rule * np.stack([one.signs, second.signs], 1) for one in (most, other))
     linear = best_linear(data.train, ALPHA)
+    by_rule, directions, points, away = (
+        part.double().cpu().numpy() for part in (found.values, found.directions, x, x - linear.mean)
+    )
+    cosines, cosines_2 = (cosines_of_neighbours(directions[..., k], points) for k in (0, 1))
+    most, following = orientations(cosines)
+    most = most * (1 if share_outward(most, directions[..., 0], away) >= 0.5 else -1)
+    second = orientations(cosines_2)[0]
+    values, next_values = (by_rule * np.stack([signs, second], 1) for signs in (most, following))
     by_pca = principal_components(linear, x)
     linear_changes = changes(
         linear.log_prob,
@@ -46,15 +48,17 @@ def measure(flow: Flow, data: Data, n: int) -> dict[str, Any]:
         "pca_": by_pca,
         # with the paper's rule of signs, and with the next best signs of component 1
         "rule_": by_rule,
-        "other_": other_values,
-        "radial_": lines_to_the_mean(points),
+        "next_": next_values,
+        "radial_": lines_to_the_mean(points, away)[:, None],
     }
     return {
         **{p + k: v for p, shown in projections.items() for k, v in style_numbers(shown, images).items()},
         **control_numbers(values, images),
-        "agreement": most.agreement,
-        "other_agreement": other.agreement,
-        "second_agreement": second.agreement,
+        "agreement_1": agreement(most, cosines),
+        "agreement_2": agreement(second, cosines_2),
+        "next_agreement_1": agreement(following, cosines),
+        "rule_agreement_1": agreement(np.ones(n), cosines),
+        "share_outward": share_outward(most, directions[..., 0], away),
         "outward": outward(found.directions[..., 0], x - linear.mean),
         "pca_outward": outward(linear.axes[0].expand_as(x), x - linear.mean),
         "std_1": float(found.std[:, 0].median()),
@@ -64,7 +68,7 @@ def measure(flow: Flow, data: Data, n: int) -> dict[str, Any]:
         ),
         **{f"linear_{name}": value for name, value in linear_changes.items()},
         "values": values.astype(np.float32),
-        "other_values": other_values.astype(np.float32),
+        "next_values": next_values.astype(np.float32),
         "images": (255 * images).round().astype(np.uint8),
     }
 
@@ -104,19 +108,23 @@ def principal_components(linear: BestLinear, x: Tensor) -> np.ndarray:
     return ((x.double() - linear.mean) @ linear.axes[:2].mT).cpu().numpy()
 
 
-def lines_to_the_mean(points: np.ndarray) -> np.ndarray:
-    """What signs alone show: distances of points (n, D) to their mean, with signs of the lines there, (n, 2).
+def share_outward(signs: np.ndarray, directions: np.ndarray, away: np.ndarray) -> float:
+    """The share of points whose direction (n, D) with these signs (n,) points away from the mean, as `away` (n, D) does."""
+    return float((signs * (directions * away).sum(1) > 0).mean())
 
-    Column 1 has the next best signs, column 2 those that agree most.
+
+def lines_to_the_mean(points: np.ndarray, away: np.ndarray) -> np.ndarray:
+    """Distances (n,) of points (n, D) from a mean, with the next best signs of the lines there; `away` (n, D) is the way.
+
+    What they have in common with looks of images is what any flow has whose component 1 lies along those lines.
     """
-    away = points - points.mean(0)
     lengths = np.linalg.norm(away, axis=1)
-    most, other = orientations(away / lengths[:, None], points)
-    return np.stack([lengths * other.signs, lengths * most.signs], 1)
+    signed: np.ndarray = lengths * orientations(cosines_of_neighbours(away / lengths[:, None], points))[1]
+    return signed
 
 
 def style_numbers(values: np.ndarray, images: np.ndarray) -> dict[str, float]:
-    """Of a projection (n, 2) of images (n, H, W): largest rank correlations with looks, likeness of neighbours."""
+    """Of a projection (n, k) of images (n, H, W): largest rank correlations with looks, likeness of neighbours."""
     looks = np.stack([slant(images), ink(images), loop(images)], 1)
     correlations = np.abs(rank_correlations(values, looks)).max(0)
     return {

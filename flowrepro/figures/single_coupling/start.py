@@ -4,11 +4,11 @@ What one should see: held-out log-likelihood of RealNVP over the training steps,
 S-curve with noise of std 0.1) and on 8x8 digits: as it is (random permutations), with random rotations, with rotations
 chosen by Algorithm 1 before training, and with those and half of the steps spent layer by layer. The question is whether
 the better start lasts. On the digits 32 dimensions are passive, and the subspaces are judged by regression; there is no
-batch norm, which would divide by the standard deviation of pixels that are always white, and no regularisation: all flows
-overfit 1,438 images within a few hundred steps. So flows are compared at the best step of their held-out log-likelihood
-(early stopping), which must lie before the last fifth of training, or be no better than what did. A third of the learning
-rate leaves the order on the digits unchanged (seed 0: permutations 56 nats, optimal
-rotations 33, with a layer-wise start 15, random ones 11).
+batch norm, which would divide by the standard deviation of constant pixels, and no regularisation, so that flows overfit
+1,438 images. Flows are therefore compared at the step at which all layers are trained and their held-out log-likelihood is
+highest (early stopping, by the same held-out points). At three times the learning rate end-to-end flows on the digits keep
+their order, and flows with a layer-wise start overfit before all layers are trained. That permutations are ahead there
+may be because they keep nearly constant pixels on axes, where couplings can narrow them, and rotations mix them.
 
 Costs ten minutes on two cores at cpu scale, three seeds.
 """
@@ -36,19 +36,23 @@ STARTS = {
     "oas": ("optimal rotations", BLUE, "-"),
     "layerwise": ("optimal rotations, layer-wise start", GREEN, "-"),
 }
-EARLY = 0.1
+# shares of the steps
+EARLY, LAYERWISE = 0.1, 0.5
 
 
 def table(measures: Measures) -> pd.DataFrame:
-    """One row per run: held-out log-likelihood in nats after a tenth of the steps, at its best, and at the end.
+    """One row per run: held-out log-likelihood in nats, the best within a tenth of the steps, of all, and at the end.
 
-    `late_gain` is how much the best of all steps is above the best of the first four fifths.
+    The best of all is of steps at which all layers are trained; `late_gain` is how much it is above that of the first
+    four fifths of the steps.
     """
     rows = []
     for m in measures:
         dataset, start = m["case"].split()
         step, values = m["history"]["step"], m["history"]["val_log_prob"]
-        best = values.max()
+        progress = step / step[-1] if step[-1] else np.ones(len(step))
+        whole = np.where(progress >= (LAYERWISE if start == "layerwise" else 0), values, -np.inf)
+        best = int(whole.argmax())
         rows.append(
             {
                 "dataset": dataset,
@@ -57,10 +61,10 @@ def table(measures: Measures) -> pd.DataFrame:
                 "state": m["state"],
                 "steps": m["step"],
                 "untrained": values[0],
-                "early": values[np.searchsorted(step, EARLY * step[-1])],
-                "best": best,
-                "best_step": step[values.argmax()],
-                "late_gain": best - values[step <= 0.8 * step[-1]].max(),
+                "early": values[progress <= max(EARLY, progress[0])].max(),
+                "best": values[best],
+                "best_step": step[best],
+                "late_gain": values[best] - whole[progress <= max(0.8, progress[0])].max(),
                 "val_log_prob": m["val_log_prob"],
                 "train_log_prob": m["train_log_prob"],
                 "last_fifth_gain": m["last_fifth_gain"],
@@ -112,21 +116,21 @@ def _value(dataset: str, start: str, name: str) -> Values:
     return lambda table: wanted(table.assign(**{name: table[name].where(table.state == "completed")}))
 
 
-# a hundredth of a nat per dimension; the mean over the held-out points is known more precisely
-MARGINS = {"scurve": 0.03, "digits": 0.64}
+# nats; differences have standard errors of 0.006 to 0.022 on the held-out points of the S-curve, of 1 to 4 on the digits
+MARGINS = {"scurve": 0.03, "digits": 6.4}
 
 
-def _claim(key: str, dataset: str, start: str, over: str, says: str) -> Claim:
+def _claim(key: str, dataset: str, name: str, start: str, over: str, says: str) -> Claim:
     """By how much one start is ahead of another, early or at its best; at their best, both must have settled."""
-    name, margin = "early" if key.endswith("early") else "best", MARGINS[dataset]
+    margin, when = MARGINS[dataset], {"early": "within a tenth of the steps", "best": "of all steps"}[name]
     arrived = tuple(settled(_value(dataset, s, "late_gain"), margin, STARTS[s][0]) for s in (start, over))
     return Claim(
         f"{key}_{dataset}",
         "beyond the paper",
         f"{TITLES[dataset]}: {says}.",
-        f"held-out log-likelihood, {STARTS[start][0]} minus {STARTS[over][0]}",
+        f"best held-out log-likelihood {when}, {STARTS[start][0]} minus {STARTS[over][0]}",
         difference(_value(dataset, start, name), _value(dataset, over, name)),
-        at_least(0.0),
+        at_least(margin),
         unit="nats",
         kind="beyond",
         given=arrived if name == "best" else (),
@@ -134,16 +138,15 @@ def _claim(key: str, dataset: str, start: str, over: str, says: str) -> Claim:
 
 
 QUESTIONS = (
+    ("oas_early", "early", "oas", "random", "optimal rotations are ahead of random ones early in training"),
+    ("oas_best", "best", "oas", "random", "optimal rotations stay ahead of random ones"),
+    ("oas_permutation", "best", "oas", "permutation", "optimal rotations are ahead of permutations"),
     (
-        "oas_early",
+        "layerwise_best",
+        "best",
+        "layerwise",
         "oas",
-        "random",
-        "optimal rotations are ahead of random ones after a tenth of the steps",
+        "a layer-wise start is ahead of training all layers at once",
     ),
-    ("oas_best", "oas", "random", "optimal rotations end ahead of random ones"),
-    ("oas_permutation", "oas", "permutation", "optimal rotations end ahead of permutations"),
-    ("layerwise_best", "layerwise", "oas", "a layer-wise start ends ahead of training all layers at once"),
 )
-CLAIMS = [
-    _claim(key, dataset, start, over, says) for dataset in TITLES for key, start, over, says in QUESTIONS
-]
+CLAIMS = [_claim(key, dataset, *question) for dataset in TITLES for key, *question in QUESTIONS]
