@@ -10,7 +10,7 @@ inverse map. Each image's components are known up to a sign only, and with no ch
 (`agreement_1`, 1 if they did): component 1 leans towards the line to the mean image (`outward`). With the signs that agree
 most between neighbours (upper row) it points away from the mean (`share_outward`) and shows how far an image is from it.
 The next best signs (lower row, `next_`) separate the images by slant, but the lines to the mean image, with signs chosen
-in the same way, correlate as much with it (`radial_`). The paper's rule (the largest loading is positive, `rule_`)
+in the same way, do so nearly as well (`radial_`). The paper's rule (the largest loading is positive, `rule_`)
 agrees less than either. So images are judged with the signs that agree most, provided that the next best give the same
 verdict, and refuted only where the paper's rule gives it too and no correlation is above half of what is asked. Other
 signs of component 2 are not tried.
