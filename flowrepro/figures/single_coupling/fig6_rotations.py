@@ -4,9 +4,9 @@ What one should see: the curve of optimal rotations (solid) below that of random
 set, and by as much as the red lines, which need no training, are apart. The other ways of training: fig6.
 
 One learning rate serves all, and batches of 256 points; the Swiss roll has 1,024, without which one flow ends further from
-the one without training than is allowed. A flow with random rotations counts as no worse than the one that needs no training, so that
-it cannot be behind for want of training. Optimal rotations are refuted only where they are trained out, and where they are
-behind without training too.
+the one without training than is allowed. A flow with random rotations counts as no worse than the one that needs no
+training, so that it cannot be behind for want of training. Optimal rotations are refuted only where they are trained out,
+and where they are behind without training too.
 
 Costs 70 minutes on two cores at cpu scale, three seeds.
 """
