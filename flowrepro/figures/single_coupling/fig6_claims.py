@@ -50,7 +50,7 @@ from flowrepro.figures.single_coupling.depth import (
 
 DEPTHS = [1, 2, 4, 8, 11, 12]
 SUPPORT = 0.999
-TITLES = {"8gaussians": "8 Gaussians", "2spirals": "2 spirals"}
+TITLES = {"8gaussians": "8 Gaussians", "2spirals": "2 spirals", "swissroll": "Swiss roll"}
 DATASETS = ("moons", "8gaussians", "checkerboard")
 
 # the divergence in nats of a method at a depth on a data set
