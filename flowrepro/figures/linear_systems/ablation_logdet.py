@@ -2,13 +2,13 @@
 
 The paper's central claim is that without regularisation the network fails to produce a coherent estimate of the
 factors. Here the same unregularised networks are trained with an exact log-determinant in float64, and as in the
-authors' code, 1/2 log det(W^T W + 1e-5 I) by Cholesky in float32; from Glorot's initialisation, with
-their default learning rate at first and 800 epochs, and with the regularised flow of the same settings as a control. What
-one should see: when a flow diverges (crosses) or loses a factor (low rank correlation), and its held-out likelihood.
-Likelihoods are computed with the exact log-determinant in float64, whatever the training used.
+authors' code, 1/2 log det(W^T W + 1e-5 I) by Cholesky in float32; for 800 epochs from Glorot's initialisation, with the
+regularised flow of the same settings as a control. What one should see: when a flow diverges (crosses) or loses a factor
+(low rank correlation), and its held-out likelihood. Likelihoods are computed with the exact log-determinant in float64,
+whatever the training used.
 
-The learning rate decays, since at a constant one, as in the authors' code, the held-out likelihood of single flows still
-jumps by 3 nats after 800 epochs.
+The learning rate begins at the default of the authors' code and decays: at a constant one the held-out likelihood of
+single flows still jumps by 3 nats after 800 epochs.
 
 Costs half an hour on two cores at cpu scale, three seeds.
 """
