@@ -445,6 +445,7 @@ TURNS = [
         UNSETTLED,
     ),
     (ablation_logdet, {"route": "cholesky"}, {"own_log_prob": 2.0}, "judges_rightly", FAILS),
+    (ablation_logdet, {"route": "cholesky"}, {"own_log_prob": -5.0}, "fails_cholesky", UNSETTLED),
 ]
 
 

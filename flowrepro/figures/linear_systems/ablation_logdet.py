@@ -47,6 +47,8 @@ ROUTES = {
 }
 DATASETS = {"scurve": "S-curve", "sine": "sine"}
 SETTINGS = ["seed", "dataset", "lr", "steps"]
+# nats below the best flow that the picture shows
+SHOWN = 6.0
 
 
 def table(measures: Measures) -> pd.DataFrame:
@@ -93,7 +95,7 @@ def draw(table: pd.DataFrame, arrays: Arrays) -> Figure:
         row[0].axhline(COHERENT, color="#999999", ls=":")
         row[1].set_yscale("log")
         finite = part.val_log_prob[np.isfinite(part.val_log_prob)]
-        row[2].set_ylim(*np.percentile(finite, [4, 100]) + np.array([-0.3, 0.3]))
+        row[2].set_ylim(max(finite.min(), finite.max() - SHOWN) - 0.3, finite.max() + 0.3)
         for axis in row:
             axis.set_title(title)
     axes[0, 0].legend(fontsize=7, loc="lower left")
@@ -148,11 +150,10 @@ def _share_failed(route: str, prefix: str = "") -> Values:
 
 
 def _learned(route: str) -> tuple[Given, Given]:
-    distance = difference(_of(route, "optimum"), _of(route, "val_log_prob"))
-    return (
-        settled(_of(route, "last_fifth_gain"), FACTORS, f"{route} flows"),
-        near(distance, FACTORS, f"{route} flows are near the regularised optimum (validation nats)"),
-    )
+    # training maximises the likelihood as the route computes it, and leads where that is high
+    distance = difference(_of(route, "optimum"), _of(route, "own_log_prob"))
+    what = f"{route} flows are near the regularised optimum (training nats, by their own log-determinant)"
+    return settled(_of(route, "last_fifth_gain"), FACTORS, f"{route} flows"), near(distance, FACTORS, what)
 
 
 def _failing(route: str, name: str, kind: str) -> Claim:
