@@ -73,6 +73,10 @@ def test_what_no_command_settles_says_why():
             f"{NOT_TRAINED}; not met: the table agrees: a: ≤ 2 (is 3)",
             "“the table agrees: a: ≤ 2” (is 3) is not met",
         ),
+        (
+            "not met: the table agrees: a: ≤ 2 (is 3); not met: the table agrees: b (is 0)",
+            "“the table agrees: a: ≤ 2” (is 3) and 1 more are not met",
+        ),
     ):
         found = lacking("linear_systems/fig3", told)
         assert not found.command and why in found.what and str(found).startswith("No command settles it")

@@ -70,9 +70,9 @@ def _unsettled(row: dict[str, Any], claim: Claim, spec: FigureSpec, reduced: boo
     if blocked := [need for need in (CONTROL, LOST) if need in found]:
         return Missing(("its value is " if blocked[0] == LOST else "") + found[blocked[0]][0])
     if DISAGREES in found:
-        return Missing(f"{quoted(found[DISAGREES])} is not met")
+        return Missing(_not_met(found[DISAGREES]))
     if CONDITION in found and (claim.closed_form or not (here or reduced)):
-        return Missing(f"{quoted(found[CONDITION])} is not met")
+        return Missing(_not_met(found[CONDITION]))
     scale = shown if here else "paper"
     words = {
         SEEDS: f"{ENOUGH_SEEDS - row['seeds']} more seed{'s' * (row['seeds'] < ENOUGH_SEEDS - 1)}",
@@ -85,6 +85,10 @@ def _unsettled(row: dict[str, Any], claim: Claim, spec: FigureSpec, reduced: boo
     return _made(
         "; ".join(words[need] for need in found), spec, shown, scale, seeds, longer=LONGER in found and here
     )
+
+
+def _not_met(reasons: list[str]) -> str:
+    return f"{quoted(reasons)} {'is' if len(reasons) == 1 else 'are'} not met"
 
 
 def quoted(reasons: list[str]) -> str:
