@@ -30,10 +30,10 @@ def measure(flow: Flow, data: Data, n: int) -> dict[str, Any]:
         part.double().cpu().numpy() for part in (found.values, found.directions, x, x - linear.mean)
     )
     cosines, cosines_2 = (cosines_of_neighbours(directions[..., k], points) for k in (0, 1))
-    most, following = orientations(cosines)
+    most, next_best = orientations(cosines)
     most = most * (1 if share_outward(most, directions[..., 0], away) >= 0.5 else -1)
     second = orientations(cosines_2)[0]
-    values, next_values = (by_rule * np.stack([signs, second], 1) for signs in (most, following))
+    values, next_values = (by_rule * np.stack([signs, second], 1) for signs in (most, next_best))
     by_pca = principal_components(linear, x)
     linear_changes = changes(
         linear.log_prob,
@@ -56,8 +56,8 @@ def measure(flow: Flow, data: Data, n: int) -> dict[str, Any]:
         **control_numbers(values, images),
         "agreement_1": agreement(most, cosines),
         "agreement_2": agreement(second, cosines_2),
-        "next_agreement_1": agreement(following, cosines),
-        "rule_agreement_1": agreement(np.ones(n), cosines),
+        "next_agreement_1": agreement(next_best, cosines),
+        "rule_agreement_1": agreement(np.ones(len(points)), cosines),
         "share_outward": share_outward(most, directions[..., 0], away),
         "outward": outward(found.directions[..., 0], x - linear.mean),
         "pca_outward": outward(linear.axes[0].expand_as(x), x - linear.mean),

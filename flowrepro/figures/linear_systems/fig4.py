@@ -7,13 +7,13 @@ components of the same images are the reference for every number.
 
 Components at D = 784 are found without forming a Jacobian, by block Lanczos on products with the Jacobian of the
 inverse map. Each image's components are known up to a sign only, and with no choice of signs do all like images agree
-(`agreement_1`, 1 if they did): component 1 leans towards the line to the mean image (`outward`). With the signs that agree
-most between neighbours (upper row) it points away from the mean (`share_outward`) and shows how far an image is from it.
-The next best signs (lower row, `next_`) separate the images by slant, but the lines to the mean image, with signs chosen
-in the same way, do so nearly as well (`radial_`). The paper's rule (the largest loading is positive, `rule_`)
-agrees less than either. So images are judged with the signs that agree most, provided that the next best give the same
-verdict, and refuted only where the paper's rule gives it too and no correlation is above half of what is asked. Other
-signs of component 2 are not tried.
+(`agreement_1`, 1 if they did): component 1 leans towards the line to the mean image (`outward`). With the signs that
+agree most between neighbours (upper row) it points away from the mean (`share_outward`) and shows how far an image is
+from it. The next best signs (lower row, `next_`) separate the images by slant, but the lines to the mean image, with
+signs chosen in the same way, do so nearly as well (`radial_`). The paper's rule (the largest loading is positive,
+`rule_`) agrees less than either. So images are judged with the signs that agree most, provided that the next best give
+the same verdict, and refuted only where the paper's rule gives it too and no correlation is above half of what is
+asked. Other signs of component 2 are not tried.
 
 The local standard deviation of component 1 may exceed that of all images: it holds next to an image only, and `change`
 beside `local_change` says how far.
