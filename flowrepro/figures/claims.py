@@ -180,7 +180,6 @@ def settled(gain: Values, margin: float, who: str = "the flows") -> Given:
 
 # for `confirmed`, of the same flows: no further training can settle it
 BY_RULE = "the table agrees: the paper's signs give"
-NEXT_BEST = "the table agrees: the next best signs give"
 
 
 def confirmed(

@@ -50,8 +50,7 @@ def table(measures: Measures) -> pd.DataFrame:
     for m in measures:
         dataset, start = m["case"].split()
         step, values = m["history"]["step"], m["history"]["val_log_prob"]
-        progress = step / step[-1] if step[-1] else np.ones(len(step))
-        whole = np.where(progress >= (LAYERWISE if start == "layerwise" else 0), values, -np.inf)
+        whole = values if start != "layerwise" else np.where(step >= LAYERWISE * step[-1], values, -np.inf)
         best = int(whole.argmax())
         rows.append(
             {
@@ -61,10 +60,10 @@ def table(measures: Measures) -> pd.DataFrame:
                 "state": m["state"],
                 "steps": m["step"],
                 "untrained": values[0],
-                "early": values[progress <= max(EARLY, progress[0])].max(),
+                "early": values[step <= EARLY * step[-1]].max(),
                 "best": values[best],
                 "best_step": step[best],
-                "late_gain": values[best] - whole[progress <= max(0.8, progress[0])].max(),
+                "late_gain": values[best] - whole[step <= 0.8 * step[-1]].max(),
                 "val_log_prob": m["val_log_prob"],
                 "train_log_prob": m["train_log_prob"],
                 "last_fifth_gain": m["last_fifth_gain"],
